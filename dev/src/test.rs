@@ -292,7 +292,7 @@ fn with_threads(command: ProcessCommand) -> ProcessCommand {
 /// The number of tests that run at the same time, for the harness of Rust.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// Tells tests and benchmarks where the tools are.
+/// Sets the variables with the paths of the tools for tests and benchmarks.
 pub fn with_tools(places: &Places, mut command: ProcessCommand) -> ProcessCommand {
     command.inherit.extend(OPTIONAL);
     command

@@ -50,7 +50,7 @@ pub const INHERITED: &[&str] = &[
 /// Creates a [`ProcessCommand`] from a command line as you would type it: `cmd!(dir, "mkdir -p {folder}", DEADLINE)`.
 ///
 /// `{name}` is one word, or a part of one, whatever it contains. `{names...}` is one word for each item, so that an
-/// `Option` is an optional argument. Single quotes keep blanks.
+/// `Option` is an optional argument. Single quotes keep spaces.
 #[macro_export]
 macro_rules! cmd {
     ($dir:expr, $line:literal, $deadline:expr) => {

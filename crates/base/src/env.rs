@@ -1,4 +1,4 @@
-//! Variables of the environment, kept where no other process can read them.
+//! Environment variables, hidden from other processes.
 //!
 //! Every process of the same user can read the environment that a process was started with (`/proc/<pid>/environ`), a
 //! build of a project among them. So [`hide`] restarts the program with the few variables that children see in any
@@ -42,7 +42,7 @@ static HIDDEN: OnceLock<BTreeMap<OsString, OsString>> = OnceLock::new();
 pub fn hide() {
     if let Some(descriptor) = std::env::var_os(DESCRIPTOR) {
         let hidden = receive(&descriptor).unwrap_or_default();
-        // Another process of the pipeline may print what this one never uses.
+        // Another process of the pipeline may print credentials that this one never uses.
         for (name, value) in &hidden {
             if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
                 && is_credential(name, value)
@@ -70,7 +70,7 @@ pub fn hide() {
     let mut command = Command::new(program);
     command.arg0(name).args(arguments).env_clear().envs(kept);
     command.env(DESCRIPTOR, memory.as_raw_fd().to_string());
-    // Only a failure returns. The program then runs on with what it has.
+    // Returns only on failure. The program then continues with its environment.
     let _failure = command.exec();
 }
 
@@ -131,7 +131,7 @@ fn receive(descriptor: &OsStr) -> Option<BTreeMap<OsString, OsString>> {
 fn protect_memory() {
     #[cfg(target_os = "linux")]
     {
-        // An old kernel or a strict container may not know it; nothing else depends on it.
+        // An old kernel or a strict container may not support it. Nothing else depends on it.
         let _unsupported = nix::sys::prctl::set_dumpable(false);
     }
 }

@@ -189,8 +189,8 @@ pub fn did_you_mean(message: &str) -> Option<String> {
         return None;
     }
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (given, known) = quoted.split_first()?;
-    nearest(given, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+    let (typo, known) = quoted.split_first()?;
+    nearest(typo, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
 }
 
 #[cfg(test)]

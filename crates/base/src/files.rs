@@ -6,12 +6,12 @@ use camino::Utf8Path;
 use crate::error::unwritable;
 use crate::secret::redact;
 
-/// Does the same as [`write_whole`] where nothing was changed before, and says so if it fails.
+/// Does the same as [`write_whole`] before anything has changed. The error states that.
 pub fn write_first(path: &Utf8Path, text: &str) -> Result<()> {
     write_whole(path, text).map_err(|error| unwritable(format!("{error:#}")).into())
 }
 
-/// Writes `text`, without any secret that was used, to a temporary file in the same folder, then renames it to `path`.
+/// Writes `text`, without secrets, to a temporary file in the same folder, then renames it to `path`.
 pub fn write_whole(path: &Utf8Path, text: &str) -> Result<()> {
     let folder = path.parent().unwrap_or(Utf8Path::new("."));
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;

@@ -14,7 +14,7 @@ use crate::time::{parse_http_date, unix_now};
 
 /// The response of a server.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status code.
     pub status: u16,
     /// The body, at most [`BODY_LIMIT`] bytes.
@@ -25,7 +25,7 @@ pub struct Answer {
     pub headers: HeaderMap,
 }
 
-impl Answer {
+impl HttpResponse {
     /// Returns the value of a header as text. `None` if it is absent or not text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -33,7 +33,7 @@ impl Answer {
     }
 }
 
-impl RetrySignal for Answer {
+impl RetrySignal for HttpResponse {
     fn status(&self) -> u16 {
         self.status
     }
@@ -93,7 +93,7 @@ pub fn agent_with_roots(roots: RootCerts, timeout: Duration, redirects: u32) -> 
 }
 
 /// Sends a GET request with these headers.
-pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<HttpResponse> {
     let mut request = agent.get(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -107,7 +107,7 @@ pub fn post<T: serde::Serialize>(
     url: &str,
     headers: &[(&str, &str)],
     body: &T,
-) -> Result<Answer> {
+) -> Result<HttpResponse> {
     let mut request = agent.post(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -115,7 +115,7 @@ pub fn post<T: serde::Serialize>(
     read_response(request.send_json(body).map_err(|error| explain(url, error))?)
 }
 
-/// Names the host of `url` if its address cannot be found.
+/// Adds the host of `url` to an error if its address cannot be resolved.
 fn explain(url: &str, error: ureq::Error) -> anyhow::Error {
     let is_unresolved = is_unresolved(&error);
     let error = anyhow::Error::from(error);
@@ -125,7 +125,7 @@ fn explain(url: &str, error: ureq::Error) -> anyhow::Error {
     }
 }
 
-/// Returns true if the address of a host cannot be found.
+/// Returns true if the address of a host cannot be resolved.
 #[must_use]
 pub fn is_unresolved(error: &ureq::Error) -> bool {
     match error {
@@ -136,7 +136,7 @@ pub fn is_unresolved(error: &ureq::Error) -> bool {
     }
 }
 
-/// Returns why the server of `url` cannot be reached, within `timeout`. `None` if it answers, whatever it answers.
+/// Returns the reason why the server of `url` cannot be reached, within `timeout`. `None` if it sends any response.
 #[must_use]
 pub fn unreachable(url: &str, timeout: Duration) -> Option<String> {
     let error = get(&agent_for(url, timeout, 0), url, &[]).err()?;
@@ -162,12 +162,12 @@ pub fn host_of(url: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-fn read_response(mut response: Response<Body>) -> Result<Answer> {
+fn read_response(mut response: Response<Body>) -> Result<HttpResponse> {
     let retry_after = retry_after(response.headers());
     let status = response.status().as_u16();
     let headers = response.headers().clone();
     let body = response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?;
-    Ok(Answer { status, body, retry_after, headers })
+    Ok(HttpResponse { status, body, retry_after, headers })
 }
 
 /// Parses `Retry-After`: seconds, or a date. A date is compared with the server's clock, because ours may be wrong
@@ -175,16 +175,16 @@ fn read_response(mut response: Response<Body>) -> Result<Answer> {
 #[must_use]
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let asked = text("retry-after")?;
-    if let Ok(seconds) = asked.parse() {
+    let value = text("retry-after")?;
+    if let Ok(seconds) = value.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let now = text("date").and_then(parse_http_date).unwrap_or_else(unix_now);
-    Some(Duration::from_secs(parse_http_date(asked)?.saturating_sub(now)))
+    Some(Duration::from_secs(parse_http_date(value)?.saturating_sub(now)))
 }
 
 /// Sends a DELETE request with these headers.
-pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<HttpResponse> {
     let mut request = agent.delete(url);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(unknown.as_deref(), Some("cannot resolve nothing.invalid"));
     }
 
-    /// A redirect is an answer, so that no header with a token goes to another server.
+    /// A redirect is returned as a response, so that no header with a token goes to another server.
     #[test]
     fn does_not_follow_redirects() {
         use std::io::{Read as _, Write as _};

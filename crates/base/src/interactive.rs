@@ -69,7 +69,8 @@ pub fn run(
     .map_err(|error| failed(format!("cannot wait for `{program}`: {error}")))
 }
 
-/// Runs `program` with a URL, for what it starts to stay after it. Returns false if there is no such program or it fails.
+/// Runs `program` with a URL. Processes that it starts may outlive it. Returns false if the program does not exist
+/// or fails.
 #[must_use]
 pub fn open(program: &str, url: &str) -> bool {
     let mut process = std::process::Command::new(program);

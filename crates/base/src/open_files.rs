@@ -10,7 +10,7 @@ const LEAST: u64 = 64;
 /// The limit that a run takes if the system allows it. Some systems begin with 256.
 const WANTED: u64 = 4096;
 
-/// Raises the limit of open files. Errors if it stays so low that a run would fail somewhere on its way.
+/// Raises the limit of open files. Errors if the limit stays too low for a run.
 pub fn raise_limit() -> Result<(), Failure> {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     let wanted = WANTED.min(hard);

@@ -51,7 +51,7 @@ pub fn capture_stdout(command: &ProcessCommand) -> Option<String> {
     let mut child = process.spawn().ok()?;
     let deadline = deadline::within(command.deadline).unwrap_or(command.deadline);
     let succeeded = succeeds(&mut child, deadline);
-    // A grandchild that outlives it would keep our pipe open.
+    // A grandchild that outlives the child would keep our pipe open.
     if let Ok(pid) = i32::try_from(child.id()) {
         let _gone = killpg(Pid::from_raw(pid), Signal::SIGKILL);
     }

@@ -145,8 +145,8 @@ impl RetryBudget {
     }
 
     fn spend(&self, time: Duration) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        *left = left.saturating_sub(time);
+        let mut remaining = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        *remaining = remaining.saturating_sub(time);
     }
 }
 
@@ -155,10 +155,10 @@ impl RetryBudget {
 /// and broken connections. `None` for success and for permanent errors.
 fn transient_error<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
     match outcome {
-        Ok(answer) if matches!(answer.status(), 429 | 500 | 502..=504 | 520..=524) => {
+        Ok(response) if matches!(response.status(), 429 | 500 | 502..=504 | 520..=524) => {
             Some(TransientError {
-                what: format!("answered {}", answer.status()),
-                retry_after: answer.retry_after(),
+                what: format!("answered {}", response.status()),
+                retry_after: response.retry_after(),
             })
         }
         Ok(_) => None,
@@ -186,7 +186,7 @@ fn is_permanent(kind: std::io::ErrorKind) -> bool {
 
 /// Returns the error of a rate-limited request. Only status 429 proves that nothing was done.
 fn not_done<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
-    transient_error(outcome).filter(|_| matches!(outcome, Ok(answer) if answer.status() == 429))
+    transient_error(outcome).filter(|_| matches!(outcome, Ok(response) if response.status() == 429))
 }
 
 fn backoff(tried: u32) -> Duration {
@@ -207,11 +207,11 @@ fn with_jitter(pause: Duration) -> Duration {
 /// Sleeps. Returns false if it was interrupted.
 fn sleep(time: Duration) -> bool {
     let started = Instant::now();
-    while let Some(left) = time.checked_sub(started.elapsed()) {
+    while let Some(remaining) = time.checked_sub(started.elapsed()) {
         if INTERRUPTED.load(Ordering::SeqCst) {
             return false;
         }
-        std::thread::sleep(left.min(Duration::from_millis(50)));
+        std::thread::sleep(remaining.min(Duration::from_millis(50)));
     }
     true
 }
@@ -232,15 +232,15 @@ mod tests {
     use ureq::http::HeaderMap;
 
     use super::*;
-    use crate::http::Answer;
+    use crate::http::HttpResponse;
 
-    fn answer(status: u16, retry_after: Option<u64>) -> Result<Answer> {
+    fn response(status: u16, retry_after: Option<u64>) -> Result<HttpResponse> {
         let retry_after = retry_after.map(Duration::from_millis);
-        Ok(Answer { status, body: Vec::new(), retry_after, headers: HeaderMap::new() })
+        Ok(HttpResponse { status, body: Vec::new(), retry_after, headers: HeaderMap::new() })
     }
 
     /// Returns the final status, the number of requests, and the messages.
-    fn play(change: bool, answers: &[(u16, Option<u64>)]) -> (Option<u16>, usize, Vec<String>) {
+    fn play(change: bool, responses: &[(u16, Option<u64>)]) -> (Option<u16>, usize, Vec<String>) {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&notes);
         let retry_budget = RetryBudget::new(move |text| {
@@ -248,14 +248,14 @@ mod tests {
         });
         let mut sent = 0;
         let send = || {
-            let (status, after) = answers[sent.min(answers.len() - 1)];
+            let (status, after) = responses[sent.min(responses.len() - 1)];
             sent += 1;
-            if status == 0 { Err(anyhow!("a bad address")) } else { answer(status, after) }
+            if status == 0 { Err(anyhow!("a bad address")) } else { response(status, after) }
         };
         let outcome =
             if change { retry_budget.change("it", send) } else { retry_budget.read("it", send) };
         let notes = notes.lock().expect("no panic").clone();
-        (outcome.ok().map(|answer| answer.status), sent, notes)
+        (outcome.ok().map(|response| response.status), sent, notes)
     }
 
     #[test]
@@ -282,14 +282,14 @@ mod tests {
     #[test]
     fn all_requests_of_a_command_share_one_budget() {
         let retry_budget = RetryBudget::new(|_| ()).with_sleep(|_| true);
-        let minute = answer(429, Some(60_000));
+        let minute = response(429, Some(60_000));
         assert!(
             retry_budget.wait_if_transient("it", &minute, 1)
                 && !retry_budget.wait_if_transient("it", &minute, 2)
         );
-        assert!(retry_budget.wait_if_transient("another", &answer(502, None), 3));
-        assert!(!retry_budget.wait_if_transient("it", &answer(404, None), 1));
-        assert!(!RetryBudget::none().wait_if_transient("it", &answer(502, None), 1));
+        assert!(retry_budget.wait_if_transient("another", &response(502, None), 3));
+        assert!(!retry_budget.wait_if_transient("it", &response(404, None), 1));
+        assert!(!RetryBudget::none().wait_if_transient("it", &response(502, None), 1));
     }
 
     #[test]

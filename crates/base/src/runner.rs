@@ -34,11 +34,11 @@ const TAIL: usize = 20;
 /// The time between SIGTERM and SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
-/// The time that we wait for the output of a child that has ended. A process that left its group
-/// may hold it open forever.
+/// The time that we wait for the output of an ended child. A process that left its group may keep
+/// it open forever.
 const LEFTOVER: Duration = Duration::from_secs(2);
 
-/// The pause between two looks at a child whose output is open.
+/// The interval between two checks of a child whose output is open.
 const TICK: Duration = Duration::from_millis(10);
 
 /// The reason why a child ended.
@@ -145,7 +145,7 @@ impl Runner<'_> {
         let let_go = AtomicBool::new(false);
         let exit_reason = std::thread::scope(|scope| {
             scope.spawn(|| feed(stdin, command.stdin.as_deref(), &let_go));
-            // Nothing is sent. Both senders are gone once the child has closed its output.
+            // Nothing is sent. Both senders are dropped when the child has closed its output.
             let (open, closed) = mpsc::channel();
             let also_open = open.clone();
             let (sink, let_go) = (&sink, &let_go);
@@ -230,13 +230,13 @@ impl Runner<'_> {
     }
 }
 
-/// Explains a command without words. [`cmd!`](crate::cmd) makes one only if there is no current folder.
+/// Explains an empty command. [`cmd!`](crate::cmd) creates one only if there is no current folder.
 pub(crate) fn without_words() -> Failure {
     refused("cannot run a program, because the current folder was deleted")
         .hint("change to a folder that exists, then retry")
 }
 
-/// Gives `process` the folder and the environment of `command`, and nothing else. Returns the credentials in it.
+/// Sets only the folder and the environment of `command` on `process`. Returns the credentials in it.
 pub(crate) fn set_environment(
     process: &mut std::process::Command,
     command: &ProcessCommand,
@@ -276,7 +276,7 @@ pub(crate) fn set_environment(
     Ok(secrets)
 }
 
-/// Looks for a program as the system does, so that a missing one is told apart from one that fails.
+/// Searches a program as the system does, to distinguish a missing program from one that fails.
 pub(crate) fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
     let path = crate::env::raw_variable("PATH").unwrap_or_default();
     let exists = match program.contains('/') {
@@ -286,7 +286,7 @@ pub(crate) fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
     if exists { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::libc::ENOENT)) }
 }
 
-/// Writes a child's input. A child that does not read it shows that by how it ends.
+/// Writes a child's input. An error is ignored, because a child that does not read its input reports that itself.
 fn feed(stdin: Option<ChildStdin>, text: Option<&str>, let_go: &AtomicBool) {
     let (Some(mut stdin), Some(text)) = (stdin, text) else { return };
     // A pipe that is ready takes this much without waiting.
@@ -297,7 +297,7 @@ fn feed(stdin: Option<ChildStdin>, text: Option<&str>, let_go: &AtomicBool) {
     }
 }
 
-/// Waits until a pipe is ready. False if `let_go` says that it is not waited for any more.
+/// Waits until a pipe is ready. Returns false if `let_go` ends the wait.
 fn ready(pipe: &impl AsFd, flags: PollFlags, let_go: &AtomicBool) -> bool {
     while !let_go.load(Ordering::SeqCst) {
         let mut fds = [PollFd::new(pipe.as_fd(), flags)];
@@ -350,7 +350,7 @@ impl Sink<'_> {
     fn line(&self, line: &str, tell: bool) {
         {
             let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            // A full disk must not end the child; the tail in memory still reaches the person.
+            // A full disk must not stop the child. The tail in memory is still shown.
             let _unwritten = writeln!(log, "{line}");
         }
         if tell && !line.is_empty() {
@@ -359,7 +359,7 @@ impl Sink<'_> {
                 return;
             }
             let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-            // A counter that goes on replaces its last line, so that the tail holds what matters.
+            // A progress counter replaces its last line, so that the tail keeps the important lines.
             if line.starts_with(COUNTER)
                 && tail.back().is_some_and(|last| last.starts_with(COUNTER))
             {
@@ -430,8 +430,8 @@ fn wait(
 
 fn stop(child: &mut Child) -> Result<()> {
     end_group(child, Signal::SIGTERM);
-    let asked = Instant::now();
-    while asked.elapsed() < GRACE {
+    let started = Instant::now();
+    while started.elapsed() < GRACE {
         if child.try_wait()?.is_some() {
             return Ok(());
         }

@@ -1,5 +1,5 @@
 //! A process between xtask and each program that it runs. It ends the program's process group if
-//! xtask is killed, so that no upload goes on that a later run does not know of.
+//! xtask is killed, so that no upload continues unnoticed by a later run.
 //!
 //! The supervisor is xtask's own executable with a hidden first argument. It does nothing but wait.
 
@@ -19,7 +19,7 @@ pub const ARGUMENT: &str = "__supervise";
 /// The exit code if the program cannot be started.
 const CANNOT_START: u8 = 126;
 
-/// The pause between two looks at the parent.
+/// The interval between two checks of the parent.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The time that a process group has between SIGTERM and SIGKILL.
@@ -35,7 +35,7 @@ pub fn executable() -> Option<String> {
     if !IS_READY.load(Ordering::SeqCst) {
         return None;
     }
-    // Stays right on Linux when a new build replaces the file while it runs.
+    // Also correct on Linux if a new build replaces the file while it runs.
     let stable = "/proc/self/exe";
     if std::path::Path::new(stable).exists() {
         return Some(stable.to_owned());
@@ -63,7 +63,7 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
 }
 
 fn supervise(parent: Pid, program: &OsString, arguments: impl Iterator<Item = OsString>) -> u8 {
-    // xtask ends the whole group. The program decides how it ends; until then there is someone to wait.
+    // xtask ends the whole group. The program decides how it ends, and the supervisor waits for it.
     let outlives = ctrlc::set_handler(|| {});
     let child = Command::new(program).args(arguments).spawn();
     let (Ok(mut child), Ok(())) = (child, outlives) else {

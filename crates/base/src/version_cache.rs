@@ -65,10 +65,10 @@ fn identity(program: &Utf8Path) -> Option<Identity> {
     let path = program.canonicalize_utf8().ok()?;
     let mut start = [0; 4];
     std::fs::File::open(&path).ok()?.read_exact(&mut start).ok()?;
-    let own = COMPILED.contains(&start)
+    let is_cacheable = COMPILED.contains(&start)
         && path.file_name() == program.file_name()
         && !path.components().any(|part| part.as_str() == "shims");
-    let meta = path.metadata().ok().filter(|_| own)?;
+    let meta = path.metadata().ok().filter(|_| is_cacheable)?;
     let modified = [meta.mtime(), meta.mtime_nsec()];
     Some(Identity { path, inode: meta.ino(), bytes: meta.len(), modified })
 }

@@ -14,7 +14,7 @@ use ureq::Agent;
 
 use base::deadline;
 use base::http;
-use base::http::Answer;
+use base::http::HttpResponse;
 use base::retry::RetryBudget;
 use base::secret::Secret;
 use workspace::triggers::digest_in;
@@ -35,7 +35,7 @@ pub struct Live {
     pub version: String,
     /// The deployment's id.
     pub deployment: String,
-    /// When it was deployed, RFC 3339.
+    /// The time of the deployment, RFC 3339.
     pub since: Option<String>,
     /// The version's tag: the content key of its inputs.
     pub tag: Option<String>,
@@ -127,8 +127,9 @@ impl<'a> Api<'a> {
 
     /// Returns the kind of an active token. The endpoint for user tokens does not accept account tokens.
     pub fn token_kind(&self) -> Result<&'static str> {
-        let own = format!("accounts/{}/tokens/verify", self.account);
-        let kinds = [("user/tokens/verify", "user token"), (own.as_str(), "account token")];
+        let account_path = format!("accounts/{}/tokens/verify", self.account);
+        let kinds =
+            [("user/tokens/verify", "user token"), (account_path.as_str(), "account token")];
         let mut refusal = None;
         for (path, kind) in kinds {
             match self.read(path) {
@@ -173,11 +174,11 @@ impl<'a> Api<'a> {
         // Wrangler sets the message of the version on its deployment. Our deployments carry the digest of
         // the triggers. A deployment of a changed secret has no message, so an older one counts.
         let is_of_secret = id.as_str() != origin.as_ref().map_or("", |version| version.id.as_str());
-        let told = deployments.iter().take(if is_of_secret { deployments.len() } else { 1 });
-        let told =
-            told.filter_map(|deployment| deployment.annotations.get("workers/message")?.as_str());
+        let messages = deployments.iter().take(if is_of_secret { deployments.len() } else { 1 });
+        let messages = messages
+            .filter_map(|deployment| deployment.annotations.get("workers/message")?.as_str());
         let triggers =
-            told.filter(|told| !told.is_empty()).chain(message.as_deref()).find_map(digest_in);
+            messages.filter(|text| !text.is_empty()).chain(message.as_deref()).find_map(digest_in);
         let shares = newest.versions.iter().filter(|share| share.percentage > 0.0);
         let shares: Vec<Share> = shares.cloned().collect();
         Ok(Some(Live {
@@ -265,12 +266,12 @@ impl<'a> Api<'a> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
         let send = || http::post(&self.agent, &url, &[("Authorization", &bearer)], &body);
-        let answer = match self.retry_budget {
+        let response = match self.retry_budget {
             Some(retry_budget) => retry_budget.change("Cloudflare", send),
             None => send(),
         };
-        let answer = answer.with_context(|| format!("cannot reach {}", self.base))?;
-        let result = result("POST", &path, &answer)?;
+        let response = response.with_context(|| format!("cannot reach {}", self.base))?;
+        let result = result("POST", &path, &response)?;
         result.map(|_| ()).ok_or_else(|| {
             let versions: Vec<&str> = shares.iter().map(|(version, _)| *version).collect();
             let text = format!("Cloudflare knows no version {} of {worker}", versions.join(" or "));
@@ -315,9 +316,9 @@ impl<'a> Api<'a> {
         let path = format!("accounts/{}/workers/workers/{worker}/previews/{name}", self.account);
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let answer = self
+        let response = self
             .send_with_retries(|| http::delete(&self.agent, &url, &[("Authorization", &bearer)]))?;
-        Ok(result("DELETE", &path, &answer)?.is_some())
+        Ok(result("DELETE", &path, &response)?.is_some())
     }
 
     /// Returns the `result` of a GET below the account. `None` if the Worker or version
@@ -331,30 +332,34 @@ impl<'a> Api<'a> {
     fn read(&self, path: &str) -> Result<Option<Value>> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let answer =
+        let response =
             self.send_with_retries(|| http::get(&self.agent, &url, &[("Authorization", &bearer)]))?;
-        result("GET", path, &answer)
+        result("GET", path, &response)
     }
 
     /// Sends an idempotent request.
-    fn send_with_retries(&self, mut send: impl FnMut() -> Result<Answer>) -> Result<Answer> {
-        let answer = match self.retry_budget {
+    fn send_with_retries(
+        &self,
+        mut send: impl FnMut() -> Result<HttpResponse>,
+    ) -> Result<HttpResponse> {
+        let response = match self.retry_budget {
             Some(retry_budget) => retry_budget.read("Cloudflare", send),
             None => send(),
         };
-        answer.with_context(|| format!("cannot reach {}", self.base))
+        response.with_context(|| format!("cannot reach {}", self.base))
     }
 }
 
 /// Unwraps the envelope of a response.
-pub(super) fn result(method: &str, path: &str, answer: &Answer) -> Result<Option<Value>> {
+pub(super) fn result(method: &str, path: &str, response: &HttpResponse) -> Result<Option<Value>> {
     let refusal = |detail: &str| {
-        let wait = answer.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
+        let wait =
+            response.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
-        let text = format!("{method} {path} answered {}{detail}{wait}", answer.status);
-        Refusal { status: answer.status, text }
+        let text = format!("{method} {path} answered {}{detail}{wait}", response.status);
+        Refusal { status: response.status, text }
     };
-    let envelope: Envelope = serde_json::from_slice(&answer.body)
+    let envelope: Envelope = serde_json::from_slice(&response.body)
         .map_err(|_| refusal(" with something that is not JSON"))?;
     if envelope.success {
         return Ok(Some(envelope.result));
@@ -435,7 +440,7 @@ pub struct ListedVersion {
     /// `workers/tag`, `workers/message`, `workers/alias`, `workers/triggered_by`.
     #[serde(default)]
     pub annotations: BTreeMap<String, Value>,
-    /// When it was uploaded, among other things.
+    /// The metadata of the upload, such as its time.
     #[serde(default)]
     pub metadata: Metadata,
 }
@@ -443,7 +448,7 @@ pub struct ListedVersion {
 /// The API's metadata of a version's upload.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Metadata {
-    /// When it was uploaded, RFC 3339.
+    /// The time of the upload, RFC 3339.
     pub created_on: Option<String>,
     /// The tool that uploaded it, such as `wrangler`, `dash` or `api`.
     pub source: Option<String>,
@@ -493,7 +498,7 @@ pub struct Preview {
     /// Its name. Empty for a deployment.
     #[serde(default)]
     pub name: String,
-    /// When it was made, RFC 3339.
+    /// The time of its creation, RFC 3339.
     #[serde(default)]
     pub created_on: Option<String>,
     /// Its URLs. Empty if preview URLs are off.
@@ -524,7 +529,7 @@ struct ApiError {
 pub struct Deployment {
     /// Its id.
     pub id: String,
-    /// When it was made, RFC 3339.
+    /// The time of its creation, RFC 3339.
     pub created_on: Option<String>,
     /// The author of the deployment.
     pub author_email: Option<String>,

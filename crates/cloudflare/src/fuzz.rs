@@ -6,7 +6,7 @@ mod mutation;
 
 use std::hint::black_box;
 
-use base::http::Answer;
+use base::http::HttpResponse;
 use base::runner::ExitReason;
 
 use super::api;
@@ -38,13 +38,13 @@ fn output_files_of_wrangler() {
 fn answers_of_the_api() {
     run("answers", |text| {
         for status in [200, 404, 503] {
-            let answer = Answer {
+            let response = HttpResponse {
                 status,
                 body: text.as_bytes().to_vec(),
                 retry_after: None,
                 headers: Default::default(),
             };
-            if let Ok(Some(found)) = api::result("GET", "a", &answer) {
+            if let Ok(Some(found)) = api::result("GET", "a", &response) {
                 let _deployments = black_box(api::parse_as::<Vec<api::Deployment>>(
                     found["deployments"].clone(),
                     "list of deployments",

@@ -40,9 +40,9 @@ fn insert(text: &str, object: &Object<'_>, path: &[&str], value: &Value, depth: 
     let nested = path.iter().skip(1).rev().fold(value.clone(), |value, name| {
         Value::Object([((*name).to_owned(), value)].into_iter().collect())
     });
-    let own = INDENT.repeat(depth);
+    let indent = INDENT.repeat(depth);
     let nested = serde_json::to_string_pretty(&nested).unwrap_or_default();
-    let nested = nested.replace('\n', &format!("\n{own}"));
+    let nested = nested.replace('\n', &format!("\n{indent}"));
     let field = format!("{}: {nested}", Value::from(path[0]));
     let end = object.end() - 1;
     match object.properties.last() {
@@ -51,11 +51,11 @@ fn insert(text: &str, object: &Object<'_>, path: &[&str], value: &Value, depth: 
             format!("{}, {field}{}", &text[..last.end()], &text[last.end()..])
         }
         Some(last) => {
-            format!("{},\n{own}{field}{}", &text[..last.end()], &text[last.end()..])
+            format!("{},\n{indent}{field}{}", &text[..last.end()], &text[last.end()..])
         }
         None => {
             let above = INDENT.repeat(depth - 1);
-            format!("{}{{\n{own}{field}\n{above}}}{}", &text[..object.start()], &text[end + 1..])
+            format!("{}{{\n{indent}{field}\n{above}}}{}", &text[..object.start()], &text[end + 1..])
         }
     }
 }

@@ -131,7 +131,7 @@ pub struct StepResult {
 pub struct Output {
     /// `true` if it is a cache hit, so that no build ran.
     pub from_cache: bool,
-    /// When it was built, RFC 3339.
+    /// The time of the build, RFC 3339.
     pub built: String,
     /// The reason why it was not stored in the cache.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,9 +207,9 @@ pub struct Record {
     pub before_deploy: Vec<StepResult>,
     /// The tools.
     pub tools: ToolVersions,
-    /// When it started, RFC 3339.
+    /// The start time, RFC 3339.
     pub started: String,
-    /// When it ended, RFC 3339.
+    /// The end time, RFC 3339.
     pub ended: String,
     /// The duration of the steps.
     pub timings: Timings,

@@ -139,9 +139,9 @@ fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
 fn before_deploy(part: &ProjectPlan) -> Option<String> {
     let all = part.read_by_steps();
     let step = |step: &WranglerStep| {
-        let own = step.files_below(&part.dir).unwrap_or_default();
-        let migrations = all.iter().filter(|path| step.reads_migrations && !own.contains(path));
-        let reads = own.iter().chain(migrations);
+        let files = step.files_below(&part.dir).unwrap_or_default();
+        let migrations = all.iter().filter(|path| step.reads_migrations && !files.contains(path));
+        let reads = files.iter().chain(migrations);
         let reads: Vec<Utf8PathBuf> = match container::is_used(part) {
             true => reads.cloned().collect(),
             false => reads.map(|path| relative(&part.dir, path)).collect(),

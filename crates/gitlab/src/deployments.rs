@@ -48,12 +48,12 @@ impl Deployments {
         );
         let agent = http::agent_for(&url, DEADLINE, 0);
         let headers = [("JOB-TOKEN", self.token.expose())];
-        let answer = retry_budget.read("GitLab", || http::get(&agent, &url, &headers));
-        let answer = answer.context("GitLab cannot be reached")?;
-        if answer.status != 200 {
-            return Err(anyhow!("it answered {}", answer.status));
+        let response = retry_budget.read("GitLab", || http::get(&agent, &url, &headers));
+        let response = response.context("GitLab cannot be reached")?;
+        if response.status != 200 {
+            return Err(anyhow!("it answered {}", response.status));
         }
-        let deployments: Vec<GitlabDeployment> = serde_json::from_slice(&answer.body)
+        let deployments: Vec<GitlabDeployment> = serde_json::from_slice(&response.body)
             .map_err(|_| anyhow!("its answer is no list of deployments"))?;
         Ok(deployments.into_iter().next().map(|deployment| deployment.sha))
     }

@@ -144,8 +144,8 @@ impl WranglerStep {
             // A command has at most three words after `wrangler`; the next one is a name.
             let head = head[..head.len().min(4)].join(" ");
             format!(
-                "unknown command `{head}` in `xtask.beforeDeploy`, where only commands of wrangler that run no code beside \
-                 the token may be: {}",
+                "unknown command `{head}` in `xtask.beforeDeploy`, where only these commands of wrangler may run \
+                 with the token: {}",
                 known.collect::<Vec<_>>().join(", ")
             )
         };

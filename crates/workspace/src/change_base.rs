@@ -106,7 +106,7 @@ impl Question<'_> {
                 }
                 _ => None,
             };
-            let made = head.as_deref().map(make);
+            let result = head.as_deref().map(make);
             let read = |reader: ScopedJoinHandle<'_, Result<Vec<Utf8PathBuf>>>| {
                 reader.join().map_err(|_| anyhow!("git's reader failed"))?
             };
@@ -117,7 +117,7 @@ impl Question<'_> {
             }
             paths.sort();
             paths.dedup();
-            Ok((Changes { base, head, uncommitted, paths, working }, made))
+            Ok((Changes { base, head, uncommitted, paths, working }, result))
         })
     }
 

@@ -321,9 +321,9 @@ impl<'w> Discovery<'w> {
         let nearest = dir.ancestors().find(known);
         let package = nearest.and_then(|dir| self.packages.get(dir.as_str()));
         let text = self.files.read(config)?;
-        let own = package.filter(|package| package.dir == dir);
+        let own_package = package.filter(|package| package.dir == dir);
         let wrangler = WranglerConfig::parse(config, &text)?
-            .with_default_name(own.and_then(|package| package.name.as_deref()), dir);
+            .with_default_name(own_package.and_then(|package| package.name.as_deref()), dir);
         if let Some(failure) = nearest.and_then(|dir| self.unreadable.get(dir)) {
             return Err(failure.clone());
         }

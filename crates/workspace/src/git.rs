@@ -224,8 +224,8 @@ fn command(root: &Utf8Path) -> Command {
 
 /// Returns true if `root` is a shallow clone.
 pub fn is_shallow(root: &Utf8Path) -> Result<bool> {
-    let answer = text(root, &["rev-parse", "--is-shallow-repository"])?;
-    Ok(answer.trim() == "true")
+    let output = text(root, &["rev-parse", "--is-shallow-repository"])?;
+    Ok(output.trim() == "true")
 }
 
 /// Returns the tracked files that a sparse checkout leaves out of the working tree.
@@ -252,8 +252,8 @@ fn settings(root: &Utf8Path, pattern: &str) -> BTreeMap<String, String> {
 /// Returns true if `folder` is the root of a repository. An empty `.git` folder does not count.
 #[must_use]
 pub fn is_repository(folder: &Utf8Path) -> bool {
-    let own = folder.join(".git");
-    own.is_file() || own.join("HEAD").exists()
+    let git_dir = folder.join(".git");
+    git_dir.is_file() || git_dir.join("HEAD").exists()
 }
 
 /// Returns true if git ignores `path`.

@@ -247,7 +247,7 @@ fn uses_patch_package(package: &Package) -> bool {
     package.named_dependencies.contains_key("patch-package")
 }
 
-/// Returns the quoted texts that begin with `./` or `../`.
+/// Returns the quoted strings that begin with `./` or `../`.
 fn relative_imports(text: &str) -> impl Iterator<Item = &str> {
     let quoted = |(at, _): (usize, &str)| {
         let quote = text[..at].chars().next_back().filter(|c| "\"'`".contains(*c))?;

@@ -70,8 +70,8 @@ impl PackageManifest {
         } = self;
         for (_, spec) in &mut rules.overrides {
             let Some(name) = spec.strip_prefix('$') else { continue };
-            let own = [&*dependencies, dev_dependencies, optional_dependencies];
-            if let Some(found) = own.iter().find_map(|specs| specs.get(name)) {
+            let sections = [&*dependencies, dev_dependencies, optional_dependencies];
+            if let Some(found) = sections.iter().find_map(|specs| specs.get(name)) {
                 *spec = found.clone();
             }
         }

@@ -58,14 +58,17 @@ impl<'w> Members<'w> {
     /// package of that name.
     #[must_use]
     pub fn asked_for(&self, from: &Utf8Path, name: &str) -> Vec<&'w Package> {
-        let named = self.with_name(name);
+        let candidates = self.with_name(name);
         match self.root_of.get(from.as_str()) {
-            Some(root) if named.len() > 1 => {
-                let together: Vec<_> =
-                    named.iter().copied().filter(|package| self.is_below(package, root)).collect();
-                if together.is_empty() { named.to_vec() } else { together }
+            Some(root) if candidates.len() > 1 => {
+                let together: Vec<_> = candidates
+                    .iter()
+                    .copied()
+                    .filter(|package| self.is_below(package, root))
+                    .collect();
+                if together.is_empty() { candidates.to_vec() } else { together }
             }
-            _ => named.to_vec(),
+            _ => candidates.to_vec(),
         }
     }
 

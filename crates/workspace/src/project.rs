@@ -90,9 +90,9 @@ impl Project {
 
     fn answers_to(&self, name: &str) -> bool {
         let package = self.package.as_ref().and_then(|package| package.name.as_deref());
-        let own = self.config.with_extension("");
+        let stem = self.config.with_extension("");
         // The folder has several configs.
-        let path = if ends_with_path(&own, &self.name) { &own } else { &self.dir };
+        let path = if ends_with_path(&stem, &self.name) { &stem } else { &self.dir };
         ends_with_path(path, name) || self.worker == name || package == Some(name)
     }
 }

@@ -109,7 +109,7 @@ impl Toolchain {
         Utf8Path::new(self.own).join(MANIFEST)
     }
 
-    /// Returns the path of the lock file in the repository, whether it exists or not.
+    /// Returns the path of the lock file in the repository, even if it does not exist.
     #[must_use]
     pub fn own_lock(&self) -> Utf8PathBuf {
         Utf8Path::new(self.own).join(self.lock)
@@ -122,15 +122,15 @@ impl Toolchain {
         let mut manifest: Value = serde_json::from_str(&text).ok()?;
         let old = manifest["dependencies"][self.name].as_str().map(|old| format!("\"{old}\""));
         manifest["dependencies"][self.name] = version.into();
-        // The text keeps its form where the version is named once.
+        // If the version occurs once, the formatting is kept.
         let replaced = old
             .filter(|old| text.matches(old.as_str()).count() == 1)
             .map(|old| text.replace(&old, &format!("\"{version}\"")));
         replaced.or_else(|| Some(serde_json::to_string_pretty(&manifest).ok()? + "\n"))
     }
 
-    /// Refuses a pin whose lock file locks something else, because an install would ignore the pin. So a version that
-    /// was edited alone is an error that names both files.
+    /// Refuses a pin whose lock file has another version, because an install would ignore the pin. The error names
+    /// both files.
     pub fn check(&self) -> Result<(), Failure> {
         if self.is_carried() {
             return Ok(());
@@ -169,10 +169,10 @@ impl Toolchain {
         }
         let manifest: Value = serde_json::from_str(&self.manifest().unwrap_or_default())
             .map_err(|error| problem(format!("{manifest_path}: {error}")))?;
-        let asked = [&lock["workspaces"][""], &lock["packages"][""]]
+        let requests = [&lock["workspaces"][""], &lock["packages"][""]]
             .into_iter()
             .find_map(|root| root.get("dependencies"));
-        if asked != Some(&manifest["dependencies"]) {
+        if requests != Some(&manifest["dependencies"]) {
             return Err(problem(format!(
                 "the dependencies in {manifest_path} are others than those in {lock_path}"
             )));
@@ -187,14 +187,14 @@ impl Toolchain {
         }
     }
 
-    /// Tells whether this program carries the pin, because the repository has none.
+    /// Returns true if the pin is compiled into this program, because the repository has none.
     #[must_use]
     pub fn is_carried(&self) -> bool {
         self.carried.is_some()
     }
 
-    /// Returns the files to write before an install, with their texts: those of a carried pin that are
-    /// missing or differ.
+    /// Returns the files to write before an install, with their content: those of a compiled-in pin
+    /// that are missing or differ.
     #[must_use]
     pub fn unwritten(&self) -> Vec<(Utf8PathBuf, &'static str)> {
         let files = self.carried.into_iter().flatten();
@@ -204,8 +204,8 @@ impl Toolchain {
             .collect()
     }
 
-    /// Returns the digest of a carried lock file, as a fact of the content key. `None` if the pin is a
-    /// file of the repository, which the key holds by itself.
+    /// Returns the digest of a compiled-in lock file for the content key. `None` if the pin is a file
+    /// of the repository, which is already part of the key.
     #[must_use]
     pub fn carried_digest(&self) -> Option<String> {
         let files = self.carried?;
@@ -213,8 +213,8 @@ impl Toolchain {
     }
 }
 
-/// Refuses pins of wrangler and of Bun that their lock files do not fit, and a config that names another Bun than the
-/// repository's own pin.
+/// Refuses pins of wrangler and of Bun that do not match their lock files, and a config with another version of Bun
+/// than the repository's own pin.
 pub fn check(root: &Utf8Path, tools: &Tools) -> Result<(), Failure> {
     Toolchain::wrangler(root).check()?;
     let bun = Toolchain::bun(root);
@@ -233,13 +233,13 @@ pub fn check(root: &Utf8Path, tools: &Tools) -> Result<(), Failure> {
     }
 }
 
-/// Parses a lock file of Bun or npm. `None` if it is damaged.
+/// Parses a lock file of Bun or npm. `None` if it is corrupt.
 #[must_use]
 pub fn parse_lock(text: &str) -> Option<Value> {
     parse_jsonc(text).ok()
 }
 
-/// Returns the version of a package that a lock file of Bun or npm names.
+/// Returns the version of a package in a lock file of Bun or npm.
 #[must_use]
 pub fn locked_version(lock: &Value, name: &str) -> Option<String> {
     let packages = &lock["packages"];
@@ -248,7 +248,7 @@ pub fn locked_version(lock: &Value, name: &str) -> Option<String> {
     bun.map(|(_, version)| version).or_else(npm).map(str::to_owned)
 }
 
-/// Tells whether a text is one version, such as `4.164.0` or `2.0.0-rc.1`, and no range or tag.
+/// Returns true if a text is one version, such as `4.164.0` or `2.0.0-rc.1`, and not a range or tag.
 #[must_use]
 pub fn is_exact(text: &str) -> bool {
     let (numbers, prerelease) = text.split_once('-').map_or((text, None), |(a, b)| (a, Some(b)));
@@ -268,7 +268,7 @@ pub fn tools_folder(root: &Utf8Path) -> Utf8PathBuf {
     moved.map_or_else(|| root.join(".xtask/tools"), Utf8PathBuf::from)
 }
 
-/// Returns the versions that a config without `tools` gets.
+/// Returns the default versions of `tools`.
 #[must_use]
 pub fn default_tools() -> Tools {
     let field = |name: &str| carried_config("tools", name);
@@ -282,7 +282,7 @@ pub fn default_tools() -> Tools {
     }
 }
 
-/// Returns the images that a config without `images` gets.
+/// Returns the defaults of `images`.
 #[must_use]
 pub fn default_images() -> Images {
     Images { bun: carried_config("images", "bun"), node: None }
@@ -319,7 +319,7 @@ mod tests {
         assert!(wrangler.carried_digest().is_some());
     }
 
-    /// An install ignores a pin that was changed in one of its files only, so it is refused.
+    /// A pin that was changed in only one of its files is refused, because an install would ignore it.
     #[test]
     fn refuses_a_lock_file_that_does_not_match() {
         let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");

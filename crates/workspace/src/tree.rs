@@ -1,4 +1,4 @@
-//! The files of a commit, and where paths in it lead.
+//! The files of a commit, and the resolution of its paths.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,10 +15,10 @@ use base::error::{Failure, refused};
 pub struct Tree {
     /// The commit's id.
     pub commit: String,
-    /// The folder of the repository that was asked about.
+    /// The requested folder of the repository.
     root: Utf8PathBuf,
-    /// Every file, sorted by the bytes of its path, as git lists them. Of another repository nothing but
-    /// the commit is known.
+    /// Every file, sorted by the bytes of its path, as git lists them. Of a nested repository, only the
+    /// commit is known.
     entries: Vec<CommitFile>,
     /// The targets of symbolic links.
     links: BTreeMap<String, String>,
@@ -29,7 +29,7 @@ pub struct Tree {
 const MOST_LINKS: usize = 40;
 
 impl Tree {
-    /// The tree of `commit` below `root`, with the texts of the files whose paths pass `wanted`.
+    /// Reads the tree of `commit` below `root`, with the content of the files whose paths pass `wanted`.
     pub fn load(root: &Utf8Path, commit: &str, wanted: impl Fn(&str) -> bool) -> Result<Tree> {
         let entries = entries(root, commit)?;
         let of_mode = |mode: &'static str| entries.iter().filter(move |entry| entry.mode == mode);
@@ -48,7 +48,7 @@ impl Tree {
         tree.with_texts_behind_links(&root, wanted)
     }
 
-    /// With the texts that links of wanted paths lead to, which may be called otherwise.
+    /// Also reads the targets of links, which may have other names.
     fn with_texts_behind_links(
         mut self,
         root: &Utf8Path,
@@ -66,12 +66,12 @@ impl Tree {
         Ok(self)
     }
 
-    /// Every file, sorted.
+    /// Returns every file, sorted.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|entry| entry.path.as_str())
     }
 
-    /// Every symbolic link, sorted.
+    /// Returns every symbolic link, sorted.
     pub fn links(&self) -> impl Iterator<Item = &str> {
         self.links.keys().map(String::as_str)
     }
@@ -94,7 +94,7 @@ impl Tree {
         git::grep(&self.root, Some(&self.commit), pattern)
     }
 
-    /// Returns the text of a file. One that was not wanted when the tree was loaded is read now.
+    /// Returns the text of a file. Reads it now if it did not pass the filter.
     pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
         let real = self.real(path).ok_or_else(|| {
             refused(format!("{path} leads out of the repository, in {}", self.commit))
@@ -112,7 +112,7 @@ impl Tree {
         contents(&self.root, &[&entry.id]).ok()?.pop()
     }
 
-    /// Returns whether a file is at `path`. Contents of another repository are unknown, so its
+    /// Returns true if a file is at `path`. The content of a nested repository is unknown, so its
     /// paths count as existing.
     #[must_use]
     pub fn is_file(&self, path: &Utf8Path) -> bool {
@@ -120,7 +120,7 @@ impl Tree {
         self.real(path).is_some_and(|path| file(&path) || self.is_elsewhere(&path))
     }
 
-    /// Returns whether a file or a folder is at `path`.
+    /// Returns true if a file or a folder is at `path`.
     #[must_use]
     pub fn exists(&self, path: &Utf8Path) -> bool {
         let Some(real) = self.real(path) else { return false };
@@ -133,8 +133,8 @@ impl Tree {
             || real.as_str().is_empty()
     }
 
-    /// Returns whether the file at `path` is a link that leads to nothing in the commit. Paths
-    /// outside of the commit are unknown.
+    /// Returns true if the file at `path` is a dangling link in the commit. Paths outside of the
+    /// commit are unknown.
     #[must_use]
     pub fn dangles(&self, path: &Utf8Path) -> bool {
         self.links.contains_key(path.as_str())
@@ -150,7 +150,7 @@ impl Tree {
         place.ok().map(|place| &self.entries[place])
     }
 
-    /// Returns whether `path` lies in another repository.
+    /// Returns true if `path` is in a nested repository.
     fn is_elsewhere(&self, path: &Utf8Path) -> bool {
         let mut above = path.ancestors().skip(1).filter_map(|above| self.entry(above));
         above.any(|entry| entry.mode == REPOSITORY)

@@ -1,6 +1,6 @@
 //! The settings that a wrangler config applies to the Worker itself and not to one of its versions:
-//! crons, routes, custom domains, addresses, logs and the like. `wrangler deploy` applies them. An
-//! upload, a promotion and a rollback do not.
+//! crons, routes, custom domains, URLs, logs and others. `wrangler deploy` applies them. An upload,
+//! a promotion and a rollback do not.
 
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
@@ -21,19 +21,18 @@ const OWN: [&str; 4] = ["queues", "streaming_tail_consumers", "tail_consumers", 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Triggers {
-    /// The cron schedules. `None` if the config does not name any, in which case wrangler leaves those
-    /// that are set.
+    /// The cron schedules. `None` if the config has no list. wrangler then keeps the current ones.
     pub crons: Option<Vec<String>>,
-    /// The custom domains. Wrangler leaves those that are set if there is none.
+    /// The custom domains. If there is none, wrangler keeps the current ones.
     pub domains: Vec<String>,
-    /// The patterns of the routes. Wrangler leaves those that are set if there is none.
+    /// The patterns of the routes. If there is none, wrangler keeps the current ones.
     pub routes: Vec<String>,
-    /// Eight hexadecimal digits over all of it, and over the fields that are not listed here.
+    /// Eight hexadecimal digits of a hash over all of these fields, and the fields that are not listed here.
     pub digest: String,
 }
 
 impl Triggers {
-    /// Returns what `config` wants for `environment`.
+    /// Returns the triggers of `environment` in `config`.
     #[must_use]
     pub fn new(config: &WranglerConfig, environment: &str) -> Triggers {
         let target = config.target(environment);
@@ -51,19 +50,19 @@ impl Triggers {
     }
 }
 
-/// Returns the fields that are set, as `environment` sees them. A producer of a queue is a binding, which
+/// Returns the fields of `environment`, with inheritance. A producer of a queue is a binding, which
 /// belongs to a version.
 fn fields(config: &WranglerConfig, environment: &str) -> Map<String, Value> {
     let inherited = INHERITED.iter().map(|name| (*name, config.field(environment, name)));
-    let own = OWN.iter().map(|name| (*name, &config.block(environment)[name]));
+    let own_fields = OWN.iter().map(|name| (*name, &config.block(environment)[name]));
     let value = |(name, value): (&str, &Value)| match name {
         "queues" => (name.to_owned(), value["consumers"].clone()),
         _ => (name.to_owned(), value.clone()),
     };
-    inherited.chain(own).map(value).filter(|(_, value)| !value.is_null()).collect()
+    inherited.chain(own_fields).map(value).filter(|(_, value)| !value.is_null()).collect()
 }
 
-/// Returns the digest that a deployment's message carries. `None` if it carries none.
+/// Returns the digest in a deployment's message. `None` if it has none.
 #[must_use]
 pub fn digest_in(message: &str) -> Option<&str> {
     let digits = message.split("(triggers ").nth(1)?.get(..8)?;

@@ -11,10 +11,10 @@ use super::config_text::parse_config;
 use super::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
 use base::error::{Failure, invalid_config};
 
-/// The names wrangler looks for, in its own order of preference.
+/// The names of wrangler's configs, in its order of preference.
 pub const CONFIG_NAMES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
 
-/// Returns whether wrangler takes `config` without `--config`. Only then it follows an adapter's redirect.
+/// Returns true if wrangler uses `config` without `--config`. Only then it follows an adapter's redirect.
 #[must_use]
 pub fn is_default_config(root: &Utf8Path, config: &Utf8Path) -> bool {
     let dir = root.join(config.parent().unwrap_or(Utf8Path::new("")));
@@ -28,7 +28,7 @@ pub fn is_default_config(root: &Utf8Path, config: &Utf8Path) -> bool {
 pub struct Target {
     /// The Worker's name there.
     pub worker: String,
-    /// The entry point, when the Worker has code. Relative to the config file.
+    /// The entry point, if the Worker has code. Relative to the config file.
     pub main: Option<Utf8PathBuf>,
     /// The folder of static assets. Relative to the config file.
     pub assets: Option<Utf8PathBuf>,
@@ -36,17 +36,17 @@ pub struct Target {
     pub html_handling: Option<String>,
     /// Host names attached by `custom_domain` routes.
     pub domains: Vec<String>,
-    /// `preview_urls`, when it is set.
+    /// `preview_urls`, if it is set.
     pub preview_urls: Option<bool>,
-    /// `account_id`, which overrules the shared config file's.
+    /// `account_id`, which overrides that of the shared config file.
     pub account_id: Option<String>,
-    /// Wrangler runs a `build.command` before it bundles.
+    /// `true` if wrangler runs a `build.command` before it bundles.
     #[serde(default)]
     pub has_build_command: bool,
     /// The storage that bindings name.
     #[serde(default, skip_serializing_if = "Storage::is_empty")]
     pub storage: Storage,
-    /// The secrets that the Worker cannot do without. `None` if the config does not say.
+    /// The secrets that the Worker requires. `None` if the config has no list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required_secrets: Option<Vec<String>>,
     /// The folders of its databases' migrations. Relative to the config file.
@@ -61,7 +61,7 @@ pub struct Target {
     /// The bindings that only Cloudflare can run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_bindings: Vec<RemoteBinding>,
-    /// The Hyperdrive bindings. Their addresses may hold passwords, so that they are in no output.
+    /// The Hyperdrive bindings. Their connection strings may contain passwords, so no output contains them.
     #[serde(skip)]
     pub hyperdrives: Vec<Hyperdrive>,
 }
@@ -81,7 +81,7 @@ pub struct Storage {
 }
 
 impl Storage {
-    /// Returns whether bindings name no storage.
+    /// Returns true if bindings name no storage.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Storage::default()
@@ -124,8 +124,8 @@ pub struct WranglerConfig {
 }
 
 impl WranglerConfig {
-    /// Tells whether neither the config nor one of its blocks has a name: that of a test or of a package, which wrangler
-    /// cannot deploy.
+    /// Returns true if neither the config nor one of its blocks has a name. wrangler cannot deploy it, so it is probably
+    /// that of a test.
     #[must_use]
     pub fn is_unnamed(path: &Utf8Path, text: &str) -> bool {
         parse_config(path, text).is_ok_and(|value: Value| {
@@ -137,7 +137,7 @@ impl WranglerConfig {
         })
     }
 
-    /// Parses `text`; `path` decides the syntax and appears in errors.
+    /// Parses `text`. `path` determines the syntax and appears in errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig, Failure> {
         let value =
             parse_config(path, text).map_err(|error| invalid_config(format!("{path}: {error}")))?;
@@ -147,7 +147,7 @@ impl WranglerConfig {
                 .hint("see https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
         }
         let name = &config.value["name"];
-        // wrangler takes a name from a block as well, and refuses a config without any.
+        // wrangler also uses the name of a block, and refuses a config without any.
         let blocks = config.value["env"].as_object().into_iter().flatten();
         let is_named_elsewhere = blocks.into_iter().any(|(_, block)| block["name"].is_string());
         if name.is_null() && !is_named_elsewhere {
@@ -161,7 +161,7 @@ impl WranglerConfig {
                 "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"
             )));
         }
-        // The name becomes part of addresses, of the API and of the site.
+        // The name becomes part of URLs, of the API and of the site.
         let worker = |environment: &&String| {
             let worker = config.target(environment).worker;
             let is_unnamed = name.is_null() && worker == format!("-{environment}");
@@ -176,8 +176,8 @@ impl WranglerConfig {
         Ok(config)
     }
 
-    /// Returns the config with a name made of that of its package, else of its folder, where it has none
-    /// at the top level. wrangler then takes a name from its `env` blocks or the command line.
+    /// Sets a missing top-level name, from the name of the package, else of the folder. wrangler itself
+    /// would use a name of an `env` block or of the command line.
     #[must_use]
     pub fn with_default_name(mut self, package: Option<&str>, dir: &Utf8Path) -> WranglerConfig {
         if self.value["name"].is_null()
@@ -222,7 +222,7 @@ impl WranglerConfig {
         }
     }
 
-    /// The patterns of the routes and custom domains of `environment`, which a block inherits.
+    /// Returns the patterns of the routes and custom domains of `environment`, which a block inherits.
     #[must_use]
     pub fn patterns(&self, environment: &str) -> Vec<String> {
         let own = self.block(environment);
@@ -236,7 +236,7 @@ impl WranglerConfig {
         listed.chain(std::iter::once(&from["route"])).filter_map(pattern).collect()
     }
 
-    /// Returns the block of `environment`, with nothing that it inherits. Without a block it is the top level.
+    /// Returns the block of `environment` without inherited fields. Without a block it is the top level.
     #[must_use]
     pub fn block(&self, environment: &str) -> &Value {
         if self.has(environment) { &self.value["env"][environment] } else { &self.value }
@@ -262,14 +262,14 @@ impl WranglerConfig {
             || exports.into_iter().any(|(_, export)| export["type"] == "durable-object")
     }
 
-    /// Returns whether there is a `previews` block for `environment`. Blocks of `env` inherit it
+    /// Returns true if there is a `previews` block for `environment`. Blocks of `env` inherit it
     /// (observed with wrangler 4.164).
     #[must_use]
     pub fn has_previews(&self, environment: &str) -> bool {
         [&self.value["env"][environment], &self.value].iter().any(|at| at["previews"].is_object())
     }
 
-    /// Returns whether the config has an `env` block of this name.
+    /// Returns true if the config has an `env` block of this name.
     #[must_use]
     pub fn has(&self, environment: &str) -> bool {
         self.environments.iter().any(|name| name == environment)
@@ -303,7 +303,7 @@ fn object_keys(value: &Value) -> Vec<String> {
     value.as_object().map(|map| map.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// Returns a Worker's name made of another name: `@acme/My Site` becomes `acme-my-site`.
+/// Converts a name to a Worker's name: `@acme/My Site` becomes `acme-my-site`.
 fn to_name(text: &str) -> String {
     let letter = |c: char| match c.to_ascii_lowercase() {
         c @ ('a'..='z' | '0'..='9' | '_') => c,
@@ -314,15 +314,15 @@ fn to_name(text: &str) -> String {
     cut.trim_end_matches('-').to_owned()
 }
 
-/// Tells whether a file of this name is a wrangler config, by itself or beside another.
+/// Returns true if a file of this name is a wrangler config, the main one or another one of the folder.
 #[must_use]
 pub fn is_config_name(name: &str) -> bool {
     let ends = [".json", ".jsonc", ".toml"];
     name.starts_with("wrangler.") && ends.iter().any(|end| name.ends_with(end))
 }
 
-/// Tells whether a config of this name, such as `wrangler.test.jsonc`, is by custom another version of
-/// the config beside it, or something to copy.
+/// Returns true if a config of this name, such as `wrangler.test.jsonc`, is by convention a variant of
+/// the main config, or a template.
 #[must_use]
 pub fn is_variant(name: &str) -> bool {
     let words = name.split(['.', '-', '_']).skip(1);

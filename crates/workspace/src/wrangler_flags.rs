@@ -1,8 +1,8 @@
 //! The setting `xtask.wrangler`: wrangler's own flags for a project.
 //!
-//! A deployment takes two steps. The first bundles without a token, the second uploads with it. Each flag goes to the step
-//! that it belongs to. Only flags of the list are accepted: others would change the account, the environment, the routes or
-//! the files that this tool checks.
+//! A deployment takes two steps. The first bundles without a token, the second uploads with it. Each flag is passed to its
+//! step. Only flags of the list are accepted, because others would change the account, the environment, the routes or the
+//! files that xtask checks.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::steps::Steps;
 #[serde(try_from = "Steps")]
 pub struct WranglerFlags(Vec<String>);
 
-/// A flag that is accepted.
+/// An accepted flag.
 struct AllowedFlag {
     name: &'static str,
     has_value: bool,
@@ -41,7 +41,7 @@ const ALLOWED: [AllowedFlag; 7] = [
 ];
 
 impl WranglerFlags {
-    /// Returns true if there is no flag.
+    /// Returns true if there are no flags.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

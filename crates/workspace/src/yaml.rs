@@ -1,5 +1,5 @@
-//! YAML settings files as plain values. Anchors name scalars only, so that a small file cannot
-//! become a large value.
+//! Parses YAML settings files to plain values. Only scalars may have anchors, so that a small file
+//! cannot become a large value.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::limits::{self, MAX_DEPTH, Syntax};
 /// A value of a YAML document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Yaml {
-    /// A scalar as it is written, without its quotes. A null is an empty text.
+    /// A scalar as written, without its quotes. A null is an empty string.
     Scalar(String),
     /// A sequence.
     List(Vec<Yaml>),
@@ -34,19 +34,19 @@ impl Yaml {
         Ok(builder.root.unwrap_or_else(|| Yaml::Scalar(String::new())))
     }
 
-    /// Returns the value of `key`. The last one counts where a key is repeated.
+    /// Returns the value of `key`. The last of repeated keys counts.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Yaml> {
         self.entries().iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
-    /// Returns the entries of a mapping, and none of another value.
+    /// Returns the entries of a mapping. Empty for other values.
     #[must_use]
     pub fn entries(&self) -> &[(String, Yaml)] {
         if let Yaml::Map(entries) = self { entries } else { &[] }
     }
 
-    /// Returns the items of a sequence, and none of another value.
+    /// Returns the items of a sequence. Empty for other values.
     #[must_use]
     pub fn items(&self) -> &[Yaml] {
         if let Yaml::List(items) = self { items } else { &[] }
@@ -59,7 +59,7 @@ impl Yaml {
     }
 }
 
-/// A document while it is read.
+/// The parser of a document.
 #[derive(Default)]
 struct YamlBuilder {
     open: Vec<(Yaml, Option<String>)>,
@@ -107,7 +107,7 @@ impl YamlBuilder {
             Some((Yaml::List(items), _)) => items.push(value),
             Some((Yaml::Map(entries), key)) => match key.take() {
                 Some(key) => entries.push((key, value)),
-                // Keys that are no scalars are ignored.
+                // Keys that are not scalars are ignored.
                 None => *key = Some(value.text().unwrap_or_default().to_owned()),
             },
             Some((Yaml::Scalar(_), _)) => {}

@@ -16,7 +16,8 @@ export class Config {
   /**
    * The id of the Cloudflare account: 32 hexadecimal digits. It is not a secret
    *
-   * @param environment The environment whose account is asked for. Without it, the shared one. An unknown one is an error
+   * @param environment The environment of the account. Without it, the shared account. An unknown environment is an
+   * error
    */
   @func()
   async cloudflareAccountId(environment?: string): Promise<string> {
@@ -26,7 +27,7 @@ export class Config {
   /**
    * The name of the variable that holds the Cloudflare token
    *
-   * @param environment The environment whose token is asked for. Without it, the shared one. An unknown one is an error
+   * @param environment The environment of the token. Without it, the shared token. An unknown environment is an error
    */
   @func()
   async cloudflareTokenVariable(environment?: string): Promise<string> {

@@ -24,14 +24,14 @@ pub fn stand_in(program: &Path) {
         println!("dagger v0.21.8 (unix:///run/dagger/engine.sock) linux/amd64");
         return;
     }
-    let told = std::fs::read(program.with_extension("json")).expect("a file");
-    let told: Value = serde_json::from_slice(&told).expect("JSON");
+    let settings = std::fs::read(program.with_extension("json")).expect("a file");
+    let settings: Value = serde_json::from_slice(&settings).expect("JSON");
     let script = std::io::read_to_string(std::io::stdin()).expect("a script");
-    std::thread::sleep(Duration::from_secs_f64(told["seconds"].as_f64().expect("seconds")));
+    std::thread::sleep(Duration::from_secs_f64(settings["seconds"].as_f64().expect("seconds")));
     let nonce = script.split("--nonce='").nth(1).and_then(|rest| rest.split('\'').next());
     let record = json!({
         "schema": 1, "command": "deploy", "nonce": nonce, "exitCode": 0, "urls": [], "log": "",
-        "versionId": told["version"],
+        "versionId": settings["version"],
     });
     std::fs::create_dir_all(".xtask").expect("a folder");
     std::fs::write(".xtask/deploy.json", record.to_string()).expect("a file");
@@ -48,19 +48,19 @@ pub fn groups(quick: bool) -> Vec<BenchmarkGroup> {
     let host = env.xtask(&["deploy", "site", "--engine", "host", "--json"]).exits(0).record("site");
     let program = env.folder.join("bin").join(NAME);
     std::fs::copy(std::env::current_exe().expect("a path"), &program).expect("a copy");
-    let told = json!({ "seconds": seconds, "version": host["version"] });
-    std::fs::write(program.with_extension("json"), told.to_string()).expect("a file");
+    let settings = json!({ "seconds": seconds, "version": host["version"] });
+    std::fs::write(program.with_extension("json"), settings.to_string()).expect("a file");
     let deploy = ["deploy", "site", "--engine", "dagger", "--force"];
     let script = env.xtask(&[&deploy[..], &["--dry-run"]].concat()).exits(0).stdout;
     // The token reaches the CLI by this file in a handwritten script; here the variable has it already.
     let script = script.replace("$(cat .xtask/sandbox/token)", "$SANDBOX_TOKEN");
-    let by_hand = || {
+    let cli_alone = || {
         let mut sh = Command::new("sh");
         env.environment(&mut sh);
         measure_time(sh.args(["-c", &script])).0
     };
     let cases = vec![
-        Case::new("the script that `--dry-run` prints, in `sh`", by_hand),
+        Case::new("the script that `--dry-run` prints, in `sh`", cli_alone),
         Case::new("`xtask deploy --engine dagger`", || {
             measure_time(&mut env.command(&deploy, &[])).0
         }),

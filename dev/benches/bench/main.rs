@@ -26,7 +26,7 @@ use base::terminal::{OutputOptions, Ui};
 use base::time::{rfc3339, unix_now};
 use dev::benchmarks::{BenchmarkGroup, Benchmarks};
 
-/// Runs a benchmark. The argument says whether sizes are tiny.
+/// Runs a benchmark. With `true`, sizes are tiny.
 type BenchmarkFn = fn(bool) -> Vec<BenchmarkGroup>;
 
 /// The benchmarks by name.

@@ -95,8 +95,8 @@ pub fn ready(tree: &GeneratedTree, quick: bool) -> (Vec<Peer>, Vec<(String, Stri
     let installed = install(tree);
     let (mut good, mut missing) = (Vec::new(), Vec::new());
     for mut peer in all() {
-        let asked = installed.clone().and_then(|modules| peer.ask(&modules, tree));
-        match asked {
+        let result = installed.clone().and_then(|modules| peer.ask(&modules, tree));
+        match result {
             Ok(answer) if answer == tree.answer => good.push(peer),
             Ok(answer) => {
                 let why = format!("it answers {} of {}", answer.len(), tree.answer.len());

@@ -104,8 +104,8 @@ pub fn generate(root: &Path, shape: Shape) -> GeneratedTree {
     }
     commit(root, "change");
     assert_eq!(git(root, &["ls-files"]).lines().count(), shape.files(), "files");
-    let answer = users(&dependencies, &changed).into_iter().map(|index| format!("p{index}"));
-    GeneratedTree { root: root.to_owned(), answer: answer.collect() }
+    let projects = users(&dependencies, &changed).into_iter().map(|index| format!("p{index}"));
+    GeneratedTree { root: root.to_owned(), answer: projects.collect() }
 }
 
 impl GeneratedTree {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Benchmarks {
     /// The version of this shape.
     pub schema: u32,
-    /// When it was made, RFC 3339.
+    /// The time of the run, RFC 3339.
     pub made: String,
     /// The commit that was measured.
     pub commit: String,
@@ -34,7 +34,7 @@ pub struct BenchmarkGroup {
     pub title: String,
     /// The method.
     pub about: String,
-    /// Those that took turns.
+    /// The cases that ran in turns.
     pub rows: Vec<BenchmarkRow>,
     /// The goals.
     #[serde(default)]

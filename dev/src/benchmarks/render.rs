@@ -23,9 +23,9 @@ impl Benchmarks {
     pub fn page(&self) -> String {
         let mut text = HEAD.to_owned();
         text += "\n| | |\n|---|---|\n";
-        let made = [("made", &self.made), ("commit", &self.commit)];
+        let run = [("made", &self.made), ("commit", &self.commit)];
         let machine = self.machine.iter().map(|(name, value)| (name.as_str(), value));
-        for (name, value) in made.into_iter().chain(machine) {
+        for (name, value) in run.into_iter().chain(machine) {
             text += &format!("| {name} | {} |\n", cell(value));
         }
         text += &format!("| the whole run | {:.0} s |\n", self.seconds);

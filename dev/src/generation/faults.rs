@@ -127,8 +127,8 @@ impl FaultRow {
     /// The row of the page.
     fn line(&self) -> String {
         let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
-        let made = match self.deployments {
-            Some(made) if made > 1 => format!(" ({made} deployments)"),
+        let deployments = match self.deployments {
+            Some(count) if count > 1 => format!(" ({count} deployments)"),
             _ => String::new(),
         };
         let preview =
@@ -149,7 +149,7 @@ impl FaultRow {
             };
         }
         format!(
-            "| {} | {} | {}{made}{preview} | {} | {} |\n",
+            "| {} | {} | {}{deployments}{preview} | {} | {} |\n",
             cell(&fault),
             self.exit,
             self.live,

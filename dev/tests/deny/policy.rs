@@ -159,7 +159,7 @@ impl Policy {
         if self.graph.all_features { &["--all-features"] } else { &[] }
     }
 
-    /// Looks at every crate.
+    /// Checks every crate.
     pub fn check(&self, metadata: &Metadata) -> Findings {
         let mut found = Findings { crates: metadata.packages.len(), ..Findings::default() };
         let mut unused: BTreeSet<&str> = self.licenses.allow.iter().map(String::as_str).collect();

@@ -67,7 +67,7 @@ struct Stage {
     root: Utf8PathBuf,
 }
 
-/// Cases that run side by side. The checks of one run have deadlines.
+/// The number of cases that run in parallel. The checks of one run have timeouts.
 const SIDE_BY_SIDE: usize = 2;
 
 fn main() -> ExitCode {

@@ -18,7 +18,7 @@ pub fn bun(arguments: &[&str]) -> Command {
         command.current_dir(dir).args(arguments);
         command
     };
-    // Once, since tests run side by side; the browser itself is unpacked by the first who asks for it.
+    // Once, because tests run in parallel. The first one unpacks the browser.
     let dir = INSTALLED.get_or_init(|| {
         let dir = repository().join("xtask/tests/browser");
         let unpack = "import chromium from '@sparticuz/chromium'; await chromium.executablePath()";

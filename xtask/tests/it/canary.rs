@@ -1,4 +1,4 @@
-//! Looks for the token of a test wherever a run could have left it, in every form that text takes.
+//! Searches the token of a test in all places where a run could have left it, in every encoding.
 
 use std::path::PathBuf;
 use std::sync::LazyLock;

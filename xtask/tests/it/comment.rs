@@ -230,7 +230,7 @@ fn waits_as_long_as_the_server_asks_up_to_a_limit() {
         ),
     ] {
         let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
-        let error = write(&server, &RowChange::Rows(&[ready("site")])).0.expect_err("in vain");
+        let error = write(&server, &RowChange::Rows(&[ready("site")])).0.expect_err("refused");
         assert!(format!("{error:#}").contains(text), "{error:#}");
         assert_eq!(server.requests().len(), requests, "{text}");
     }
@@ -241,7 +241,7 @@ fn waits_as_long_as_the_server_asks_up_to_a_limit() {
     };
     for (faults, most) in [(never, 12), (vanishing, 2)] {
         let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
-        write(&server, &RowChange::Rows(&[ready("site")])).0.expect_err("in vain");
+        write(&server, &RowChange::Rows(&[ready("site")])).0.expect_err("refused");
         assert!(server.writes().len() <= most, "{:?}", server.writes());
     }
 }

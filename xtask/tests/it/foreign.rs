@@ -1,4 +1,4 @@
-//! A large repository that was not made for this tool, with what such ones hold.
+//! A large repository that was not made for xtask, with the typical content of such repositories.
 
 use serde_json::Value;
 

@@ -63,7 +63,7 @@ fn two_versions_share_the_traffic_until_one_has_it() {
         (&versions["versions"][0]["live"], &versions["versions"][1]["live"]),
         (&json!(25.0), &json!(75.0))
     );
-    // By chance; fewer than 15 or more than 95 of 200 happen once in more than 10^9 runs.
+    // The split is random. Fewer than 15 or more than 95 of 200 occur once in more than 10^9 runs.
     let share = share_of(&env, "two");
     assert!((15..95).contains(&share), "{share}");
 

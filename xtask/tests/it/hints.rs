@@ -1,4 +1,4 @@
-//! Tests that a failure ends with the hint that cures it, and that its reason is printed once.
+//! Tests that a failure ends with the hint that fixes it, and that its reason is printed once.
 
 use std::os::unix::fs::symlink;
 

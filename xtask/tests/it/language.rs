@@ -13,7 +13,7 @@ const ROOTS: [&str; 9] =
     ["crates", "xtask", "dev", "sandbox", "dagger", "docs", "projects", ".ci", ".github"];
 
 /// Phrases that a reader would not use, each with the word to write instead.
-const RETIRED: [(&str, &str); 27] = [
+const RETIRED: [(&str, &str); 44] = [
     ("former", "previous"),
     ("somebody", "the subject's name"),
     ("nobody", "the subject's name"),
@@ -41,6 +41,23 @@ const RETIRED: [(&str, &str); 27] = [
     ("stand", "is, exists"),
     ("stands", "is, exists"),
     ("stood", "was"),
+    ("anybody", "anyone"),
+    ("blanks", "spaces"),
+    ("tabulator", "tab"),
+    ("small letters", "lowercase"),
+    ("by chance", "at random"),
+    ("in vain", "without success"),
+    ("such ones", "the noun again"),
+    ("otherwise than", "differently from"),
+    ("sent again", "retried"),
+    ("goes on answering", "still works"),
+    ("go on answering", "still works"),
+    ("beside a token", "with a token"),
+    ("beside the token", "with the token"),
+    ("says whether", "returns true if"),
+    ("can be made of", "can be used"),
+    ("is left to a person", "is a manual step"),
+    ("a closer look", "a slower check"),
 ];
 
 /// Words that are one of the retired ones and still the field's own term.
@@ -126,6 +143,9 @@ const IRREGULAR: [&str; 44] = [
     "worn",
     "written",
 ];
+
+/// Names of locals that do not say what the value is.
+const VAGUE_LOCALS: [&str; 6] = ["answer", "asked", "given", "made", "said", "told"];
 
 /// A file of the repository, by its path below the root.
 struct Source {
@@ -323,6 +343,17 @@ fn declared(line: &str) -> Option<(&'static str, &str)> {
     Some((kind, &name[..end]))
 }
 
+/// The name that each `let` or `for` of a line binds first.
+fn bound(line: &str) -> impl Iterator<Item = &str> {
+    let code = line.split("//").next().unwrap_or_default();
+    ["let ", "for "].into_iter().flat_map(move |keyword| code.split(keyword).skip(1)).map(|name| {
+        let name = name.trim_start_matches("Some(").trim_start_matches("Ok(");
+        let name = name.trim_start_matches(['(', '&']).trim_start_matches("mut ");
+        let end = name.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(name.len());
+        &name[..end]
+    })
+}
+
 /// The variants of an enum, by their lines: those one level below its opening brace.
 fn variants(text: &str) -> Vec<(usize, &str)> {
     let (mut found, mut offset, mut outer) = (Vec::new(), 0, None);
@@ -381,7 +412,10 @@ fn types(text: &str) -> Vec<(usize, &str)> {
 
 #[test]
 fn doc_comments_begin_with_a_verb_or_a_noun() {
-    let indirect = ["What", "Where", "Whether", "How", "Whom", "Who", "Why"];
+    let indirect = [
+        "What", "Where", "Whether", "How", "Whom", "Who", "Why", "When", "Which", "Says", "Looks",
+        "Knows",
+    ];
     let mut offenders = Vec::new();
     let has_docs = |source: &&Source| matches!(source.path.extension(), Some("rs" | "ts"));
     for source in sources().iter().filter(has_docs) {
@@ -433,6 +467,23 @@ fn no_item_is_a_bare_participle() {
 }
 
 #[test]
+fn locals_are_named_after_their_content() {
+    let mut offenders = Vec::new();
+    let in_crates = |source: &&Source| is_product(source) && source.path.starts_with("crates");
+    for source in sources().iter().filter(in_crates) {
+        let product = source.text.find("#[cfg(test)]\nmod ").unwrap_or(source.text.len());
+        let mut offset = 0;
+        for line in source.text[..product].split_inclusive('\n') {
+            for name in bound(line).filter(|name| VAGUE_LOCALS.contains(name)) {
+                offenders.push(format!("{}: {name}", source.place(offset)));
+            }
+            offset += line.len();
+        }
+    }
+    report("locals that do not say what they hold", &offenders);
+}
+
+#[test]
 fn no_type_name_is_defined_twice() {
     let sources = sources();
     let mut places: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -476,4 +527,7 @@ fn offenders_are_found() {
     assert_eq!(found, ["// it said\n", "\"by\\\" hand\"", "r#\"anew\"#"]);
     assert_eq!(retired_in("/// done by\n/// hand")[0].1, "by hand");
     assert!(retired_in("the stand-in").is_empty());
+    let line = "let Some((mut made, a)) = b else { for said in c { let told: u8 = 1; } };";
+    assert_eq!(bound(line).collect::<Vec<_>>(), ["made", "told", "said"]);
+    assert_eq!(bound("let mut made = 1; // let said").collect::<Vec<_>>(), ["made"]);
 }

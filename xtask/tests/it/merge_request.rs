@@ -178,7 +178,7 @@ fn one_comment_follows_a_merge_request_from_push_to_merge() {
     let bytes = std::fs::read(&picture).expect("a picture");
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.len() > 5_000, "{}", bytes.len());
 
-    // Anybody can paste the marker; only the author makes a note ours.
+    // Anyone can paste the marker. Only the author makes a note ours.
     let forged = body.replace(&alias, "https://evil.example/");
     request.post("merge_requests/42/notes", &json!({ "body": forged }));
     env.git(&["checkout", "--quiet", "HEAD~1", "--", script]);

@@ -19,7 +19,7 @@ fn two_yaml_parsers_read_the_same_pipeline() {
     assert_eq!(scalars_as_texts(&read_yaml(&text)), to_json(&yaml), "both parsers agree");
 }
 
-/// Returns a YAML value as JSON whose scalars are all texts.
+/// Returns a YAML value as JSON whose scalars are all strings.
 fn to_json(yaml: &Yaml) -> Value {
     match yaml {
         Yaml::Scalar(text) => json!(text),

@@ -202,7 +202,7 @@ struct Parser {
 }
 
 impl Parser {
-    /// `test` names the program, as tests run side by side.
+    /// `test` names the program, because tests run in parallel.
     fn new(test: &str) -> Option<Parser> {
         let folder = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/posix");
         let program = Utf8Path::new(env!("CARGO_TARGET_TMPDIR"))

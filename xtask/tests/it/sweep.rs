@@ -94,7 +94,7 @@ impl GitLab {
         preview_strategy::post(&self.env, "/__sandbox/faults", &fault);
     }
 
-    /// A Worker that Worker Previews can be made of.
+    /// A Worker that can have Worker Previews.
     fn deploy(&self) {
         preview_strategy::worker(&self.env, r#""previews": {},"#);
         self.env.commit("worker");
@@ -207,8 +207,7 @@ fn worker_previews_are_deleted_whether_they_are_shown_or_not() {
 
     let none = gitlab.run(&sweep[..3], &[]).exits(1).stdout;
     assert!(none.contains("!42 merged: api may still have a preview"), "{none}");
-    let why =
-        "previews of api are not looked for: the variable CLOUDFLARE_WORKERS_TOKEN is not set";
+    let why = "previews of api are not searched: the variable CLOUDFLARE_WORKERS_TOKEN is not set";
     assert!(none.contains(why), "{none}");
     let dry = gitlab.run(&[&sweep[..], &["--dry-run"]].concat(), &[]).exits(0).stdout;
     assert!(dry.contains("!45 deleted: preview mr-45 of api would be deleted"), "{dry}");

@@ -25,7 +25,7 @@ use serde_json::Value;
 use crate::support::{CANARY, repository};
 use stage::Stage;
 
-/// The number of rows that run side by side. Most of their time they wait.
+/// The number of rows that run in parallel. They mostly wait.
 const SIDE_BY_SIDE: usize = 8;
 
 /// One row with its surroundings.
@@ -139,7 +139,7 @@ fn number(cases: impl Iterator<Item = Case>) -> Vec<Case> {
     cases
 }
 
-/// Tells whether the test called `name` runs. The harness decides the same.
+/// Returns true if the test called `name` runs, as the harness decides it.
 fn is_selected(arguments: &Arguments, name: &str) -> bool {
     let matches = |word: &str| if arguments.exact { name == word } else { name.contains(word) };
     arguments.filter.as_deref().is_none_or(matches)

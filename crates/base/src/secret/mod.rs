@@ -18,7 +18,7 @@ impl Secret {
     }
 
     /// Returns the value, for an environment variable of a child or a header. From then on [`redact`] removes it from
-    /// every text, because whoever received it may send it back.
+    /// all output, because the receiver may send it back.
     #[must_use]
     pub fn expose(&self) -> &str {
         remember(self);
@@ -51,19 +51,19 @@ pub fn remember(secret: &Secret) {
     }
 }
 
-/// Returns `text` with every secret that this process has used replaced by `***`. Each text that leaves goes through here:
-/// to the terminal, into a file, to another server.
+/// Returns `text` with every secret that this process has used replaced by `***`. All output passes this function: to the
+/// terminal, to files, and to servers.
 #[must_use]
 pub fn redact(text: &str) -> String {
     let count = USED.lock().unwrap_or_else(PoisonError::into_inner).len();
     if count == 0 {
         return text.to_owned();
     }
-    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if made.0 != count {
-        *made = (count, Redactor::new([]));
+    let mut cached = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if cached.0 != count {
+        *cached = (count, Redactor::new([]));
     }
-    made.1.apply(text)
+    cached.1.apply(text)
 }
 
 /// The redactor of [`redact`], and the number of secrets that it knows.

@@ -6,12 +6,12 @@ use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 pub struct HiddenInput(Termios);
 
 impl HiddenInput {
-    /// Turns the echo off. Errors if stdin is no terminal.
+    /// Turns the echo off. Errors if stdin is not a terminal.
     pub fn start() -> nix::Result<HiddenInput> {
         let before = tcgetattr(std::io::stdin())?;
         let mut hidden = before.clone();
         hidden.local_flags.remove(LocalFlags::ECHO);
-        // What was typed before the question is no answer to it.
+        // Input that was typed before the question is discarded.
         tcsetattr(std::io::stdin(), SetArg::TCSAFLUSH, &hidden)?;
         Ok(HiddenInput(before))
     }

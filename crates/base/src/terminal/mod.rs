@@ -165,11 +165,11 @@ impl Ui {
             return None;
         }
         let hidden = hidden_input::HiddenInput::start().ok()?;
-        let answer = prompt(question);
+        let line = prompt(question);
         drop(hidden);
         // The key that ended the line was not shown either.
         let _closed = writeln!(anstream::stderr());
-        answer.map(|answer| Secret::new(&answer))
+        line.map(|line| Secret::new(&line))
     }
 
     /// Starts a line of progress for `name`.
@@ -238,9 +238,9 @@ impl Ui {
 /// Prints a question and reads the answer. `None` if it is empty.
 fn prompt(question: &str) -> Option<String> {
     let _closed = write!(anstream::stderr(), "{}: ", crate::text::sanitize(question));
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).ok()?;
-    Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty())
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).ok()?;
+    Some(line.trim().to_owned()).filter(|line| !line.is_empty())
 }
 
 fn write_out(text: &str) -> std::io::Result<()> {
@@ -252,9 +252,9 @@ fn write_out(text: &str) -> std::io::Result<()> {
 #[must_use]
 pub fn width() -> Option<usize> {
     let columns = crate::env::variable("COLUMNS").and_then(|text| text.trim().parse().ok());
-    let asked = || {
+    let measured = || {
         let (terminal_size::Width(width), _) = terminal_size::terminal_size_of(std::io::stdout())?;
         Some(usize::from(width))
     };
-    columns.or_else(asked).filter(|width| *width > 0)
+    columns.or_else(measured).filter(|width| *width > 0)
 }

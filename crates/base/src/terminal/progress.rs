@@ -14,8 +14,8 @@ use crate::time::unix_now;
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 const TICK: Duration = Duration::from_millis(100);
 
-/// The time after which a step that still runs is printed again in a log, so that its reader sees that it moves. In
-/// seconds, from [`INTERVAL_VARIABLE`]; 0 is never.
+/// The time after which a running step is printed again in a log, to show that the run is active. In seconds, from
+/// [`INTERVAL_VARIABLE`]. 0 turns this off.
 const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The variable that replaces [`INTERVAL`].

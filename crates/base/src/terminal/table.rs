@@ -1,4 +1,4 @@
-//! Tables for people. Where a table is wider than the terminal, its addresses move below their rows. If that is not enough,
+//! Formats tables for people. If a table is wider than the terminal, its URLs move below their rows. If that is not enough,
 //! each row becomes a block of lines.
 
 use anstyle::Style;
@@ -48,7 +48,7 @@ impl From<String> for Cell {
 pub struct Table {
     head: Vec<String>,
     rows: Vec<Vec<Cell>>,
-    /// The last column explains itself, as an address does, and may move below its row.
+    /// `true` if the last column may move below its row.
     is_last_movable: bool,
 }
 
@@ -60,8 +60,8 @@ impl Table {
         Table { head, rows: Vec::new(), is_last_movable: false }
     }
 
-    /// Lets the last column move below its row if the table is too wide. Its cells have to explain themselves without a
-    /// heading, as an address does.
+    /// Lets the last column move below its row if the table is too wide. Its cells must be clear without a heading,
+    /// such as URLs.
     #[must_use]
     pub fn with_movable_last_column(self) -> Table {
         Table { is_last_movable: true, ..self }

@@ -58,10 +58,15 @@ impl Api<'_> {
             self.get(&format!("workers/services/{worker}/environments/production/routes"))?;
         let routes: Vec<ListedRoute> =
             routes.map(|found| parse_as(found, "list of routes")).transpose()?.unwrap_or_default();
-        let own = |domain: &Domain| domain.service.as_ref().is_none_or(|name| name == worker);
+        let is_of_worker =
+            |domain: &Domain| domain.service.as_ref().is_none_or(|name| name == worker);
         Ok(TriggersInUse {
             crons: schedules.into_iter().map(|schedule| schedule.cron).collect(),
-            domains: domains.into_iter().filter(own).map(|domain| domain.hostname).collect(),
+            domains: domains
+                .into_iter()
+                .filter(is_of_worker)
+                .map(|domain| domain.hostname)
+                .collect(),
             routes: routes.into_iter().map(ListedRoute::pattern).collect(),
         })
     }
@@ -107,12 +112,12 @@ impl TriggersInUse {
         let empty = |wanted: bool, own: &BTreeSet<String>| {
             if wanted { BTreeSet::new() } else { own.clone() }
         };
-        let left = TriggersInUse {
+        let remaining = TriggersInUse {
             crons: empty(wanted.crons.is_some(), &self.crons),
             domains: empty(!wanted.domains.is_empty(), &self.domains),
             routes: empty(!wanted.routes.is_empty(), &self.routes),
         };
-        left.names().into_iter().collect()
+        remaining.names().into_iter().collect()
     }
 
     /// Describes the triggers that were added since `before`, and those that were removed.

@@ -52,7 +52,7 @@ pub struct CacheManifest {
     schema: u32,
     /// The key of the entry.
     key: String,
-    /// When it was built, RFC 3339.
+    /// The time of the build, RFC 3339.
     pub built: String,
     /// The folders that contain only files of the entry.
     pub folders: BTreeSet<Utf8PathBuf>,

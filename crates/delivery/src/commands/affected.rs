@@ -61,14 +61,15 @@ impl AffectedCommand {
     /// unless files of the working tree change it.
     fn changes(&self, ctx: &Ctx) -> Result<(Changes, Summary)> {
         let names = (self.base.as_deref(), self.head.as_deref(), self.env.as_deref());
-        let asked = |question: Question| question.changes_and(|head| summary(&ctx.root, head));
-        let (changes, committed) = ask(ctx, names, asked)?;
-        let own = changes.working.iter().any(|path| is_defining_path(path, &ctx.root));
+        let compare = |question: Question| question.changes_and(|head| summary(&ctx.root, head));
+        let (changes, committed) = ask(ctx, names, compare)?;
+        let changes_graph = changes.working.iter().any(|path| is_defining_path(path, &ctx.root));
         let summary = match committed {
             Some(summary) if self.head.is_some() => summary?,
             // The working tree may have the files that the commit lacks.
             Some(Ok(summary))
-                if !own && !summary.is_readable(&Source::from_working_tree(&ctx.root)) =>
+                if !changes_graph
+                    && !summary.is_readable(&Source::from_working_tree(&ctx.root)) =>
             {
                 summary
             }

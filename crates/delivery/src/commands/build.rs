@@ -242,8 +242,9 @@ fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
         match provided {
             Ok((ProvisionResult { made, default_secrets }, path)) => {
                 if !made.is_empty() {
-                    let made = made.join(", ");
-                    ctx.ui.note(&format!("{}: new and empty in the sandbox: {made}", part.project));
+                    let names = made.join(", ");
+                    ctx.ui
+                        .note(&format!("{}: new and empty in the sandbox: {names}", part.project));
                 }
                 let note = secrets::defaults_note(&part.project, &path, &default_secrets);
                 note.iter().for_each(|note| ctx.ui.note(note));

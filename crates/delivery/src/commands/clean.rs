@@ -167,12 +167,12 @@ impl CleanCommand {
 /// Returns the logs without the sandbox's, which a running sandbox writes.
 fn logs(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     let folder = root.join(LOGS);
-    let own = sandbox::log_file(root);
+    let sandbox_log = sandbox::log_file(root);
     let Ok(entries) = folder.read_dir_utf8() else { return Ok(Vec::new()) };
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.with_context(|| format!("cannot read {folder}"))?.into_path();
-        if path != own {
+        if path != sandbox_log {
             paths.push(path);
         }
     }

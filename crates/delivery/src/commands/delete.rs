@@ -103,10 +103,10 @@ impl DeleteCommand {
         let log = record.nonce.clone();
         let finished = ctx.run(&log, &command(&places), &|line| task.output(line))?;
         // Exit 0 alone proves nothing.
-        let left = api.versions(&worker);
-        let is_gone = left.as_ref().is_ok_and(Vec::is_empty);
+        let remaining = api.versions(&worker);
+        let is_gone = remaining.as_ref().is_ok_and(Vec::is_empty);
         let result =
-            if is_gone { Ok(()) } else { Err(not_deleted(&worker, &look, &finished, left)) };
+            if is_gone { Ok(()) } else { Err(not_deleted(&worker, &look, &finished, remaining)) };
         record.ended = rfc3339(unix_now());
         match &result {
             Ok(()) => record.status = DeployStatus::Deleted,

@@ -97,8 +97,8 @@ impl DistCommand {
         let version = git::release_of_head(root)
             .unwrap_or_else(|| commit.get(..12).unwrap_or(&commit).to_owned());
         let libc = if cfg!(target_env = "musl") { "-musl" } else { "" };
-        let own = || format!("{}-{}{libc}", std::env::consts::ARCH, std::env::consts::OS);
-        let target = self.target.clone().unwrap_or_else(own);
+        let this_machine = || format!("{}-{}{libc}", std::env::consts::ARCH, std::env::consts::OS);
+        let target = self.target.clone().unwrap_or_else(this_machine);
         Ok(Distribution { schema: 1, version, target, commit, source })
     }
 

@@ -164,21 +164,24 @@ impl MergeRequests {
         let agent = http::agent(DEADLINE, 0);
         let url = format!("{}/projects/{}/merge_requests{query}", self.api(), self.project);
         let headers = [("PRIVATE-TOKEN", self.token.expose())];
-        let answer = match body {
+        let response = match body {
             Some(body) => http::post(&agent, &url, &headers, body),
             None => http::get(&agent, &url, &headers),
         };
-        let answer = answer
+        let response = response
             .map_err(|error| failed(format!("the sandbox's GitLab did not answer: {error:#}")))?;
-        if answer.status == 404 && body.is_none() {
+        if response.status == 404 && body.is_none() {
             return Ok(None);
         }
-        if answer.status >= 300 {
-            let text = http::short(&String::from_utf8_lossy(&answer.body));
-            return Err(failed(format!("the sandbox's GitLab answered {}: {text}", answer.status))
-                .hint("run `cargo xtask sandbox logs --requests` to see the request"));
+        if response.status >= 300 {
+            let text = http::short(&String::from_utf8_lossy(&response.body));
+            return Err(failed(format!(
+                "the sandbox's GitLab answered {}: {text}",
+                response.status
+            ))
+            .hint("run `cargo xtask sandbox logs --requests` to see the request"));
         }
-        serde_json::from_slice(&answer.body).map(Some).map_err(|error| {
+        serde_json::from_slice(&response.body).map(Some).map_err(|error| {
             failed(format!("the sandbox's GitLab did not answer with JSON: {error}"))
         })
     }

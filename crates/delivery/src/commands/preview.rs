@@ -103,8 +103,8 @@ impl PreviewCommand {
         let (config, environment) = (&workspace.config, &destination.environment);
         let alias = self.alias(ctx, &chosen.projects, environment)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        let asked = self.strategy.map(Strategy::from);
-        let strategy = |project: &Project| project.strategy(config, environment, asked);
+        let requested = self.strategy.map(Strategy::from);
+        let strategy = |project: &Project| project.strategy(config, environment, requested);
         let strategies: BTreeMap<String, Strategy> =
             chosen.projects.iter().map(|one| (one.name.clone(), strategy(one))).collect();
         let alias = Some(alias);
@@ -192,7 +192,7 @@ fn as_comment(markdown: &str) -> String {
 
 /// Returns the rows of projects that this run does not change.
 fn unaffected_rows(workspace: &Workspace, chosen: &[&Project]) -> Vec<CommentRow> {
-    let left = |project: &&Project| !chosen.iter().any(|other| other.dir == project.dir);
-    let projects = workspace.projects.iter().filter(left);
+    let is_unaffected = |project: &&Project| !chosen.iter().any(|other| other.dir == project.dir);
+    let projects = workspace.projects.iter().filter(is_unaffected);
     projects.map(|project| CommentRow::new(&project.name, PreviewStatus::Unaffected)).collect()
 }

@@ -72,7 +72,7 @@ impl Stop {
         }
         let projects = workspace.select(&self.projects)?;
         let previews = self.previews(ctx, &workspace, &projects)?;
-        let left = |name: &str| {
+        let has_failed = |name: &str| {
             previews.iter().any(|one| one.project == name && one.outcome == Outcome::Failed)
         };
         let comment = Comment::new(ctx, &workspace.config);
@@ -85,7 +85,7 @@ impl Stop {
             Some(aliases) => aliases.iter().any(|one| one.project == project.name),
             None => !is_deleted(&project.name),
         };
-        let removed = projects.iter().filter(|project| !left(&project.name));
+        let removed = projects.iter().filter(|project| !has_failed(&project.name));
         let status = |project: &Project| {
             if answers(project) { PreviewStatus::AliasOnly } else { PreviewStatus::Removed }
         };
@@ -130,7 +130,7 @@ impl Stop {
         };
         let note = |error: anyhow::Error| {
             ctx.ui.note(&format!(
-                "skipped the search for aliases, which cannot be deleted and go on answering: {error:#}"
+                "skipped the search for aliases, which cannot be deleted and still work: {error:#}"
             ));
         };
         read().map_err(note).ok()
@@ -150,7 +150,7 @@ impl Stop {
         let deletable =
             |project: &&Project| project.strategy(config, environment, None) == Strategy::Preview;
         let needed = projects.iter().any(deletable) || self.alias.is_some();
-        let asked = place.map_err(Into::into).and_then(|place| {
+        let deleted = place.map_err(Into::into).and_then(|place| {
             if !needed && !reachable(ctx, &place) {
                 return Ok(Vec::new());
             }
@@ -163,12 +163,12 @@ impl Stop {
             let name = name(ctx, self.alias.as_deref(), &workers)?;
             Previews::at(ctx, &place)?.stop(projects, &name, needed)
         });
-        match asked {
+        match deleted {
             Err(error) if !needed => {
                 ctx.ui.note(&format!("skipped the search for previews: {error:#}"));
                 Ok(Vec::new())
             }
-            asked => asked,
+            deleted => deleted,
         }
     }
 }

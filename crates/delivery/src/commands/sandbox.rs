@@ -100,8 +100,8 @@ impl SandboxCommand {
                 Ok(exit)
             }
             SandboxAction::Logs { lines, requests } => {
-                let own = process::log_file(&ctx.root);
-                let file = if requests { own } else { process::output_file(&ctx.root) };
+                let sandbox_log = process::log_file(&ctx.root);
+                let file = if requests { sandbox_log } else { process::output_file(&ctx.root) };
                 ctx.ui.out(&process::last_lines(&file, lines).join("\n"));
                 Ok(Exit::Done)
             }

@@ -131,9 +131,9 @@ fn name_shared(
 ) {
     let config = &workspace.config;
     let side = |environment: &str| {
-        let asked = places.iter().find(|place| place.destination.environment == environment);
+        let readable = places.iter().find(|place| place.destination.environment == environment);
         // An environment that was not read is at Cloudflare, and `local` never is.
-        asked.map_or(environment == LOCAL, |place| place.destination.sandbox.is_some())
+        readable.map_or(environment == LOCAL, |place| place.destination.sandbox.is_some())
     };
     let account = |environment: &str| config.cloudflare(environment).account_id.to_lowercase();
     let is_protected = |name: &String| config.environments.get(name).is_some_and(|e| e.protected);

@@ -92,9 +92,9 @@ impl ProjectTarget {
     /// the latter.
     #[must_use]
     pub fn account(&self) -> String {
-        let own = self.project.target(&self.destination.environment).account_id;
-        let own = own.filter(|_| self.destination.sandbox.is_none());
-        own.unwrap_or_else(|| self.destination.account_id.clone())
+        let account = self.project.target(&self.destination.environment).account_id;
+        let account = account.filter(|_| self.destination.sandbox.is_none());
+        account.unwrap_or_else(|| self.destination.account_id.clone())
     }
 
     /// Returns the account and the token that its API requests need.

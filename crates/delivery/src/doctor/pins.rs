@@ -175,13 +175,13 @@ pub fn bun(root: &Utf8Path, config: &Config) -> Pin {
 
 /// Reads the oldest engine that the modules support. All of them must name the same.
 fn modules(root: &Utf8Path) -> Option<Pin> {
-    let asked = |module: &str| {
+    let required = |module: &str| {
         let file = format!("dagger/{module}/dagger.json");
         let version = json(root, &file)["engineVersion"].as_str()?.to_owned();
         Some(PinnedVersion { file: file.into(), version })
     };
-    let own = asked("config")?;
-    let elsewhere = ["bun", "cloudflare", "gitlab"].into_iter().filter_map(asked).collect();
+    let own = required("config")?;
+    let elsewhere = ["bun", "cloudflare", "gitlab"].into_iter().filter_map(required).collect();
     Some(Pin { name: "Dagger modules, at least".to_owned(), own, elsewhere })
 }
 

@@ -50,14 +50,15 @@ fn run_within(
         open.map(|(check, _)| deadline(check)).max()
     };
     while let Some(longest) = waiting(&found) {
-        let left = longest.saturating_sub(started.elapsed());
+        let remaining = longest.saturating_sub(started.elapsed());
         if INTERRUPTED.load(Ordering::SeqCst) {
             return Err(interrupted());
         }
-        if left.is_zero() {
+        if remaining.is_zero() {
             break;
         }
-        if let Ok((index, result)) = receive.recv_timeout(left.min(Duration::from_millis(50))) {
+        if let Ok((index, result)) = receive.recv_timeout(remaining.min(Duration::from_millis(50)))
+        {
             found[index] = Some(result);
         }
     }

@@ -58,8 +58,9 @@ impl Scope {
                         return Err(unknown(&all, name));
                     }
                 }
-                let asked = |check: &Check| names.iter().any(|name| is_below(&check.id, name));
-                all.into_iter().filter(asked).collect()
+                let is_requested =
+                    |check: &Check| names.iter().any(|name| is_below(&check.id, name));
+                all.into_iter().filter(is_requested).collect()
             }
         })
     }

@@ -111,8 +111,8 @@ fn problem(entry: &ReportEntry, width: usize) -> String {
         text += &format!("      {}\n", facts.join(", "));
     }
     for (index, line) in finding.fix.iter().flat_map(|fix| fix.text.lines()).enumerate() {
-        let own = finding.fix.as_ref().is_some_and(|fix| fix.safe) && index == 0;
-        let line = if own {
+        let has_fix = finding.fix.as_ref().is_some_and(|fix| fix.safe) && index == 0;
+        let line = if has_fix {
             format!("`cargo xtask doctor {} --fix`: {line}", entry.check.id)
         } else {
             line.to_owned()

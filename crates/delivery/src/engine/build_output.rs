@@ -3,7 +3,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::answer::is_plain_name;
+use super::response::is_plain_name;
 
 /// A file of the build's output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +79,10 @@ impl BuildOutput {
 /// (<https://developers.cloudflare.com/workers/static-assets/routing/advanced/html-handling/>).
 fn file_for(dist: &Utf8Path, path: &str, html_handling: Option<&str>) -> Option<BuiltFile> {
     let path = path.split('?').next().unwrap_or(path).trim_matches('/');
-    let own = path.to_owned();
+    let exact = path.to_owned();
     let names = match html_handling {
-        Some("none") => vec![own],
-        _ => vec![own, format!("{path}/index.html"), format!("{path}.html")],
+        Some("none") => vec![exact],
+        _ => vec![exact, format!("{path}/index.html"), format!("{path}.html")],
     };
     let read = |name: &String| {
         let name = name.trim_start_matches('/');

@@ -1,11 +1,11 @@
-//! Asks a deployed project until its answers are right, or prove that the version is wrong.
+//! Sends requests to a deployed project until its responses are right, or prove that the version is wrong.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
-use super::answer::{Cause, ExpectedResponse, ResponseProof, Unclear};
+use super::response::{Cause, ExpectedResponse, ResponseProof, Unclear};
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use base::command::Value;
@@ -13,11 +13,11 @@ use base::deadline;
 use base::env::variable;
 use base::error::Failure;
 use base::http;
-use base::http::Answer;
+use base::http::HttpResponse;
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
 
-/// The pause between two tries. Each further one is longer, up to [`LONGEST_PAUSE`].
+/// The first delay between two attempts. Each further one is longer, up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -27,12 +27,12 @@ const HOPS: usize = 5;
 /// The verdict of the check on a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It answers as it should. The notes name addresses that could not be asked.
+    /// The responses are right. The notes name inconclusive URLs.
     Right {
-        /// Facts that a person should know.
+        /// The notes for the report.
         notes: Vec<String>,
     },
-    /// It is wrong: an answer that only the version can have given.
+    /// It is wrong: only the version can have sent the response.
     Wrong(String),
     /// Nothing is proven.
     Unknown(Unclear),
@@ -41,28 +41,28 @@ pub enum Verdict {
 /// The time limits of the check.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Until there is an answer, or the content that was built.
+    /// The limit until there is a response, or the content of the build.
     pub total: Duration,
-    /// While the same answer comes again and again.
+    /// The limit for repeated identical responses.
     pub same_answer: Duration,
 }
 
 impl Limits {
-    /// Returns the limits for a new version. At Cloudflare it spreads over the world first. The sandbox
-    /// may have to start its runtime first, on a machine that is busy.
+    /// Returns the limits for a new version. At Cloudflare it first propagates. The sandbox may first
+    /// have to start its runtime, on a busy machine.
     #[must_use]
     pub fn of_new_version(destination: &Destination) -> Limits {
         let same_answer = if destination.sandbox.is_some() { 10 } else { 30 };
         Limits::new(Duration::from_secs(60), Duration::from_secs(same_answer))
     }
 
-    /// Returns the limits for a version that is live already.
+    /// Returns the limits for a version that is already live.
     #[must_use]
     pub fn of_live_version() -> Limits {
         Limits::new(Duration::from_secs(15), Duration::from_secs(3))
     }
 
-    /// Returns the limits for a version's own address, asked after the public ones.
+    /// Returns the limits for a version's preview URL, which is requested after the public ones.
     #[must_use]
     fn of_own_address() -> Limits {
         Limits::new(Duration::from_secs(10), Duration::from_secs(2))
@@ -80,14 +80,14 @@ impl Limits {
     }
 }
 
-/// A service token of Cloudflare Access, by which a runner passes its login
+/// A service token of Cloudflare Access, which lets a runner pass the login
 /// (<https://developers.cloudflare.com/cloudflare-one/access-controls/service-credentials/service-tokens/>).
 pub struct ServiceToken {
     id: Secret,
     secret: Secret,
 }
 
-/// The variables that hold it.
+/// The variables with the token.
 pub const SERVICE_TOKEN: [&str; 2] = ["CF_ACCESS_CLIENT_ID", "CF_ACCESS_CLIENT_SECRET"];
 
 impl ServiceToken {
@@ -102,17 +102,17 @@ impl ServiceToken {
     }
 }
 
-/// Asks the addresses of a project.
+/// Checks the URLs of a project.
 pub struct Checker<'a> {
-    /// The response that the project must give.
+    /// The expected response of the project.
     pub expected: &'a ExpectedResponse,
-    /// The service token for addresses behind Cloudflare Access.
+    /// The service token for URLs behind Cloudflare Access.
     pub token: Option<&'a ServiceToken>,
 }
 
 impl Checker<'_> {
-    /// Asks each of `urls` until it is right or the limits are reached, then the version's `own` address
-    /// where the others proved nothing.
+    /// Requests each of `urls` until it is right or the limits are reached. Then requests the version's
+    /// `own` URL if the others proved nothing.
     #[must_use]
     pub fn check(
         &self,
@@ -143,11 +143,11 @@ impl Checker<'_> {
         }
         let expected = ExpectedResponse { may_be_absent: true, ..self.expected.clone() };
         let own_checker = Checker { expected: &expected, token: self.token };
-        let asked = own().map(|url| {
+        let own_finding = own().map(|url| {
             let finding = own_checker.wait(&url, &[], Limits::of_own_address());
             (url, finding)
         });
-        match asked {
+        match own_finding {
             Some((url, ResponseProof::Right)) if is_guarded => {
                 Verdict::Right { notes: notes(&format!("the version answers right at {url}")) }
             }
@@ -163,8 +163,8 @@ impl Checker<'_> {
         }
     }
 
-    /// Asks one address until the answer is right or a limit is reached. What comes back is the last
-    /// finding, with the address in it.
+    /// Requests one URL until the response is right or a limit is reached. Returns the last finding,
+    /// with the URL.
     fn wait(&self, base: &str, friends: &[String], limits: Limits) -> ResponseProof {
         let started = Instant::now();
         let (mut same, mut since, mut pause) = (ResponseProof::Right, started, PAUSE);
@@ -199,14 +199,14 @@ impl Checker<'_> {
         join(base, &self.expected.path)
     }
 
-    /// Asks once, and the proof too where the page alone does not tell this version from another.
+    /// Sends one request, and a second one for the proof file if the page does not identify this version.
     fn ask(&self, base: &str, friends: &[String], timeout: Duration) -> ResponseProof {
         let finding = match self.follow(&self.url(base), friends, timeout) {
             Err(finding) => return finding,
-            Ok((answer, hops)) => {
+            Ok((response, hops)) => {
                 let is_exact =
-                    || self.expected.page.as_ref().is_some_and(|p| p.bytes == answer.body);
-                let finding = self.expected.classify(&answer, hops);
+                    || self.expected.page.as_ref().is_some_and(|p| p.bytes == response.body);
+                let finding = self.expected.classify(&response, hops);
                 if finding != ResponseProof::Right || self.expected.proof.is_none() || is_exact() {
                     return finding;
                 }
@@ -215,46 +215,49 @@ impl Checker<'_> {
         };
         let Some((path, bytes)) = &self.expected.proof else { return finding };
         match self.follow(&join(base, path), friends, timeout) {
-            Ok((answer, _)) if answer.body == *bytes => ResponseProof::Right,
-            Ok((answer, _)) => {
-                let what = format!("serves {path} otherwise than it was built ({})", answer.status);
+            Ok((response, _)) if response.body == *bytes => ResponseProof::Right,
+            Ok((response, _)) => {
+                let what = format!(
+                    "serves {path} with other content than the build ({})",
+                    response.status
+                );
                 ResponseProof::Unclear(Unclear { what, cause: Cause::OtherContent })
             }
             Err(finding) => finding,
         }
     }
 
-    /// Sends the request and follows redirects within the project's own hosts. `Err` holds a finding that
-    /// needs no further look: no answer, or a redirect to elsewhere.
+    /// Sends the request and follows redirects within the project's own hosts. `Err` is a final finding:
+    /// no response, or a redirect to another host.
     fn follow(
         &self,
         url: &str,
         friends: &[String],
         timeout: Duration,
-    ) -> Result<(Answer, usize), ResponseProof> {
+    ) -> Result<(HttpResponse, usize), ResponseProof> {
         let (started, mut url, mut hops) = (Instant::now(), url.to_owned(), 0);
         loop {
             let left = timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(200));
-            let answer = self.get(&url, left).map_err(|error| {
+            let response = self.get(&url, left).map_err(|error| {
                 let what = format!("does not answer: {error:#}");
                 ResponseProof::Unclear(Unclear { what, cause: Cause::NoAnswer })
             })?;
             let location =
-                answer.header("location").filter(|_| (300..400).contains(&answer.status));
+                response.header("location").filter(|_| (300..400).contains(&response.status));
             let Some(next) = location.and_then(|to| resolve(&url, to)) else {
-                return Ok((answer, hops));
+                return Ok((response, hops));
             };
-            if self.expected.names(answer.status) || hops == HOPS {
-                return Ok((answer, hops));
+            if self.expected.names(response.status) || hops == HOPS {
+                return Ok((response, hops));
             }
             if !is_own(&url, &next, friends) {
-                return Err(self.expected.classify_redirect(&answer));
+                return Err(self.expected.classify_redirect(&response));
             }
             (url, hops) = (next, hops + 1);
         }
     }
 
-    fn get(&self, url: &str, timeout: Duration) -> anyhow::Result<Answer> {
+    fn get(&self, url: &str, timeout: Duration) -> anyhow::Result<HttpResponse> {
         let (address, host) = http::loopback(url);
         let mut headers: Vec<(&str, &str)> =
             host.as_deref().map(|host| ("Host", host)).into_iter().collect();
@@ -289,7 +292,7 @@ pub fn advice(unclear: &Unclear, manifest: &Utf8Path) -> Vec<String> {
     pass.into_iter().chain([setting(manifest)]).collect()
 }
 
-/// Returns the step that names the setting of the check.
+/// Returns the hint with the setting of the check.
 #[must_use]
 pub fn setting(manifest: &Utf8Path) -> String {
     format!(
@@ -298,10 +301,10 @@ pub fn setting(manifest: &Utf8Path) -> String {
     )
 }
 
-/// Adds the address, and how long it was asked.
-fn with_address(finding: ResponseProof, url: &str, asked: Option<Duration>) -> ResponseProof {
-    let asked = asked.map(|time| format!(" after {} s", time.as_secs())).unwrap_or_default();
-    let with = |what: String| format!("{url} {what}{asked}");
+/// Adds the URL, and the time after which the check ended.
+fn with_address(finding: ResponseProof, url: &str, elapsed: Option<Duration>) -> ResponseProof {
+    let elapsed = elapsed.map(|time| format!(" after {} s", time.as_secs())).unwrap_or_default();
+    let with = |what: String| format!("{url} {what}{elapsed}");
     match finding {
         ResponseProof::Right => ResponseProof::Right,
         ResponseProof::Wrong(what) => ResponseProof::Wrong(with(what)),
@@ -311,19 +314,19 @@ fn with_address(finding: ResponseProof, url: &str, asked: Option<Duration>) -> R
     }
 }
 
-/// Joins an address and a path with one slash.
+/// Joins a URL and a path with one slash.
 fn join(base: &str, path: &str) -> String {
     format!("{}/{}", base.trim_end_matches('/'), path.trim_start_matches('/'))
 }
 
-/// Splits an address into scheme with authority, and path.
+/// Splits a URL into scheme with authority, and path.
 fn split(url: &str) -> Option<(&str, &str)> {
     let start = url.find("://")? + 3;
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     Some((&url[..end], &url[end..]))
 }
 
-/// Returns the address that `location` means in an answer of `url`.
+/// Resolves `location` in a response of `url`.
 fn resolve(url: &str, location: &str) -> Option<String> {
     let location = location.trim();
     if location.starts_with("http://") || location.starts_with("https://") {
@@ -343,7 +346,7 @@ fn resolve(url: &str, location: &str) -> Option<String> {
     Some(format!("{origin}{folder}/{location}"))
 }
 
-/// Returns the host name of an address, without port and `www.`.
+/// Returns the host name of a URL, without port and `www.`.
 fn host(url: &str) -> Option<String> {
     let (origin, _) = split(url)?;
     let authority = origin.split("://").nth(1)?.to_ascii_lowercase();
@@ -351,8 +354,8 @@ fn host(url: &str) -> Option<String> {
     Some(name.strip_prefix("www.").unwrap_or(name).to_owned())
 }
 
-/// Returns true if `next` is an address of the same project: a request to another host would carry
-/// the service token elsewhere.
+/// Returns true if `next` is a URL of the same project, because a request to another host would
+/// leak the service token.
 fn is_own(url: &str, next: &str, friends: &[String]) -> bool {
     let next = host(next);
     next.is_some() && (next == host(url) || friends.iter().any(|friend| next == host(friend)))

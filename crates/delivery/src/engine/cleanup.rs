@@ -154,21 +154,21 @@ fn ask(
     let mut found: BTreeMap<u64, Vec<PreviewDeletion>> = BTreeMap::new();
     for project in &workspace.projects {
         let strategy = project.strategy(&workspace.config, &place.environment, None);
-        let named = match previews {
+        let numbered = match previews {
             Ok(previews) => previews.of_merge_requests(project),
             Err(_) if strategy == Strategy::Alias => continue,
             Err(failure) => Err(anyhow!(failure.message.clone())),
         };
-        match named {
-            Ok(named) => {
-                named.into_iter().for_each(|(iid, one)| found.entry(iid).or_default().push(one));
+        match numbered {
+            Ok(numbered) => {
+                numbered.into_iter().for_each(|(iid, one)| found.entry(iid).or_default().push(one));
             }
             Err(error) if strategy == Strategy::Preview => {
                 unknown
                     .push(Unknown { project: project.name.clone(), error: format!("{error:#}") });
             }
             Err(error) => {
-                ctx.ui.note(&format!("no preview of {} is looked for: {error:#}", project.name));
+                ctx.ui.note(&format!("previews of {} are not searched: {error:#}", project.name));
             }
         }
     }

@@ -110,16 +110,16 @@ pub fn read_report(
     finished: CompletedProcess,
 ) -> Result<NewVersion> {
     let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    let Some(made) = module_record(&text, &job.part.nonce, job.part.strategy) else {
+    let Some(uploaded) = module_record(&text, &job.part.nonce, job.part.strategy) else {
         has_succeeded(job, finished)?;
         return Err(anyhow!(
             failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
                 .hint(format!("look for the record at {}", prepared.report))
         ));
     };
-    let made = made?;
+    let uploaded = uploaded?;
     has_succeeded(job, finished)?;
-    Ok(made)
+    Ok(uploaded)
 }
 
 /// Returns true if the CLI may have reached an engine. Until then it prints one line: `connecting to engine`
@@ -202,8 +202,8 @@ pub fn command(
 
 /// Refuses a missing module, because Dagger would search parent folders and load another one.
 fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
-    let own = part.dir.as_path();
-    let builder = part.build.as_ref().filter(|_| part.module).map(|_| own);
+    let project = part.dir.as_path();
+    let builder = part.build.as_ref().filter(|_| part.module).map(|_| project);
     for module in [Some(Utf8Path::new(modules::CLOUDFLARE)), builder].into_iter().flatten() {
         symlinks::check(root, &module.join("dagger.json"))?;
         if !root.join(module).join("dagger.json").is_file() {

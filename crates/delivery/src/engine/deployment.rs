@@ -224,20 +224,20 @@ impl<'a> ProjectDeployment<'a> {
         let plan = run.plan;
         let (verb, destination) = (plan.verb, &plan.destination);
         let base = Record::new(verb, &part.project, &part.target.worker, destination, &part.nonce);
-        let made = self.uploaded.as_ref().map(|uploaded| (&uploaded.id, &uploaded.urls));
+        let from_upload = self.uploaded.as_ref().map(|uploaded| (&uploaded.id, &uploaded.urls));
         let found = self.existing.as_ref().map(|existing| (&existing.id, &existing.urls));
-        let (id, urls) = match made.or(found) {
+        let (id, urls) = match from_upload.or(found) {
             Some((id, urls)) => (Some(id.clone()), urls.clone()),
             None => (None, Vec::new()),
         };
         let is_preview = part.strategy == Some(Strategy::Preview);
         let (version, deployment) = if is_preview { (None, id) } else { (id, None) };
         let mut tools = run.versions.clone();
-        if let Some(wrangler) = self.uploaded.as_ref().and_then(|made| made.wrangler.clone()) {
+        if let Some(wrangler) = self.uploaded.as_ref().and_then(|new| new.wrangler.clone()) {
             tools.wrangler = Some(wrangler);
         }
         let warnings = [&self.before.warnings, &self.verified.warnings];
-        let made = self.uploaded.iter().flat_map(|made| &made.warnings);
+        let new_warnings = self.uploaded.iter().flat_map(|uploaded| &uploaded.warnings);
         let found = self.existing.iter().flat_map(|existing| &existing.warnings);
         Record {
             engine: Some(plan.choice.engine.name().to_owned()),
@@ -249,7 +249,13 @@ impl<'a> ProjectDeployment<'a> {
             started: self.started.clone(),
             previous: self.before.live.clone(),
             live: self.live.clone(),
-            warnings: warnings.into_iter().flatten().chain(made).chain(found).cloned().collect(),
+            warnings: warnings
+                .into_iter()
+                .flatten()
+                .chain(new_warnings)
+                .chain(found)
+                .cloned()
+                .collect(),
             output: self.build.output.clone(),
             before_deploy: self.steps.clone(),
             timings: crate::record::Timings {

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::answer::{Cause, Unclear};
 use super::check::{Limits, Verdict};
 use super::job::ProjectRun;
+use super::response::{Cause, Unclear};
 use super::verify::check;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
@@ -49,11 +49,11 @@ impl Before {
             Ok(attached) => {
                 let removed = attached.removed_by(&part.triggers).into_iter();
                 let removed = removed.map(|what| format!("this deployment removes {what}"));
-                let left = attached.left_by(&part.triggers).into_iter();
-                let left = left.map(|what| {
+                let remaining = attached.left_by(&part.triggers).into_iter();
+                let remaining = remaining.map(|what| {
                     format!("{what} stays set, although {} does not name it", part.config)
                 });
-                self.warnings.extend(removed.chain(left));
+                self.warnings.extend(removed.chain(remaining));
                 self.attached = Some(attached);
             }
             Err(error) => self.warnings.push(format!(
@@ -174,8 +174,8 @@ impl ProjectRun<'_> {
         if tag != Some(&self.part.key) {
             return Ok(None);
         }
-        let given = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
-        let urls = self.preview_urls(&latest.id).unwrap_or_else(|| given().collect());
+        let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
+        let urls = self.preview_urls(&latest.id).unwrap_or_else(|| known_urls().collect());
         Ok((!urls.is_empty()).then_some((latest.id, urls)))
     }
 

@@ -1,6 +1,5 @@
 //! Executes plans: several projects in parallel, each with its own record.
 
-pub mod answer;
 pub mod before_deploy;
 pub mod build_output;
 pub mod check;
@@ -21,6 +20,7 @@ mod output_parts;
 mod package_build;
 pub mod packages;
 pub mod phases;
+pub mod response;
 pub mod rollback;
 pub mod secrets;
 pub mod setup;

@@ -106,8 +106,8 @@ impl<'p> DeployQueue<'p> {
 /// Returns true if one of two projects is built in a folder that the other one imports.
 fn share_output(one: &ProjectPlan, other: &ProjectPlan) -> bool {
     let imports = |importer: &ProjectPlan, imported: &ProjectPlan| {
-        let own = imported.build.as_ref().unwrap_or(&imported.dir);
-        importer.dependencies.iter().any(|build| build.dir == *own)
+        let folder = imported.build.as_ref().unwrap_or(&imported.dir);
+        importer.dependencies.iter().any(|build| build.dir == *folder)
     };
     imports(one, other) || imports(other, one)
 }

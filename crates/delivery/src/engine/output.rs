@@ -138,12 +138,12 @@ impl ProjectRun<'_> {
                 std::fs::create_dir_all(to.parent().unwrap_or(root))?;
                 let from = temporary.join(path);
                 // An entry has no empty folders.
-                let made = if from.exists() {
+                let moved = if from.exists() {
                     std::fs::rename(&from, &to)
                 } else {
                     std::fs::create_dir(&to)
                 };
-                made.with_context(|| format!("cannot make {path}"))?;
+                moved.with_context(|| format!("cannot make {path}"))?;
             }
             Ok(found)
         });

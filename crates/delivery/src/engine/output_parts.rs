@@ -68,8 +68,8 @@ impl OutputFolders {
         };
         let others = value["auxiliaryWorkers"].as_array().into_iter().flatten();
         let others = others.filter_map(|worker| worker["configPath"].as_str());
-        let own = CONFIG_PATHS.iter().filter_map(|path| value.pointer(path)?.as_str());
-        for path in own.chain(others) {
+        let configs = CONFIG_PATHS.iter().filter_map(|path| value.pointer(path)?.as_str());
+        for path in configs.chain(others) {
             let Some(config) = normalize(&folder.join(path)) else {
                 self.problem.get_or_insert(format!("{redirect} leads out of the repository"));
                 continue;

@@ -7,9 +7,9 @@ use anyhow::Result;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::answer::{ExpectedResponse, Unclear};
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::job::command_line;
+use super::response::{ExpectedResponse, Unclear};
 use super::setup;
 use super::traffic::{Traffic, divide, route_traffic};
 use crate::context::Ctx;
@@ -61,7 +61,7 @@ pub struct Rollback {
     rest: String,
     tag: String,
     commit: String,
-    /// When the version was uploaded.
+    /// The time of the version's upload.
     uploaded: Option<String>,
     previous: Live,
     urls: Vec<String>,
@@ -97,8 +97,9 @@ impl Rollback {
         let versions = api.versions(&worker).map_err(|error| unread(&error))?;
         let deployments = api.deployments(&worker).map_err(|error| unread(&error))?;
         let version = resolve_version(&versions, &deployments, &live, target)?;
-        let wanted = f64::from(percent);
-        if live.percentage_of(&version.id) >= 100.0 || live.percentage_of(&version.id) == wanted {
+        let percentage = f64::from(percent);
+        if live.percentage_of(&version.id) >= 100.0 || live.percentage_of(&version.id) == percentage
+        {
             let share = if percent < 100 && !live.shares.is_empty() {
                 format!("gets {percent} % of the traffic already")
             } else {

@@ -40,7 +40,7 @@ pub fn divide<'a>(to: &'a str, percent: u8, rest: &'a str) -> Vec<(&'a str, f64)
 pub struct RoutingResult {
     /// The live version now. `None` if it could not be read.
     pub live: Option<Live>,
-    /// Success if the version is live. The kind of a failure tells whether something may have changed.
+    /// Success if the version is live. The kind of a failure shows whether something may have changed.
     pub result: Result<(), Failure>,
 }
 

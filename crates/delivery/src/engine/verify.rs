@@ -1,16 +1,16 @@
-//! Verifies an uploaded version by the API and by its own answers, and rolls back a wrong one.
+//! Verifies an uploaded version with the API and its own responses, and rolls back a wrong one.
 
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Result;
 
-use super::answer::{Cause, ExpectedResponse, Unclear};
 use super::build_output::BuildOutput;
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::deployment::Uploaded;
 use super::job::{ProjectRun, millis};
 use super::live::{Before, read_attached};
+use super::response::{Cause, ExpectedResponse, Unclear};
 use super::rollback::NOT_CHECKED;
 use super::traffic::{Traffic, divide, not_rolled_back, route_traffic};
 use crate::plan::Operation;
@@ -27,18 +27,18 @@ use workspace::triggers;
 pub struct Verification {
     /// The live version now. `None` if nothing is live, or if it could not be read.
     pub live: Option<Live>,
-    /// Facts that a person should know, but no failures.
+    /// The warnings.
     pub warnings: Vec<String>,
     /// The time in milliseconds until the responses were right.
     pub took: Option<u64>,
-    /// The version got its percentage of the traffic.
+    /// `true` if the version has its percentage of the traffic.
     pub is_routed: bool,
 }
 
-/// The status of the record, with the reason where it is no success.
+/// The status of the record, or the failure.
 type VerifyResult = Result<(DeployStatus, Option<String>)>;
 
-/// Verifies what was uploaded. The result comes with what was found, because a failure needs that too.
+/// Verifies the uploaded version. Returns the findings even after a failure.
 pub fn verify(
     job: &ProjectRun<'_>,
     before: &Before,
@@ -65,9 +65,9 @@ fn verify_deployment(
     let started = Instant::now();
     still_serves(job, before, uploaded, "deployed", verified)?;
     let limits = Limits::of_new_version(&job.run.plan.destination);
-    let own = || own_address(job, &uploaded.id);
+    let own_url = || own_address(job, &uploaded.id);
     let live = verified.live.as_ref();
-    match check(job, live, uploaded.built.as_deref(), &uploaded.urls, own, limits) {
+    match check(job, live, uploaded.built.as_deref(), &uploaded.urls, own_url, limits) {
         Verdict::Right { notes } => {
             verified.warnings.extend(notes);
             verified.took = Some(millis(started.elapsed()));
@@ -91,8 +91,8 @@ fn verify_deployment(
     }
 }
 
-/// Gives the uploaded version its percentage of the traffic, after it answered at its own address. Before that it gets no
-/// visitors, so a wrong version needs no rollback.
+/// Routes its percentage of the traffic to the uploaded version after the check of its preview URL. Before that it gets
+/// no traffic, so a wrong version needs no rollback.
 fn verify_share(
     job: &ProjectRun<'_>,
     before: &Before,
@@ -148,8 +148,8 @@ fn verify_share(
     Ok((DeployStatus::Live, None))
 }
 
-/// Returns the reason why a version that gets no traffic yet must not pass. A guard in front of its address is only a
-/// warning: a login in front of previews is common, and people have it.
+/// Returns the reason why a version without traffic fails the check. A guard in front of its URL is only a warning,
+/// because a login in front of previews is common.
 fn reason_against(
     job: &ProjectRun<'_>,
     verdict: Verdict,
@@ -200,8 +200,8 @@ fn verify_preview(
     Ok((DeployStatus::Ready, None))
 }
 
-/// Asks the project at `urls`, and at the version's `own` address if that proves nothing. `live` is the version
-/// that answers there, as far as it is known. A Worker without a `fetch` handler has no answer to give.
+/// Checks the project at `urls`, and at the version's `own` URL if they prove nothing. `live` is the live
+/// version, if it is known. A Worker without a `fetch` handler is not requested.
 pub(super) fn check(
     job: &ProjectRun<'_>,
     live: Option<&Live>,
@@ -228,15 +228,16 @@ pub(super) fn check(
     }
 }
 
-/// Returns the address of exactly this version, which has no zone in front of it. `None` if addresses of
-/// versions are off, or cannot be read.
+/// Returns the preview URL of this version, which has no zone in front of it. `None` if preview URLs are
+/// off, or cannot be read.
 fn own_address(job: &ProjectRun<'_>, version: &str) -> Option<String> {
     let (worker, short) = (&job.part.target.worker, version.get(..8)?);
     let suffix = job.ask(|api| api.preview_suffix(worker)).ok()??;
     Some(job.run.plan.destination.preview_url(short, worker, &suffix))
 }
 
-/// Reads what is live after something was `done`. If that fails, what was live before is no answer.
+/// Reads the live version after something was `done`. If that fails, it is unknown: the previous live version may
+/// be out of date.
 fn read_again(
     job: &ProjectRun<'_>,
     done: &str,
@@ -280,7 +281,7 @@ fn still_serves(
         .hint(format!("run `{status}`, then deploy what should be live")))
 }
 
-/// Errors if this run was interrupted, which is no verdict on the version.
+/// Errors if this run was interrupted. That is not a verdict on the version.
 fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<(), Failure> {
     if INTERRUPTED.load(Ordering::SeqCst) {
         let message = format!("interrupted; {state}");
@@ -290,7 +291,7 @@ fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Makes the previous version live again. `why` says what is wrong with the new one.
+/// Makes the previous version live again. `why` is the problem of the new one.
 fn roll_back(
     job: &ProjectRun<'_>,
     before: &Before,
@@ -304,7 +305,7 @@ fn roll_back(
             .hint(setting(&job.part.manifest))
             .into());
     };
-    // Another run may have fixed it meanwhile, and that is not ours to undo.
+    // Another run may have fixed it in the meantime. We do not undo that.
     still_serves(job, before, uploaded, why, verified)?;
     job.step("roll back");
     let message = format!(
@@ -312,7 +313,7 @@ fn roll_back(
         triggers::mark(&job.part.triggers.digest)
     );
     let worker = &job.part.target.worker;
-    // Versions that shared the traffic share it again.
+    // Restores the percentages of versions that shared the traffic.
     let shared = before.live.as_ref().map(|live| live.shares.as_slice()).unwrap_or_default();
     let shares = match shared {
         [] => vec![(previous, 100.0)],
@@ -337,7 +338,7 @@ fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str)
     let part = live.map(|live| format!(", with {} % of the traffic", live.percentage_of(previous)));
     let part = part.unwrap_or_default();
     let back = format!("{why}\nthe previous version {previous} is live again{part}");
-    let left = match &before.attached {
+    let remaining = match &before.attached {
         None => Err("the crons, routes and domains from before are not known".to_owned()),
         Some(attached) => {
             read_attached(job.run.ctx, &job.run.plan.destination, &job.part.target.worker)
@@ -345,8 +346,8 @@ fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str)
                 .map_err(|error| format!("crons, routes and domains cannot be read: {error:#}"))
         }
     };
-    let rest = match left {
-        Ok(left) if left.is_empty() => {
+    let rest = match remaining {
+        Ok(remaining) if remaining.is_empty() => {
             return Ok((
                 DeployStatus::RolledBack,
                 Some(format!(
@@ -355,7 +356,7 @@ fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str)
                 )),
             ));
         }
-        Ok(left) => left.join(", "),
+        Ok(remaining) => remaining.join(", "),
         Err(reason) => reason,
     };
     Err(remote(format!(

@@ -136,17 +136,17 @@ fn projects(workspace: &Workspace) -> Option<Vec<String>> {
 
 /// Returns the stages for our jobs among those of a pipeline file.
 fn stages(text: &str) -> Stages {
-    let named = named_stages(text);
-    let Some(last) = named.last() else {
+    let stages = named_stages(text);
+    let Some(last) = stages.last() else {
         return Stages::default();
     };
     let find = |wanted: &[&str]| {
-        let found = wanted.iter().find(|name| named.iter().any(|stage| stage == *name));
+        let found = wanted.iter().find(|name| stages.iter().any(|stage| stage == *name));
         found.map(|name| (*name).to_owned())
     };
     let deploy = find(&["deploy", "release", "publish"]).unwrap_or_else(|| last.clone());
     Stages {
-        check: find(&["check", "test", "verify", "lint"]).unwrap_or_else(|| named[0].clone()),
+        check: find(&["check", "test", "verify", "lint"]).unwrap_or_else(|| stages[0].clone()),
         preview: find(&["preview", "review"]).unwrap_or_else(|| deploy.clone()),
         deploy,
     }

@@ -74,8 +74,8 @@ impl NewProject {
         config: &Config,
         others: &[Project],
     ) -> Result<NewProject, Failure> {
-        let given = name.trim_end_matches('/');
-        let project = given.strip_prefix("projects/").unwrap_or(given);
+        let trimmed = name.trim_end_matches('/');
+        let project = trimmed.strip_prefix("projects/").unwrap_or(trimmed);
         check_name(project)?;
         let worker = worker(project);
         if worker.len() > LONGEST_WORKER {

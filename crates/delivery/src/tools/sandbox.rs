@@ -58,7 +58,7 @@ pub struct Server {
     pub port: u16,
     /// The URL of its page.
     pub url: String,
-    /// When it started, RFC 3339.
+    /// The start time, RFC 3339.
     pub started: String,
 }
 
@@ -113,13 +113,13 @@ pub fn running(root: &Utf8Path) -> Option<Server> {
     let nonce = hex(&nonce);
     let agent = http::agent(PROOF_DEADLINE, 0);
     let url = format!("http://127.0.0.1:{}/__sandbox/proof/{nonce}", server.port);
-    let answer = http::get(&agent, &url, &[]).ok()?;
-    let answer: serde_json::Value = serde_json::from_slice(&answer.body).ok()?;
+    let response = http::get(&agent, &url, &[]).ok()?;
+    let response: serde_json::Value = serde_json::from_slice(&response.body).ok()?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.trim().as_bytes());
     // The port is part of the message, so that another server cannot forward the proof of a real sandbox.
     let message = format!("sandbox-proof-1:{}:{nonce}", server.port);
     let wanted = hex(hmac::sign(&key, message.as_bytes()).as_ref());
-    if answer["proof"] != wanted.as_str() {
+    if response["proof"] != wanted.as_str() {
         return None;
     }
     // The sandbox holds the lock of its state. If the lock is free, the folder is a copy, and the sandbox belongs
@@ -196,11 +196,11 @@ pub fn provide(
         "projects": [{ "worker": target.worker, "project": part.project, "environment": environment }],
     });
     let failure = |text: String| failed(format!("the sandbox did not make the storage: {text}"));
-    let answer = http::post(&agent, &url, &[("authorization", &authorization)], &body)
+    let response = http::post(&agent, &url, &[("authorization", &authorization)], &body)
         .map_err(|error| failure(format!("{error:#}")))?;
-    let answered: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let answered: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
     if !answered["made"].is_array() {
-        return Err(failure(http::short(&String::from_utf8_lossy(&answer.body))));
+        return Err(failure(http::short(&String::from_utf8_lossy(&response.body))));
     }
     let texts = |field: &str| {
         let lines = answered[field].as_array().into_iter().flatten();
@@ -232,15 +232,15 @@ pub fn run_cron(
     let agent = http::agent(CRON_TIMEOUT, 0);
     let url = format!("http://127.0.0.1:{}/__sandbox/cron/{worker}", server.port);
     let body = serde_json::json!({ "cron": cron });
-    let answer = http::post(&agent, &url, &[("authorization", &authorization)], &body)
+    let response = http::post(&agent, &url, &[("authorization", &authorization)], &body)
         .map_err(|error| failed(format!("the sandbox did not answer: {error:#}")))?;
-    let answered: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let answered: serde_json::Value = serde_json::from_slice(&response.body).unwrap_or_default();
     if let Ok(runs) = serde_json::from_value(answered["runs"].clone()) {
         return Ok(runs);
     }
     let message = answered["message"].as_str().unwrap_or("the sandbox did not run it");
     let failure = refused(message);
-    Err(match answer.status {
+    Err(match response.status {
         404 => failure.hint("deploy it first, for example with `cargo xtask deploy`"),
         409 => failure.hint("set `triggers.crons` in the wrangler config and deploy again"),
         _ => failure,
@@ -250,8 +250,8 @@ pub fn run_cron(
 /// Returns the token for its API.
 pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
     // An empty value counts as unset, as in the sandbox itself.
-    let given = variable(TOKEN_VARIABLE);
-    if let Some(token) = given {
+    let value = variable(TOKEN_VARIABLE);
+    if let Some(token) = value {
         return Ok(Secret::new(&token));
     }
     let path = token_file(root);
@@ -298,9 +298,9 @@ pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
     let manifest = source.join("Cargo.toml");
     let mut arguments =
         vec!["build", "--locked", "--package", "sandbox", "--manifest-path", manifest.as_str()];
-    let own = target.map(|target| target.join(OWN_TARGET));
-    if let Some(own) = &own {
-        arguments.extend(["--target-dir", own.as_str()]);
+    let target_dir = target.map(|target| target.join(OWN_TARGET));
+    if let Some(target_dir) = &target_dir {
+        arguments.extend(["--target-dir", target_dir.as_str()]);
     }
     Some(cargo::command(root, &arguments))
 }
@@ -387,9 +387,9 @@ pub fn stop(root: &Utf8Path, server: &Server) -> Result<()> {
     let path = state(root).join("lock");
     let lock = File::open(&path).with_context(|| format!("cannot read {path}"))?;
     signal(pid, Signal::SIGTERM).context("cannot stop the sandbox")?;
-    let asked = Instant::now();
+    let started = Instant::now();
     while lock.try_lock().is_err() {
-        if asked.elapsed() > Duration::from_secs(15) {
+        if started.elapsed() > Duration::from_secs(15) {
             signal(pid, Signal::SIGKILL).context("cannot end the sandbox")?;
         }
         std::thread::sleep(Duration::from_millis(20));

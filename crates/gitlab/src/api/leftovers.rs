@@ -32,13 +32,13 @@ pub struct Request {
     /// The URL of its page.
     #[serde(default)]
     pub web_url: Option<String>,
-    /// When it was opened, RFC 3339.
+    /// The time of its creation, RFC 3339.
     #[serde(default)]
     pub created_at: Option<String>,
-    /// When it was merged.
+    /// The time of its merge.
     #[serde(default)]
     pub merged_at: Option<String>,
-    /// When it was closed.
+    /// The time at which it was closed.
     #[serde(default)]
     pub closed_at: Option<String>,
 }

@@ -202,14 +202,14 @@ impl<'a> Client<'a> {
     fn exchange(&self, request: Request<String>) -> Result<(u16, HeaderMap, Vec<u8>), ureq::Error> {
         let empty = request.body().is_empty();
         let (parts, body) = request.into_parts();
-        let mut answer: ureq::http::Response<Body> = match empty {
+        let mut response: ureq::http::Response<Body> = match empty {
             true => self.agent.run(Request::from_parts(parts, ()))?,
             false => self.agent.run(Request::from_parts(parts, body))?,
         };
-        let headers = answer.headers().clone();
-        let bytes = answer.body_mut().with_config().limit(BODY_LIMIT * 4).read_to_vec()?;
+        let headers = response.headers().clone();
+        let bytes = response.body_mut().with_config().limit(BODY_LIMIT * 4).read_to_vec()?;
         let text = self.without_token(&String::from_utf8_lossy(&bytes)).into_bytes();
-        Ok((answer.status().as_u16(), headers, text))
+        Ok((response.status().as_u16(), headers, text))
     }
 
     fn without_token(&self, text: &str) -> String {

@@ -251,10 +251,10 @@ impl Repository {
             paths.push(0);
         }
         let names = ["filter", "text", "eol", "crlf", "ident", "working-tree-encoding"];
-        let answer =
+        let output =
             ask(&self.root, &[&["check-attr", "-z", "--stdin"], &names[..]].concat(), paths)?;
-        let answer = utf8(answer)?;
-        let mut fields = answer.split('\0');
+        let output = utf8(output)?;
+        let mut fields = output.split('\0');
         while let (Some(path), Some(name), Some(value)) =
             (fields.next(), fields.next(), fields.next())
         {
@@ -300,10 +300,10 @@ impl Repository {
         if paths.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let asked = paths.join("\n") + "\n";
-        let answer =
-            ask(&self.root, &["hash-object", "--no-filters", "--stdin-paths"], asked.into_bytes())?;
-        let ids = utf8(answer)?;
+        let input = paths.join("\n") + "\n";
+        let output =
+            ask(&self.root, &["hash-object", "--no-filters", "--stdin-paths"], input.into_bytes())?;
+        let ids = utf8(output)?;
         Ok(paths.into_iter().zip(ids.lines().map(str::to_owned)).collect())
     }
 

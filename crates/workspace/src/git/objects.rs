@@ -68,15 +68,15 @@ fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
     git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = git.spawn().context("cannot run `git`")?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-    let mut answer = Vec::new();
+    let mut output = Vec::new();
     std::thread::scope(|scope| {
-        let asked = ids.join("\n") + "\n";
-        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(asked.as_bytes())));
-        stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut answer))
+        let input = ids.join("\n") + "\n";
+        scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
+        stdout.map_or(Ok(0), |mut stdout| stdout.read_to_end(&mut output))
     })
     .context("`git cat-file`")?;
     child.wait().context("`git cat-file`")?;
-    let mut rest = answer.as_slice();
+    let mut rest = output.as_slice();
     // It ends at the first that was promised and is not here (observed with git 2.39).
     Ok(ids
         .iter()

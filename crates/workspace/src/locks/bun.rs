@@ -25,8 +25,8 @@ pub(super) fn parse(text: &str) -> Option<LockFile> {
     for (path, workspace) in workspaces.as_object()? {
         let name = workspace["name"].as_str().unwrap_or_default();
         let found = names(workspace).into_iter().map(|dependency| {
-            let own = format!("{name}/{dependency}");
-            if packages.contains_key(&own) { own } else { dependency.to_owned() }
+            let nested = format!("{name}/{dependency}");
+            if packages.contains_key(&nested) { nested } else { dependency.to_owned() }
         });
         lock.importers.insert(path.clone(), found.collect());
     }

@@ -108,8 +108,8 @@ impl<'a> SetupInputs<'a> {
     }
 
     fn secret_value(&mut self, name: &str, question: &str, what: &str) -> Option<Secret> {
-        let given = variable(name).filter(|value| is_token(value));
-        let found = given.map(|value| Secret::new(&value));
+        let from_variable = variable(name).filter(|value| is_token(value));
+        let found = from_variable.map(|value| Secret::new(&value));
         let found = found.or_else(|| self.ctx.ui.ask_hidden(question));
         let found = found.filter(|value| is_token(value.expose()));
         found.iter().for_each(remember);

@@ -38,8 +38,8 @@ pub fn newest(root: &Utf8Path, bun_version: &str, tool: PinnedTool) -> Result<St
         return Err(failed("neither npm nor Bun is there to ask for the newest version")
             .hint("install npm, or name the version"));
     };
-    let answer = probe::capture_stdout(&command);
-    answer.filter(|version| is_exact(version)).ok_or_else(|| {
+    let latest = probe::capture_stdout(&command);
+    latest.filter(|version| is_exact(version)).ok_or_else(|| {
         let line = command.brief();
         let name = line.split(' ').next().unwrap_or_default();
         failed(format!("{name} does not tell the newest version of {package}; nothing was changed"))

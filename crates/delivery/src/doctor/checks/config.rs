@@ -48,8 +48,8 @@ pub fn images(context: &Context) -> Finding {
         return Finding::skip("see `config`");
     };
     let images = serde_json::to_value(&config.images).unwrap_or_default();
-    let named = images.as_object().into_iter().flatten();
-    let tags: Vec<&str> = named
+    let entries = images.as_object().into_iter().flatten();
+    let tags: Vec<&str> = entries
         .filter_map(|(_, image)| image.as_str())
         .filter(|image| !image.contains("@sha256:"))
         .collect();

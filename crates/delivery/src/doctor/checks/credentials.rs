@@ -16,7 +16,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
         return Finding::from(&unknown);
     }
     let name = config.cloudflare(environment).token_variable;
-    let named = context.environment.as_deref() == Some(environment);
+    let is_requested = context.environment.as_deref() == Some(environment);
     let help = format!("put a Cloudflare API token into {name}; {CONFIG_FILE} names the variable");
     let empty = format!(
         "the variable {name} is set but empty\n\
@@ -28,9 +28,9 @@ pub fn token(context: &Context, environment: &str) -> Finding {
         ))
         .manual_fix(help),
         (Some(_), _) => present(config, environment),
-        (None, Some(_)) if named => Finding::fail(empty).manual_fix(help),
+        (None, Some(_)) if is_requested => Finding::fail(empty).manual_fix(help),
         (None, Some(_)) => Finding::warn(empty).manual_fix(help),
-        (None, None) if named => {
+        (None, None) if is_requested => {
             Finding::fail(format!("the variable {name} is not set")).manual_fix(help)
         }
         (None, None) => Finding::skip(format!(

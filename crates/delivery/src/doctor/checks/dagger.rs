@@ -22,8 +22,8 @@ pub fn cli(context: &Context) -> Finding {
     };
     let pin = context.config().ok().map(|config| config.tools.dagger.clone());
     let range = format!(">= {}, < {}", SUPPORTED.start, SUPPORTED.end);
-    let wanted = pin.clone().unwrap_or_else(|| range.clone());
-    let get = format!("install Dagger {wanted}: https://docs.dagger.io/install");
+    let version = pin.clone().unwrap_or_else(|| range.clone());
+    let get = format!("install Dagger {version}: https://docs.dagger.io/install");
     let finding = match dagger::says_version(&context.root) {
         None => {
             Finding::warn("it does not say its version; a local build has none").manual_fix(get)
@@ -38,7 +38,7 @@ pub fn cli(context: &Context) -> Finding {
         }
         Some(found) => Finding::ok().with_value(found),
     };
-    finding.with_expected(wanted).source(path.as_str())
+    finding.with_expected(version).source(path.as_str())
 }
 
 /// `dagger.engine`

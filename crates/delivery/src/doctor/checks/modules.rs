@@ -77,12 +77,12 @@ pub fn problems(root: &Utf8Path, modules: &Modules, cli: Option<&str>) -> Vec<Fi
             Ok(manifest) => manifest,
             Err(reason) => return Some(Finding::warn(format!("{dir} {reason}"))),
         };
-        let asked = manifest["engineVersion"].as_str().and_then(Version::find);
-        if let (Some(asked), Some(cli)) = (asked, cli)
-            && asked > cli
+        let required = manifest["engineVersion"].as_str().and_then(Version::find);
+        if let (Some(required), Some(cli)) = (required, cli)
+            && required > cli
         {
             return Some(
-                Finding::warn(format!("{dir} needs an engine from {asked}, the CLI is {cli}"))
+                Finding::warn(format!("{dir} needs an engine from {required}, the CLI is {cli}"))
                     .manual_fix("update the CLI, or lower `engineVersion` in dagger.json"),
             );
         }

@@ -65,13 +65,13 @@ mod tests {
     use super::*;
 
     /// Serves each response to one connection, in order. Returns the requested paths.
-    fn verify_with(answers: &[&'static str]) -> (Result<String>, Vec<String>) {
+    fn verify_with(responses: &[&'static str]) -> (Result<String>, Vec<String>) {
         let server = TcpListener::bind("127.0.0.1:0").expect("a port");
         let base = format!("http://{}", server.local_addr().expect("an address"));
-        let answers = answers.to_vec();
+        let responses = responses.to_vec();
         let serving = std::thread::spawn(move || {
             let mut paths = Vec::new();
-            for body in answers {
+            for body in responses {
                 let (stream, _) = server.accept().expect("a connection");
                 let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
                 let first = lines.next().unwrap_or_default();
@@ -88,8 +88,8 @@ mod tests {
         });
         let token = Secret::new("canary");
         let api = Api::new(&base, "acc", &token).within(Duration::from_secs(5));
-        let answer = ask(&api, Some("site"));
-        (answer, serving.join().expect("served"))
+        let response = ask(&api, Some("site"));
+        (response, serving.join().expect("served"))
     }
 
     const REFUSED: &str =
@@ -99,14 +99,14 @@ mod tests {
     fn tells_the_kinds_of_token_apart() {
         let active = r#"{"success":true,"result":{"status":"active"}}"#;
         let nothing = r#"{"success":false,"errors":[{"code":10007,"message":"no Worker"}]}"#;
-        let (answer, paths) = verify_with(&[active, nothing]);
-        assert_eq!(answer.expect("good"), "user token, reads the account's Workers");
+        let (response, paths) = verify_with(&[active, nothing]);
+        assert_eq!(response.expect("good"), "user token, reads the account's Workers");
         assert_eq!(
             paths,
             ["/user/tokens/verify", "/accounts/acc/workers/scripts/site/deployments"]
         );
-        let (answer, paths) = verify_with(&[REFUSED, active, nothing]);
-        assert!(answer.expect("good").starts_with("account token"));
+        let (response, paths) = verify_with(&[REFUSED, active, nothing]);
+        assert!(response.expect("good").starts_with("account token"));
         assert_eq!(paths[1], "/accounts/acc/tokens/verify");
     }
 

@@ -104,12 +104,12 @@ fn differences(row: &Variable, stored: &[StoredVariable]) -> Vec<Finding> {
     }
     if !row.protected && one.protected {
         let finding = Finding::fail(format!("{at} is protected: merge requests get it empty"));
-        let cure = if one.scope == *scope {
+        let change = if one.scope == *scope {
             format!("clear *Protect variable* of {name}")
         } else {
             format!("add {}", describe(row))
         };
-        found.push(Finding { status: needed, ..finding.manual_fix(fix(cure)) });
+        found.push(Finding { status: needed, ..finding.manual_fix(fix(change)) });
     } else if one.scope != *scope {
         found.push(
             Finding::warn(format!("{at} reaches more jobs than those of `{scope}`"))

@@ -39,23 +39,23 @@ pub fn git(context: &Context) -> Finding {
 /// `cargo`
 pub fn cargo(context: &Context) -> Finding {
     let get = "`rustup update stable`, or install it: https://rustup.rs";
-    let wanted = Version::find(RUST).unwrap_or(Version([0; 3]));
-    let own = base::env::raw_variable("CARGO").map(Into::into);
-    let Some(cargo) = own.or_else(|| which("cargo")) else {
+    let minimum = Version::find(RUST).unwrap_or(Version([0; 3]));
+    let from_cargo = base::env::raw_variable("CARGO").map(Into::into);
+    let Some(cargo) = from_cargo.or_else(|| which("cargo")) else {
         return Finding::fail("cargo is not on PATH")
-            .with_expected(format!(">= {wanted}"))
+            .with_expected(format!(">= {minimum}"))
             .manual_fix(get);
     };
     let Some(rustc) = which("rustc") else {
         return Finding::fail("rustc is not on PATH")
-            .with_expected(format!(">= {wanted}"))
+            .with_expected(format!(">= {minimum}"))
             .manual_fix(get);
     };
-    let cargo = at_least(context, &cargo, &["--version"], wanted, get);
+    let cargo = at_least(context, &cargo, &["--version"], minimum, get);
     if cargo.is_problem() {
         return cargo;
     }
-    at_least(context, &rustc, &["--version"], wanted, get)
+    at_least(context, &rustc, &["--version"], minimum, get)
 }
 
 fn at_least(

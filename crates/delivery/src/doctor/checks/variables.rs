@@ -62,17 +62,17 @@ fn judge(row: &Variable, rows: &[Variable], job: &JobScope<'_>) -> Finding {
     }
     if !sees(row) {
         let environment = job.environment.as_ref();
-        let own = environment
+        let job = environment
             .map_or_else(|| "no environment".to_owned(), |at| format!("environment `{at}`"));
         if stray {
             return Finding::warn(format!(
-                "{name} reaches a job with {own}, so its scope is wider than `{scope}`"
+                "{name} reaches a job with {job}, so its scope is wider than `{scope}`"
             ))
             .manual_fix(format!("{PLACE}: set the scope `{scope}`"))
             .with_value(found);
         }
         return Finding::skip(format!(
-            "only jobs with an environment `{scope}` see it; this one has {own}"
+            "only jobs with an environment `{scope}` see it; this one has {job}"
         ))
         .with_value(found);
     }

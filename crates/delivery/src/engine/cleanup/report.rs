@@ -104,7 +104,7 @@ impl CleanupReport {
             unknown.entry(error).or_default().push(project);
         }
         lines.extend(unknown.into_iter().map(|(error, projects)| {
-            format!("previews of {} are not looked for: {error}", projects.join(", "))
+            format!("previews of {} are not searched: {error}", projects.join(", "))
         }));
         lines.extend(self.message.clone());
         lines.join("\n")

@@ -92,9 +92,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         drop(listener);
-        let (say, said) = mpsc::channel();
+        let (say, received) = mpsc::channel();
         let say = move |text: &str| say.send(text.to_owned()).unwrap_or_default();
-        let wait = || said.recv_timeout(Duration::from_secs(60));
+        let wait = || received.recv_timeout(Duration::from_secs(60));
         let url = format!("http://127.0.0.1:{port}/npm/");
         let text = run_after(Duration::ZERO, || Some(url), say, wait).expect("a message");
         expect![[r"
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn prints_nothing_for_a_fast_install_or_a_reachable_registry() {
-        let (say, said) = mpsc::channel();
+        let (say, received) = mpsc::channel();
         let also_say = say.clone();
         let hour = Duration::from_secs(3600);
         let url = "http://127.0.0.1:1/".to_owned();
@@ -123,7 +123,7 @@ mod tests {
             let _request = stream.read(&mut [0; 4096]).expect("its first bytes");
             stream.write_all(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").expect("sent");
             // Both ends of the channel are dropped when the watcher has ended.
-            said.recv().expect_err("no message")
+            received.recv().expect_err("no message")
         };
         run_after(
             Duration::ZERO,

@@ -1,7 +1,7 @@
-//! Classifies one answer of a deployed project: right, wrong, or unclear.
+//! Classifies one response of a deployed project: right, wrong, or unclear.
 //!
-//! Only the version itself can be wrong. A challenge, an access login, a gateway or a page that
-//! something in front rewrote proves nothing about it (`docs/adr/0015-the-verdict-of-the-check.md`).
+//! Only the version itself can be wrong. A challenge, an access login, a gateway or a rewritten page
+//! proves nothing about it (`docs/adr/0015-the-verdict-of-the-check.md`).
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,22 @@ use camino::Utf8Path;
 
 use super::build_output::{BuildOutput, BuiltFile};
 use crate::plan::ProjectPlan;
-use base::http::Answer;
+use base::http::HttpResponse;
 use workspace::health::Health;
 use workspace::wrangler::Target;
 
 /// The proof that one response gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ResponseProof {
-    /// The version answers as it should.
+    /// The response is as expected.
     Right,
-    /// The version's own answer, and it is not what it should be.
+    /// The version itself sent the response, and it is wrong.
     Wrong(String),
-    /// The answer proves nothing about the version.
+    /// The response proves nothing about the version.
     Unclear(Unclear),
 }
 
-/// An answer that proves nothing, or no answer.
+/// A response that proves nothing, or no response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unclear {
     /// The response, or the failure to get one.
@@ -40,52 +40,52 @@ pub enum Cause {
     Firewall,
     /// A login of Cloudflare Access.
     Access,
-    /// Another content than the one built. It may pass while the version spreads.
+    /// The content differs from the build. It may become right while the version propagates.
     OtherContent,
-    /// There was no answer.
+    /// There was no response.
     NoAnswer,
-    /// Any other answer that the version may not have given.
+    /// Any other response that the version may not have sent.
     Other,
 }
 
 impl Cause {
-    /// Returns true if something guards the address, so that the version was never asked.
+    /// Returns true if a guard protects the URL, so that the request did not reach the version.
     #[must_use]
     pub fn is_guard(self) -> bool {
         matches!(self, Cause::Firewall | Cause::Access)
     }
 
-    /// Returns true if the next answer may well be another one.
+    /// Returns true if the next response may differ.
     #[must_use]
     pub fn may_pass(self) -> bool {
         matches!(self, Cause::OtherContent | Cause::NoAnswer)
     }
 }
 
-/// The response that a project must give.
+/// The expected response of a project.
 #[derive(Clone, Debug, Default)]
 pub struct ExpectedResponse {
-    /// The path to ask.
+    /// The path to request.
     pub path: String,
     /// The accepted status codes. `None` means any success.
     pub status: Option<Vec<u16>>,
-    /// The file that the path answers with, in a site of files alone.
+    /// The file that is served at the path, for a static site.
     pub page: Option<BuiltFile>,
     /// A file that no edge feature rewrites, with its path.
     pub proof: Option<(String, Vec<u8>)>,
-    /// Any answer below 500 is right, because nothing says what the path answers.
+    /// Any response below 500 is right, because the expected one is unknown.
     pub any_answer: bool,
-    /// The path must exist: the project names it, or the build has a file for it.
+    /// The path must exist, because the project sets it, or the build has a file for it.
     pub must_exist: bool,
     /// The build's `_redirects` has a rule for the path.
     pub redirects: bool,
-    /// The address itself may not exist, so that 404 is not the version's answer.
+    /// The host itself may not exist, so a 404 may not come from the version.
     pub may_be_absent: bool,
 }
 
 impl ExpectedResponse {
-    /// Returns what `part` has to answer. `None` if its health check is off. `built` is what the build
-    /// left. `None` if that is not known.
+    /// Returns the expected response of `part`. `None` if its health check is off. `built` is the
+    /// output of the build. `None` if it is unknown.
     #[must_use]
     pub fn new(part: &ProjectPlan, built: Option<&BuildOutput>) -> Option<ExpectedResponse> {
         let expected = ExpectedResponse::of_existing(&part.health, &part.target)?;
@@ -98,11 +98,11 @@ impl ExpectedResponse {
         })
     }
 
-    /// Returns what a version has to answer whose content is not known. `None` if the health check is
+    /// Returns the expected response of a version with unknown content. `None` if the health check is
     /// off.
     #[must_use]
     pub fn of_existing(health: &Health, target: &Target) -> Option<ExpectedResponse> {
-        // A site answers at `/`; an API, a cron or a queue may answer what it likes there.
+        // A site has a page at `/`. An API, a cron or a queue may send any response there.
         let flat = target.html_handling.as_deref() == Some("none");
         (*health != Health::Off).then(|| ExpectedResponse {
             path: health.path().to_owned(),
@@ -113,14 +113,14 @@ impl ExpectedResponse {
         })
     }
 
-    /// A site of files alone answers with the bytes that were built.
+    /// Expects the bytes of the build, for a static site.
     fn of_files(mut self, health: &Health, built: &BuildOutput) -> ExpectedResponse {
         self.proof.clone_from(&built.proof);
         self.redirects = built.has_redirect(&self.path);
         self.page = built.page(&self.path);
         if self.page.is_none() && *health == Health::Default && !self.redirects {
             if let Some(index) = built.page("/index.html") {
-                // `html_handling` is `none`: only the file's own name answers.
+                // `html_handling` is `none`: a file is served only under its own name.
                 (self.path, self.page) = ("/index.html".to_owned(), Some(index));
             } else if let Some((path, bytes)) = self.proof.clone() {
                 (self.path, self.page) = (path, Some(BuiltFile { bytes, is_html: false }));
@@ -139,23 +139,23 @@ impl ExpectedResponse {
         }
     }
 
-    /// Returns true if `status` is named, so that a redirect with it is not followed.
+    /// Returns true if `status` is an accepted one, so that a redirect with it is not followed.
     #[must_use]
     pub fn names(&self, status: u16) -> bool {
         self.status.as_ref().is_some_and(|status_codes| status_codes.contains(&status))
     }
 
-    /// Classifies the last answer to a request for the path, after `hops` redirects.
+    /// Classifies the last response to a request for the path, after `hops` redirects.
     #[must_use]
-    pub fn classify(&self, answer: &Answer, hops: usize) -> ResponseProof {
-        let status = answer.status;
-        if let Some(unclear) = guard(answer) {
+    pub fn classify(&self, response: &HttpResponse, hops: usize) -> ResponseProof {
+        let status = response.status;
+        if let Some(unclear) = guard(response) {
             return ResponseProof::Unclear(unclear);
         }
         if self.accepts(status) {
             return match &self.page {
-                // A redirect led to another page than the requested one.
-                Some(page) if hops == 0 && status != 304 => page.classify(&answer.body),
+                // After a redirect, it is another page than the requested one.
+                Some(page) if hops == 0 && status != 304 => page.classify(&response.body),
                 _ => ResponseProof::Right,
             };
         }
@@ -163,7 +163,7 @@ impl ExpectedResponse {
         if status == 404 && self.may_be_absent {
             return unclear("answered 404".to_owned());
         }
-        if let Some(reason) = sandbox_reason(answer) {
+        if let Some(reason) = sandbox_reason(response) {
             return unclear(format!("answered {status}: {reason}"));
         }
         match status {
@@ -172,7 +172,7 @@ impl ExpectedResponse {
             }
             500.. => ResponseProof::Wrong(format!("answered {status}")),
             _ if self.any_answer => ResponseProof::Right,
-            300..400 => unclear(redirect_finding(answer)),
+            300..400 => unclear(redirect_finding(response)),
             401 | 403 | 407 | 429 | 451 => {
                 unclear(format!("answered {status}, which the version or a guard in front may say"))
             }
@@ -183,20 +183,20 @@ impl ExpectedResponse {
 
     /// Classifies a redirect to another host.
     #[must_use]
-    pub fn classify_redirect(&self, answer: &Answer) -> ResponseProof {
-        if let Some(unclear) = guard(answer) {
+    pub fn classify_redirect(&self, response: &HttpResponse) -> ResponseProof {
+        if let Some(unclear) = guard(response) {
             return ResponseProof::Unclear(unclear);
         }
         if self.redirects || self.any_answer {
             return ResponseProof::Right;
         }
-        ResponseProof::Unclear(Unclear { what: redirect_finding(answer), cause: Cause::Other })
+        ResponseProof::Unclear(Unclear { what: redirect_finding(response), cause: Cause::Other })
     }
 }
 
-fn redirect_finding(answer: &Answer) -> String {
-    let to = answer.header("location").unwrap_or("no location");
-    format!("answered {} (to {})", answer.status, base::http::short(to))
+fn redirect_finding(response: &HttpResponse) -> String {
+    let to = response.header("location").unwrap_or("no location");
+    format!("answered {} (to {})", response.status, base::http::short(to))
 }
 
 impl BuiltFile {
@@ -209,15 +209,15 @@ impl BuiltFile {
     }
 }
 
-/// Returns true if `served` is `built` with changes that an edge makes: hidden mail addresses,
-/// other scripts and images, whitespace. Most words of the page are still there.
+/// Returns true if `served` is `built` with changes of an edge: obfuscated email addresses, other
+/// scripts and images, whitespace. Most words of the page must remain.
 fn is_rewritten(built: &[u8], served: &[u8]) -> bool {
     let (built, served) = (words(built), words(served));
     let kept = built.intersection(&served).count();
     !built.is_empty() && kept * 10 >= built.len() * 6
 }
 
-/// Returns the words of a page that no edge feature changes.
+/// Returns the words of a page that edge features do not change.
 fn words(page: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(page);
     let chunks = text.split(|c: char| c.is_whitespace() || "<>\"'()".contains(c));
@@ -226,17 +226,17 @@ fn words(page: &[u8]) -> BTreeSet<String> {
     words.filter(|word| word.chars().count() > 2).map(str::to_lowercase).collect()
 }
 
-/// Recognizes a guard between a client and a Worker at Cloudflare.
-fn guard(answer: &Answer) -> Option<Unclear> {
-    let status = answer.status;
+/// Detects a guard between a client and a Worker at Cloudflare.
+fn guard(response: &HttpResponse) -> Option<Unclear> {
+    let status = response.status;
     let found =
         |cause, text: &str| Some(Unclear { what: format!("answered {status}, {text}"), cause });
-    if let Some(kind) = answer.header("cf-mitigated") {
+    if let Some(kind) = response.header("cf-mitigated") {
         let kind = base::http::short(kind);
         return found(Cause::Firewall, &format!("a {kind} of the zone (`cf-mitigated`)"));
     }
-    let location = answer.header("location").unwrap_or_default();
-    let asks = answer.header("www-authenticate").unwrap_or_default();
+    let location = response.header("location").unwrap_or_default();
+    let asks = response.header("www-authenticate").unwrap_or_default();
     if location.contains(".cloudflareaccess.com/")
         || location.contains("/cdn-cgi/access/")
         || asks.to_ascii_lowercase().contains("cloudflare-access")
@@ -246,7 +246,7 @@ fn guard(answer: &Answer) -> Option<Unclear> {
     if status < 400 {
         return None;
     }
-    let start = answer.body.get(..answer.body.len().min(8192)).unwrap_or_default();
+    let start = response.body.get(..response.body.len().min(8192)).unwrap_or_default();
     let text = String::from_utf8_lossy(start);
     if let Some(code) = edge_error(&text) {
         return found(Cause::Firewall, &format!("an error {code} of the zone"));
@@ -257,7 +257,7 @@ fn guard(answer: &Answer) -> Option<Unclear> {
     is_block.then(|| found(Cause::Firewall, "a block page of the zone")).flatten()
 }
 
-/// Returns the code of an error page that the zone made, not the Worker
+/// Returns the code of an error page of the zone, not of the Worker
 /// (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-1xxx-errors/>).
 fn edge_error(text: &str) -> Option<u16> {
     let code = text.split("error code: ").nth(1)?.get(..4)?.parse().ok()?;
@@ -265,10 +265,10 @@ fn edge_error(text: &str) -> Option<u16> {
     ((1000..1100).contains(&code) && ![1019, 1042].contains(&code)).then_some(code)
 }
 
-/// Returns what the sandbox says of a version that it cannot run.
-fn sandbox_reason(answer: &Answer) -> Option<String> {
-    let text = std::str::from_utf8(&answer.body).ok()?;
-    if answer.status != 501 || !text.contains("The sandbox of this repository") {
+/// Returns the sandbox's error for a version that it cannot run.
+fn sandbox_reason(response: &HttpResponse) -> Option<String> {
+    let text = std::str::from_utf8(&response.body).ok()?;
+    if response.status != 501 || !text.contains("The sandbox of this repository") {
         return None;
     }
     let between =
@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
 
-    /// A short form of a finding.
+    /// The kind of a finding.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     enum Is {
         Right,
@@ -295,17 +295,17 @@ mod tests {
         Unclear(Cause),
     }
 
-    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Answer {
+    fn response(status: u16, headers: &[(&str, &str)], body: &str) -> HttpResponse {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name: HeaderName = name.parse().expect("a name");
             map.insert(name, value.parse().expect("a value"));
         }
-        Answer { status, body: body.as_bytes().to_vec(), retry_after: None, headers: map }
+        HttpResponse { status, body: body.as_bytes().to_vec(), retry_after: None, headers: map }
     }
 
-    fn is(expected: &ExpectedResponse, answer: &Answer) -> Is {
-        match expected.classify(answer, 0) {
+    fn is(expected: &ExpectedResponse, response: &HttpResponse) -> Is {
+        match expected.classify(response, 0) {
             ResponseProof::Right => Is::Right,
             ResponseProof::Wrong(_) => Is::Wrong,
             ResponseProof::Unclear(unclear) => Is::Unclear(unclear.cause),
@@ -346,28 +346,31 @@ mod tests {
     #[test]
     fn challenges_and_logins_are_unknown_for_every_expectation() {
         let challenge =
-            answer(403, &[("cf-mitigated", "challenge")], "<title>Just a moment...</title>");
+            response(403, &[("cf-mitigated", "challenge")], "<title>Just a moment...</title>");
         let cases = [
             (challenge, Cause::Firewall),
-            (answer(200, &[("cf-mitigated", "challenge")], ""), Cause::Firewall),
+            (response(200, &[("cf-mitigated", "challenge")], ""), Cause::Firewall),
             (
-                answer(503, &[], "<script src=/cdn-cgi/challenge-platform/x></script>"),
+                response(503, &[], "<script src=/cdn-cgi/challenge-platform/x></script>"),
                 Cause::Firewall,
             ),
-            (answer(403, &[], "error code: 1020"), Cause::Firewall),
-            (answer(429, &[], "error code: 1015"), Cause::Firewall),
-            (answer(403, &[], "<title>Attention Required! | Cloudflare</title>"), Cause::Firewall),
+            (response(403, &[], "error code: 1020"), Cause::Firewall),
+            (response(429, &[], "error code: 1015"), Cause::Firewall),
             (
-                answer(
+                response(403, &[], "<title>Attention Required! | Cloudflare</title>"),
+                Cause::Firewall,
+            ),
+            (
+                response(
                     302,
                     &[("location", "https://team.cloudflareaccess.com/cdn-cgi/access/login/a")],
                     "",
                 ),
                 Cause::Access,
             ),
-            (answer(302, &[("location", "/cdn-cgi/access/login/a.example")], ""), Cause::Access),
+            (response(302, &[("location", "/cdn-cgi/access/login/a.example")], ""), Cause::Access),
             (
-                answer(401, &[("www-authenticate", "Cloudflare-Access resource_metadata=x")], ""),
+                response(401, &[("www-authenticate", "Cloudflare-Access resource_metadata=x")], ""),
                 Cause::Access,
             ),
         ];
@@ -388,7 +391,7 @@ mod tests {
     fn only_responses_of_the_version_are_wrong() {
         let other = Is::Unclear(Cause::Other);
         let cases = [
-            // Status, an API, a website with code, a site of files, a path that is configured.
+            // Status, an API, a website with code, a static site, a configured path.
             (200, [Is::Right, Is::Right, Is::Right, Is::Right]),
             (204, [Is::Right, Is::Right, Is::Right, Is::Right]),
             (401, [Is::Right, other, other, other]),
@@ -407,23 +410,23 @@ mod tests {
         ];
         for (status, wanted) in cases {
             let body = "<h1>the page</h1>";
-            let given = answer(status, &[], body);
+            let given = response(status, &[], body);
             let all = [api(), website(), page(body), expected_status("\"/up\"")];
             assert_eq!(all.map(|expected| is(&expected, &given)), wanted, "{status}");
         }
-        // What Cloudflare says of an exception in the code, and of a Worker that used up its CPU time.
+        // Cloudflare's pages for an exception in the code, and for a Worker that exceeded its CPU time.
         for code in ["error code: 1101", "error code: 1102"] {
-            assert_eq!(is(&api(), &answer(500, &[], code)), Is::Wrong, "{code}");
+            assert_eq!(is(&api(), &response(500, &[], code)), Is::Wrong, "{code}");
         }
     }
 
     #[test]
     fn accepts_exactly_the_listed_status_codes() {
         let expected = expected_status("[401, 302]");
-        assert_eq!(is(&expected, &answer(401, &[], "")), Is::Right);
-        assert_eq!(is(&expected, &answer(302, &[("location", "/login")], "")), Is::Right);
-        assert_eq!(is(&expected, &answer(200, &[], "")), Is::Unclear(Cause::Other));
-        assert_eq!(is(&expected, &answer(404, &[], "")), Is::Wrong);
+        assert_eq!(is(&expected, &response(401, &[], "")), Is::Right);
+        assert_eq!(is(&expected, &response(302, &[("location", "/login")], "")), Is::Right);
+        assert_eq!(is(&expected, &response(200, &[], "")), Is::Unclear(Cause::Other));
+        assert_eq!(is(&expected, &response(404, &[], "")), Is::Wrong);
         assert!(expected.names(302) && !expected.names(200));
         assert!(ExpectedResponse::of_existing(&Health::Off, &target(true, true)).is_none());
     }
@@ -434,32 +437,32 @@ mod tests {
         let hidden = "<html><title>Parts of a bicycle</title><p>Write to <a href=\"/cdn-cgi/l/email-protection#3a\"><span class=\"__cf_email__\" data-cfemail=\"aa\">[email&#160;protected]</span></a></p><script data-cfasync=\"false\" src=\"/cdn-cgi/scripts/email-decode.min.js\"></script></html>";
         let injected = built.replace("</html>", "<script defer src=\"https://static.cloudflareinsights.com/beacon.min.js\"></script></html>");
         for served in [built, hidden, &injected] {
-            assert_eq!(is(&page(built), &answer(200, &[], served)), Is::Right, "{served}");
+            assert_eq!(is(&page(built), &response(200, &[], served)), Is::Right, "{served}");
         }
         let other = Is::Unclear(Cause::OtherContent);
         for served in ["<title>Log in</title>", "", "<html><title>Waiting room</title></html>"] {
-            assert_eq!(is(&page(built), &answer(200, &[], served)), other, "{served}");
+            assert_eq!(is(&page(built), &response(200, &[], served)), other, "{served}");
         }
         assert_eq!(
-            is(&page("<h1>site-a two</h1>"), &answer(200, &[], "<h1>site-a one</h1>")),
+            is(&page("<h1>site-a two</h1>"), &response(200, &[], "<h1>site-a one</h1>")),
             other
         );
         let mut exact = page("{\"version\": 2, \"name\": \"catalog\"}");
         if let Some(page) = &mut exact.page {
             page.is_html = false;
         }
-        let close = answer(200, &[], "{\"version\": 1, \"name\": \"catalog\"}");
+        let close = response(200, &[], "{\"version\": 1, \"name\": \"catalog\"}");
         assert_eq!(is(&exact, &close), other);
-        // After a redirect of the version's own it is another page.
+        // After a redirect of the version itself, it is another page.
         assert_eq!(
-            page(built).classify(&answer(200, &[], "<h1>English</h1>"), 1),
+            page(built).classify(&response(200, &[], "<h1>English</h1>"), 1),
             ResponseProof::Right
         );
     }
 
     #[test]
     fn accepts_redirects_to_another_host_listed_in_the_build() {
-        let given = answer(301, &[("location", "https://elsewhere.example/")], "");
+        let given = response(301, &[("location", "https://elsewhere.example/")], "");
         let built = ExpectedResponse { redirects: true, ..page("x") };
         assert_eq!(built.classify_redirect(&given), ResponseProof::Right);
         assert_eq!(api().classify_redirect(&given), ResponseProof::Right);
