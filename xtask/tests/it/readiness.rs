@@ -1,5 +1,5 @@
-//! What `init`, `doctor` and a deployment say of a project that cannot run here, or whose build writes something else
-//! than its config names.
+//! The output of `init`, `doctor` and a deployment for a project that cannot run here, or whose build writes something
+//! else than its config names.
 
 use expect_test::expect;
 use serde_json::json;

@@ -109,7 +109,7 @@ impl SetupCommand {
         let has_ids = account.is_some() || project.is_some();
         let ids = SetupWrite::new("ids", CONFIG_FILE.to_owned());
         let write = || write_whole(&ctx.root.join(CONFIG_FILE), &text);
-        report.steps.push(self.write(ctx, ids.needed(has_ids), write));
+        report.steps.push(self.write(ctx, ids.with_need(has_ids), write));
         for row in &rows {
             let name = format!("{} for {}", row.name, row.scope);
             let token = tokens.iter().find(|token| token.row == row);
@@ -177,7 +177,7 @@ impl SetupCommand {
         };
         let name = format!("every night on {branch}");
         let create = || schedules::create(gitlab.client, gitlab.project, branch, SCHEDULE);
-        let schedule = SetupWrite::new("schedule", name).needed(!gitlab.has_schedule);
+        let schedule = SetupWrite::new("schedule", name).with_need(!gitlab.has_schedule);
         report.steps.push(self.write(ctx, schedule, create));
     }
 
@@ -250,7 +250,7 @@ impl SetupWrite {
         SetupWrite { what, name, replaces: false, is_needed: true }
     }
 
-    fn needed(self, is_needed: bool) -> SetupWrite {
+    fn with_need(self, is_needed: bool) -> SetupWrite {
         SetupWrite { is_needed, ..self }
     }
 }

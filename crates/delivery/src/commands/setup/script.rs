@@ -18,7 +18,7 @@ const ESCAPE: &str = "# curl reads the credentials from its input, so that no ot
 /// A request without its credentials.
 const CURL: &str = "curl --fail --silent --show-error --output /dev/null --config -";
 
-/// What the script does.
+/// The parts of the script.
 pub(super) struct SetupScript<'a> {
     pub root: &'a Utf8Path,
     pub config: &'a Config,
@@ -64,14 +64,14 @@ impl SetupScript<'_> {
         let (row, name) = (token.row, variable_of(token.row));
         let (header, url) = if row.name == self.config.gitlab.token_variable {
             (
-                format!("PRIVATE-TOKEN: {}", escaped(&name)),
+                format!("PRIVATE-TOKEN: {}", escape(&name)),
                 format!("{}/user", self.config.gitlab.api()),
             )
         } else {
             let environment = environment_of(self.config, row);
             let to = Destination::to_read(self.config, &environment, self.port)?;
             let url = format!("{}/accounts/{}/workers/scripts", to.api, to.account_id);
-            (format!("Authorization: Bearer {}", escaped(&name)), url)
+            (format!("Authorization: Bearer {}", escape(&name)), url)
         };
         let title = format!("{} for {} is accepted", row.name, row.scope);
         Ok(step(&title, &[&name], &quote(&url), &[format!("header = \"{header}\"")]))
@@ -95,8 +95,8 @@ impl SetupScript<'_> {
         let title = format!("{verb} the variable {} for {}", row.name, row.scope);
         let request = self.request(method, &fields, &path);
         let secrets = [
-            format!("header = \"PRIVATE-TOKEN: {}\"", escaped(GITLAB_TOKEN)),
-            format!("data-urlencode = \"value={}\"", escaped(&name)),
+            format!("header = \"PRIVATE-TOKEN: {}\"", escape(GITLAB_TOKEN)),
+            format!("data-urlencode = \"value={}\"", escape(&name)),
         ];
         step(&title, &[GITLAB_TOKEN, &name], &request, &secrets)
     }
@@ -111,7 +111,7 @@ impl SetupScript<'_> {
         ];
         let path = format!("/projects/{}/pipeline_schedules", gitlab.project);
         let request = self.request("POST", &fields, &path);
-        let header = format!("header = \"PRIVATE-TOKEN: {}\"", escaped(GITLAB_TOKEN));
+        let header = format!("header = \"PRIVATE-TOKEN: {}\"", escape(GITLAB_TOKEN));
         step("creates the nightly schedule", &[GITLAB_TOKEN], &request, &[header])
     }
 
@@ -125,8 +125,8 @@ impl SetupScript<'_> {
     }
 }
 
-/// Returns the text that the shell replaces by a token.
-fn escaped(variable: &str) -> String {
+/// Returns the text that the shell replaces by the escaped value of a variable.
+fn escape(variable: &str) -> String {
     format!("$(escape \"${variable}\")")
 }
 

@@ -137,12 +137,12 @@ fn checksum(config: &Config, url: &str) -> Result<String, Failure> {
              `pipeline.xtaskSha256` in {CONFIG_FILE}"
         ))
     };
-    let answer = http::get(&http::agent(DEADLINE, 5), &address, &[])
+    let response = http::get(&http::agent_for(&address, DEADLINE, 5), &address, &[])
         .map_err(|error| unknown(&format!("{error:#}")))?;
-    if answer.status != 200 {
-        return Err(unknown(&format!("the server answered {}", answer.status)));
+    if response.status != 200 {
+        return Err(unknown(&format!("the server answered {}", response.status)));
     }
-    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    let text = String::from_utf8_lossy(&response.body).into_owned();
     let sum = text.split_whitespace().next().unwrap_or_default();
     match sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()) {
         true => Ok(sum.to_lowercase()),

@@ -195,7 +195,7 @@ struct UpgradeReport<'a> {
     written: bool,
     /// `None` if it is unknown: in a dry run, and if one of the revisions has no command `keys`.
     effect: Option<UpgradeEffect>,
-    /// What is left to do with the archive that jobs download.
+    /// The next step for the archive that jobs download.
     note: Option<String>,
 }
 
