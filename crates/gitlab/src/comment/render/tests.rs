@@ -70,7 +70,7 @@ fn a_comment() {
         <!-- row {"project":"b","status":"unaffected"} -->
         ### Previews
 
-        [`01234567`](https://gitlab.example.com/acme/mono/-/commit/0123456789abcdef0123456789abcdef01234567) · [pipeline 77](https://gitlab.example.com/acme/mono/-/pipelines/77) · 1 ready, 1 failed, 1 building, 1 not deployed yet, 1 removed, 1 ended · 2026-11-24 12:00 UTC
+        [`0123456`](https://gitlab.example.com/acme/mono/-/commit/0123456789abcdef0123456789abcdef01234567) · [pipeline 77](https://gitlab.example.com/acme/mono/-/pipelines/77) · 1 ready, 1 failed, 1 building, 1 not deployed yet, 1 removed, 1 ended · 2026-11-24 12:00 UTC
 
         | Project | Preview | Status |
         |---|---|---|
@@ -110,7 +110,7 @@ fn text_from_outside() {
     expect![[r#"
         ### Previews
 
-        <code>&#124;&#96; &#9166; &#47;cl&#8230;</code> · pipeline 77 · 1 failed · `/approve`
+        <code>&#124;&#96; &#9166; &#47;c&#8230;</code> · pipeline 77 · 1 failed · `/approve`
 
         | Project | Preview | Status |
         |---|---|---|
