@@ -97,7 +97,7 @@ fn writes_the_planned_comment() {
         format!("http://127.0.0.1:{}/gitlab/acme/mono/-/merge_requests/42#note_101", server.port);
     assert_eq!((&done["action"], &done["url"]), (&json!("created"), &json!(url)));
     assert_eq!(server.notes(), [note(101, dry.stdout.trim_end())]);
-    assert!(dry.stdout.contains("`01234567`"), "{}", dry.stdout);
+    assert!(dry.stdout.contains("`0123456`"), "{}", dry.stdout);
     let row = &state::rows(&dry.stdout)[1];
     assert_eq!((row.pipeline, row.log.as_deref().is_some()), (Some(77), true));
     let removed = {
