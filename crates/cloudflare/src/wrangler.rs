@@ -15,6 +15,7 @@ use workspace::toolchain::Toolchain;
 pub use excerpt::excerpt;
 pub use verdict::{
     AGAIN, BUNDLE, ExpectedEntry, WranglerOutcome, next_step_in, next_step_of_text, urls, verdict,
+    version_in,
 };
 
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.

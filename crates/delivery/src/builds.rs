@@ -6,13 +6,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::{BuildPlan, Engine, PackageBuild, Plan, ProjectPlan};
 use crate::script::container::ContainerInputs;
+use crate::script::upload::PROGRAM;
 use crate::tools::packages::{Manager, PackageToolchain, Tool, detect};
 use base::error::Failure;
+use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::Workspace;
 use workspace::graph::{Graph, Origin};
+use workspace::modules::WRANGLER_TOOLCHAIN;
 use workspace::package::Package;
 use workspace::project::Project;
 use workspace::steps::Runtime;
+use workspace::toolchain::Toolchain;
 
 /// Returns the tools and builds of each project, and the packages that are built before it.
 #[must_use]
@@ -34,6 +38,9 @@ fn build_plan(
         members: BTreeSet::new(),
         images: workspace.config.images.clone(),
         variables: workspace.config.variables.clone(),
+        upload: workspace.config.dagger.upload,
+        toolchain: wrangler_pins(root),
+        program: upload_program(root),
     };
     let Some(package) = &project.package else {
         let toolchain = PackageToolchain { installation: None, runtime: Runtime::Bun, node: None };
@@ -70,6 +77,19 @@ fn build_plan(
         containers.members = all.filter(|dir| dir.starts_with(&install.dir)).cloned().collect();
     }
     Ok(BuildPlan { toolchain, dependencies, own, containers })
+}
+
+/// Returns the folder with the pins of wrangler: relative to the root if it is below it.
+fn wrangler_pins(root: &Utf8Path) -> Utf8PathBuf {
+    let dir = Toolchain::wrangler(root).dir;
+    dir.strip_prefix(root).map(Utf8Path::to_owned).unwrap_or(dir)
+}
+
+/// Returns the file of the program that prepares uploads: the repository's copy if it is the one of this version.
+fn upload_program(root: &Utf8Path) -> Utf8PathBuf {
+    let copy = Utf8Path::new(WRANGLER_TOOLCHAIN).join("prepare-upload.js");
+    let text = std::fs::read_to_string(root.join(&copy));
+    if text.is_ok_and(|text| text == PREPARE_UPLOAD) { copy } else { PROGRAM.into() }
 }
 
 /// Returns the packages of the repository that the project depends on, each after its own dependencies.

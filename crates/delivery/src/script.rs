@@ -1,12 +1,15 @@
 //! Formats a project's plan as a Dagger Shell script.
 
 pub mod container;
+pub mod upload;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::plan::destination::Destination;
 use crate::plan::{Operation, Plan, ProjectPlan, UploadKind};
 use base::error::{Failure, refused};
 use workspace::before_deploy::WranglerStep;
+use workspace::config::ContainerUpload;
 use workspace::graph::normalize;
 use workspace::modules::CLOUDFLARE;
 use workspace::strategy::Strategy;
@@ -26,18 +29,37 @@ pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
 /// quotes from its items. A function that needs several values should accept one JSON string.
 pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let mut lines = Vec::new();
-    let has_steps = plan.verb == Operation::Deploy && !part.before_deploy.is_empty();
-    let has_code = (part.target.main.is_some() || has_steps) && plan.verb != Operation::Build;
-    if container::is_used(part) && (part.build.is_some() || has_code) {
+    if container::is_used(part) && (part.build.is_some() || has_code(plan, part)) {
         lines.extend(container::lines(part)?);
     }
     if part.build.is_some() {
         lines.push(build(part)?);
     }
     if plan.verb != Operation::Build {
-        lines.push(upload(plan, part)?);
+        match part.containers.upload {
+            ContainerUpload::Api => lines.extend(upload::lines(plan, part)?),
+            ContainerUpload::Module => lines.push(module_upload(plan, part)?),
+        }
     }
     Ok(lines.iter().map(|line| format!("{line}\n")).collect())
+}
+
+/// Returns true if the upload reads the project's folder, because its code is bundled or steps read its files.
+fn has_code(plan: &Plan, part: &ProjectPlan) -> bool {
+    let has_steps = plan.verb == Operation::Deploy && !part.before_deploy.is_empty();
+    let is_bundled = match part.containers.upload {
+        ContainerUpload::Api => upload::is_bundled(part),
+        ContainerUpload::Module => part.target.main.is_some(),
+    };
+    plan.verb != Operation::Build && (is_bundled || has_steps)
+}
+
+/// Returns the name of the variable with the token.
+fn token_variable(destination: &Destination) -> &str {
+    match destination.sandbox {
+        Some(_) => SANDBOX_TOKEN,
+        None => &destination.token_variable,
+    }
 }
 
 /// Returns the folder that a build writes and Dagger exports: that of the assets, or of `main` if the
@@ -67,14 +89,12 @@ fn build(part: &ProjectPlan) -> Result<String, Failure> {
     Ok(format!("${} | directory {folder} | {export}", container::BUILT))
 }
 
-fn upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
+/// Returns the line that uploads by the Cloudflare module.
+fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     let destination = &plan.destination;
     let module = quote(relative(&part.dir, Utf8Path::new(CLOUDFLARE)).as_str())?;
     let config = part.config.file_name().unwrap_or_default();
-    let token = match destination.sandbox {
-        Some(_) => SANDBOX_TOKEN,
-        None => destination.token_variable.as_str(),
-    };
+    let token = token_variable(destination);
     // The module requires a folder. A Worker without assets has none, so it gets the folder of its
     // code, which is not published.
     let code = part.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| part.dir.join(dir));

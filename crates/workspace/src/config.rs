@@ -45,11 +45,44 @@ pub struct Config {
     /// The variables of the caller that installs and builds see. They see no others.
     #[serde(default, skip_serializing_if = "Variables::is_empty")]
     pub variables: Variables,
+    /// Settings of the Dagger engine.
+    #[serde(default, skip_serializing_if = "DaggerSettings::is_default")]
+    pub dagger: DaggerSettings,
     /// The folders that are searched for projects, as patterns like those of `workspaces` in a
     /// `package.json`: `apps/*`, `services/**`, `!apps/fixture`. By default `projects/`, or the whole
     /// repository if there is no such folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projects: Option<Vec<String>>,
+}
+
+/// Settings of the Dagger engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct DaggerSettings {
+    /// The way to upload. `module` calls the functions of `dagger/cloudflare`. `api` uses Dagger's own API and
+    /// loads no module. It was tested on a stand-in for the engine only.
+    pub upload: ContainerUpload,
+}
+
+impl DaggerSettings {
+    /// Returns true if every setting has its default.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == DaggerSettings::default()
+    }
+}
+
+/// The way to upload from a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum ContainerUpload {
+    /// By the functions of the module `dagger/cloudflare`
+    #[default]
+    Module,
+    /// By Dagger's own API, without a module
+    Api,
 }
 
 /// A Cloudflare account.

@@ -197,11 +197,15 @@ impl Toolchain {
     /// that are missing or differ.
     #[must_use]
     pub fn unwritten(&self) -> Vec<(Utf8PathBuf, &'static str)> {
-        let files = self.carried.into_iter().flatten();
-        files
-            .map(|&(name, text)| (self.dir.join(name), text))
+        self.carried_files()
             .filter(|(path, text)| std::fs::read_to_string(path).ok().as_deref() != Some(*text))
             .collect()
+    }
+
+    /// Returns the files of a compiled-in pin with their content.
+    pub fn carried_files(&self) -> impl Iterator<Item = (Utf8PathBuf, &'static str)> {
+        let files = self.carried.into_iter().flatten();
+        files.map(|&(name, text)| (self.dir.join(name), text))
     }
 
     /// Returns the digest of a compiled-in lock file for the content key. `None` if the pin is a file

@@ -143,7 +143,7 @@ function droppedHeaders(text, drop) {
  * - `project`: the folder of the project, absolute.
  * - `config`: the wrangler config, absolute.
  * - `environment`: the block of `env` to use. `null` is the top level.
- * - `redirected`: `true` if wrangler uses the config of an adapter.
+ * - `redirected`: `true` if wrangler uses the config of an adapter. `null` if it does where there is one.
  * - `bundle`: the output of the first step, absolute. `null` if there was nothing to bundle.
  * - `upload`: the folder to write, absolute.
  * - `account`: the id of the account. `null` for the sandbox, which accepts every account.
@@ -707,6 +707,7 @@ const request = JSON.parse(process.argv.at(-1));
 for (const name of ["root", "project", "config", "upload"]) {
   if (!isAbsolute(request[name])) throw new Error(`\`${name}\` has to be absolute`);
 }
+request.redirected ??= lstatSync(join(request.project, REDIRECT), { throwIfNoEntry: false }) !== undefined;
 try {
   prepare();
 } catch (thrown) {

@@ -1,6 +1,6 @@
 // The part of Dagger's own API that a stand-in needs to install and build: folders of the host with patterns, and
 // containers as folders of this machine in which the real tools run.
-import { cpSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, lstatSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join, resolve } from "node:path";
 
 /** A pipeline: its calls, each with its words. Quotes are gone, `$…` is as written. */
@@ -11,9 +11,22 @@ interface Container {
 	root: string;
 	workdir: string;
 	env: Record<string, string>;
+	/** The names of the variables that hold secrets. */
+	secrets: string[];
 }
 
-type Value = { directory: string } | { container: Container } | { volume: string };
+type Value = { directory: string } | { file: string } | { container: Container } | { volume: string };
+
+/** Hooks around each program that a container runs. */
+export interface Events {
+	/** Called before a program runs, with its words. */
+	before(words: string[]): void;
+	/** Called after a program ran. */
+	after(words: string[]): void;
+}
+
+/** The folders of a container in which scripts have absolute paths. */
+const FOLDERS = /(?<![\w./-])(?=\/(?:src|toolchain|output|bundle|upload|prepare-upload\.js)(?![\w-]))/g;
 
 /** Ends with a message of the CLI. */
 type Fail = (message: string, code?: number) => never;
@@ -26,6 +39,9 @@ export class Shell {
 		private readonly state: string,
 		private readonly parse: (line: string) => Calls,
 		private readonly fail: Fail,
+		/** The folder in which wrangler is installed, which a container gets instead of an install. */
+		private readonly toolchain: string,
+		private readonly events: Events,
 	) {}
 
 	/** Carries out `name=$(…)`. Returns false for any other statement. */
@@ -48,6 +64,16 @@ export class Shell {
 		return "directory" in value ? value.directory : this.fail("no directory to export");
 	}
 
+	/** Runs a pipeline to its end. */
+	run(calls: Calls): void {
+		this.evaluate(calls);
+	}
+
+	private file(word: string): string {
+		const value = this.value(word);
+		return "file" in value ? value.file : this.fail(`${word} is no file`);
+	}
+
 	private value(word: string): Value {
 		if (word.startsWith("$(")) return this.evaluate(this.parse(word.slice(2, -1)));
 		return this.values.get(word.slice(1)) ?? this.fail(`${word}: unbound variable`);
@@ -56,22 +82,43 @@ export class Shell {
 	private evaluate(calls: Calls): Value {
 		const [first, ...rest] = calls as [string[], ...string[][]];
 		const [name, argument] = first;
+		if (name === "host" && rest[0]?.[0] === "file") {
+			const file = resolve(process.cwd(), rest[0][1] ?? "");
+			return lstatSync(file, { throwIfNoEntry: false })?.isFile() ? { file } : this.fail(`no such file: ${file}`);
+		}
 		if (name === "host") return { directory: this.hostDirectory(rest[0] ?? []) };
+		if (name === "directory") return { directory: mkdtempSync(`${this.state}/empty-`) };
 		if (name === "cache-volume") return { volume: argument ?? "" };
 		if (name === "container") {
 			const root = mkdtempSync(`${this.state}/container-`);
 			const tools = [join(root, "global/bin"), process.env.PATH ?? "", dirname(process.execPath)];
 			const env = { HOME: process.env.HOME ?? "", PATH: tools.join(delimiter), npm_config_prefix: join(root, "global") };
-			return { container: rest.reduce((made, call) => this.apply(made, call), { root, workdir: root, env } as Container) };
+			const made: Container = { root, workdir: root, env, secrets: [] };
+			return { container: rest.reduce((made, call) => this.apply(made, call), made) };
 		}
 		if (!name?.startsWith("$")) return this.fail(`function or module "${name}" not found`);
 		const value = this.value(name);
-		const call = rest[0];
-		if (call === undefined) return value;
-		if (call[0] !== "directory" || !("container" in value)) return this.fail(`no function "${call[0]}" in type "Container"`);
-		const folder = place(value.container, call[1] ?? "");
-		const there = lstatSync(folder, { throwIfNoEntry: false })?.isDirectory() ?? false;
-		return there ? { directory: folder } : this.fail(`failed to stat ${call[1]}: no such file or directory`);
+		const kind = rest.at(-1)?.[0];
+		if (kind === undefined) return value;
+		if (!("container" in value)) return this.fail(`no function "${kind}" in type "Directory"`);
+		const isRead = kind === "directory" || kind === "file";
+		const changes = isRead || kind === "stdout" ? rest.slice(0, -1) : rest;
+		// A container does not change: another one begins with its files.
+		const made = changes.length === 0 ? value.container : changes.reduce((made, call) => this.apply(made, call), this.copy(value.container));
+		if (!isRead) return { container: made };
+		const path = rest.at(-1)?.[1] ?? "";
+		const found = place(made, path);
+		const there = lstatSync(found, { throwIfNoEntry: false });
+		if (kind === "file" && there !== undefined && !there.isDirectory()) return { file: found };
+		return kind === "directory" && there?.isDirectory() ? { directory: found } : this.fail(`failed to stat ${path}: no such file or directory`);
+	}
+
+	private copy(container: Container): Container {
+		const root = mkdtempSync(`${this.state}/container-`);
+		cpSync(container.root, root, { recursive: true, verbatimSymlinks: true });
+		const moved = (text: string) => text.replaceAll(container.root, root);
+		const env = Object.fromEntries(Object.entries(container.env).map(([name, value]) => [name, moved(value)]));
+		return { ...container, root, workdir: moved(container.workdir), env };
 	}
 
 	private hostDirectory([, path = ".", ...options]: string[]): string {
@@ -108,13 +155,30 @@ export class Shell {
 				const expanded = expand === "--expand" ? text.replace(/\$\{(\w+)\}/g, (_, other: string) => env[other] ?? "") : text;
 				// The caches of this machine serve instead of a volume.
 				if (expanded.startsWith("/var/cache/")) return container;
-				const value = expanded.replace(/(^|:)(?=\/src(?:\/|:|$))/g, `$1${container.root}`);
+				// A service is reached under its name.
+				const value = expanded.replace("http://api:", "http://127.0.0.1:").replace(FOLDERS, container.root);
 				return { ...container, env: { ...env, [variable]: value } };
 			}
 			case "with-secret-variable": {
 				const [variable = "", address = ""] = words;
 				const value = process.env[address.replace("env://", "")];
-				return value === undefined ? this.fail("secret env var not found") : { ...container, env: { ...env, [variable]: value } };
+				if (value === undefined) return this.fail(`secret env var not found: "${address.replace("env://", "").slice(0, 3)}..."`);
+				return { ...container, env: { ...env, [variable]: value }, secrets: [...container.secrets, value] };
+			}
+			case "with-service-binding":
+				return words[0] === "api" && /^tcp:\/\/127\.0\.0\.1:\d+$/.test(words[1] ?? "") ? container : this.fail("no such service");
+			case "with-new-file": {
+				const file = place(container, words[0] ?? "");
+				mkdirSync(dirname(file), { recursive: true });
+				writeFileSync(file, words[1] ?? this.fail("with-new-file without contents"));
+				return container;
+			}
+			case "with-file": {
+				const file = place(container, words[0] ?? "");
+				mkdirSync(dirname(file), { recursive: true });
+				// The content, also of a file that is a link.
+				writeFileSync(file, readFileSync(this.file(words[1] ?? "")));
+				return container;
 			}
 			case "without-secret-variable": {
 				const { [words[0] ?? ""]: _, ...others } = env;
@@ -124,13 +188,23 @@ export class Shell {
 				cpSync(this.directory(words[1] ?? ""), place(container, words[0] ?? ""), { recursive: true, verbatimSymlinks: true });
 				return container;
 			case "with-exec": {
+				const log = words[0]?.startsWith("--redirect-stdout=") ? words.shift()?.slice("--redirect-stdout=".length) : undefined;
 				if (words[0] !== "--") return this.fail("with-exec without --");
-				const argv = words.slice(1).map((word) => (word.startsWith("/src/") ? place(container, word) : word));
-				const program = argv[0] === "bun" ? [process.execPath, ...argv.slice(1)] : argv;
+				const argv = words.slice(1).map((word) => word.replace(FOLDERS, container.root));
 				mkdirSync(container.workdir, { recursive: true });
+				if (container.workdir === place(container, "/toolchain") && argv[1] === "install") {
+					symlinkSync(`${this.toolchain}/node_modules`, `${container.workdir}/node_modules`);
+					return container;
+				}
+				const program = argv[0] === "bun" ? [process.execPath, ...argv.slice(1)] : argv;
 				const kept = { BUN_INSTALL_CACHE_DIR: process.env.BUN_INSTALL_CACHE_DIR ?? "", ...certificates() };
+				this.events.before(words);
 				const ended = Bun.spawnSync(program, { cwd: container.workdir, env: { ...kept, ...env }, stdout: "pipe", stderr: "pipe" });
-				process.stderr.write(`${ended.stdout}${ended.stderr}`);
+				this.events.after(words);
+				const scrubbed = (text: string) => container.secrets.reduce((text, secret) => text.replaceAll(secret, "***"), text);
+				const stdout = scrubbed(ended.stdout.toString());
+				if (log !== undefined) writeFileSync(place(container, log), stdout.replaceAll(container.root, ""));
+				process.stderr.write(stdout + scrubbed(ended.stderr.toString()));
 				if (!ended.success) this.fail(`exit code: ${ended.exitCode}`, ended.exitCode ?? 1);
 				return container;
 			}

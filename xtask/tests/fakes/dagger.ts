@@ -5,7 +5,7 @@
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
-import { replace, Shell } from "./container.ts";
+import { type Events, replace, Shell } from "./container.ts";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
 
@@ -258,16 +258,39 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	return JSON.stringify({ schema: 1, command, nonce: given.nonce, exitCode: ended.exitCode, ...judged, warnings, steps: results, log });
 }
 
+/** Plays a signal that ends wrangler before or after its upload, and keeps its words for the tests. */
+function events(mode: string): Events {
+	const isUpload = (words: string[]) => words[4] === "upload";
+	const signalled = () => fail('process "sh -c … wrangler.js deploy" did not complete successfully: exit code: 143');
+	return {
+		before(words) {
+			if (!isUpload(words)) return;
+			writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words: words.slice(words.findIndex((word) => word.endsWith("wrangler.js")) + 1) }));
+			if (mode === "wrangler-signal-early") signalled();
+		},
+		after(words) {
+			if (isUpload(words) && mode === "wrangler-signal-late") signalled();
+		},
+	};
+}
+
 async function script(text: string, mode: string): Promise<void> {
 	const all = await modules();
-	const shell = new Shell(state, (line) => stages(line).map(({ words }) => words), fail);
+	const shell = new Shell(state, (line) => stages(line).map(({ words }) => words), fail, `${root}/dagger/cloudflare/toolchain`, events(mode));
 	for (const statement of statements(text)) {
 		if (shell.assign(statement)) continue;
 		const [first, ...rest] = stages(statement) as [Stage, ...Stage[]];
 		if (first.words[0]?.startsWith("$")) {
-			const [, wipe, path] = rest.at(-1)?.words ?? [];
+			const calls = [first, ...rest].map(({ words }) => words);
+			const [call, wipe, path] = calls.at(-1) ?? [];
+			if (call !== "export") {
+				shell.run(calls);
+				continue;
+			}
 			if (wipe !== "--wipe") fail("an export that keeps old files");
-			replace(shell.folderOf([first, ...rest.slice(0, -1)].map(({ words }) => words)), resolve(process.cwd(), path ?? ""));
+			const folder = shell.folderOf(calls.slice(0, -1));
+			if (mode === "replay" && existsSync(`${folder}/nonce`)) writeFileSync(`${folder}/nonce`, "another");
+			replace(folder, resolve(process.cwd(), path ?? ""));
 			if (mode === "no-deploy") process.exit(0);
 			continue;
 		}

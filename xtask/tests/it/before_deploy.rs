@@ -195,7 +195,16 @@ fn errors(text: &str) -> String {
 
 #[test]
 fn steps_run_in_the_container_of_the_upload_too() {
-    let dagger = Dagger::new();
+    container_steps(&Dagger::new());
+}
+
+#[test]
+fn steps_run_in_the_container_of_an_upload_by_the_api_too() {
+    container_steps(&Dagger::new().with_api_upload());
+}
+
+/// Deploys with steps in the container that has the token. A failed one keeps the live version.
+fn container_steps(dagger: &Dagger) {
     let env = &dagger.env;
     worker(env, "one", &json!([STEP]));
     env.write(

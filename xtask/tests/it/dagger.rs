@@ -22,16 +22,21 @@ pub struct Dagger {
 impl Dagger {
     pub fn new() -> Dagger {
         let dagger = Dagger::with(Vec::new());
+        dagger.wrap("", "");
+        dagger
+    }
+
+    /// Runs shell commands before and after each call of the CLI.
+    pub fn wrap(&self, before: &str, after: &str) {
         let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set");
         let fake = repository().join("xtask/tests/fakes/dagger.ts");
-        let text = format!(
-            "#!/bin/sh\nexec '{bun}' '{fake}' '{}' '{}' '{}' \"$@\"\n",
-            dagger.state,
-            dagger.env.root,
-            repository()
-        );
-        dagger.env.program("dagger", &text);
-        dagger
+        let (state, root) = (&self.state, &self.env.root);
+        let call = format!("'{bun}' '{fake}' '{state}' '{root}' '{}' \"$@\"", repository());
+        let text = match (before, after) {
+            ("", "") => format!("#!/bin/sh\nexec {call}\n"),
+            _ => format!("#!/bin/sh\n{before}\n{call}\ncode=$?\n{after}\nexit $code\n"),
+        };
+        self.env.program("dagger", &text);
     }
 
     /// With whatever `dagger` is on PATH, and `variables` to find its engine.
@@ -41,6 +46,15 @@ impl Dagger {
         let state = env.folder.join("dagger");
         std::fs::create_dir_all(&state).expect("a folder");
         Dagger { env, state, variables }
+    }
+
+    /// Lets scripts upload by Dagger's own API.
+    pub fn with_api_upload(self) -> Dagger {
+        let path = "dagger/config/config.json";
+        let config = std::fs::read_to_string(self.env.root.join(path)).expect("text");
+        let setting = r#"{ "dagger": { "upload": "api" },"#;
+        self.env.write(path, &config.replacen('{', setting, 1));
+        self
     }
 
     pub fn mode(&self, mode: &str) {
@@ -276,7 +290,11 @@ fn both_engines_prepare_uploads_with_the_same_program() {
 
 #[test]
 fn the_printed_script_is_what_runs() {
-    let dagger = Dagger::new();
+    printed_script(&Dagger::new());
+}
+
+/// The script of a dry run and that of the run differ in the nonce alone.
+pub fn printed_script(dagger: &Dagger) {
     dagger.run_pasted_script();
     dagger.deploy(&["api", "--force"]).exits(0);
     let calls = dagger.calls();
@@ -294,16 +312,22 @@ fn the_printed_script_is_what_runs() {
     assert!(!names(run).iter().any(|name| name.starts_with("DAGGER_SESSION")));
     let without_nonce = |call: &Value| {
         let text = call["stdin"].as_str().expect("text").to_owned();
-        let (before, after) = text.split_once("--nonce='").expect("a nonce");
-        let (_, rest) = after.split_once('\'').expect("its end");
-        format!("{before}{rest}")
+        let is_by_module = text.contains("--nonce='");
+        let before = if is_by_module { "--nonce='" } else { "'/output/nonce' '" };
+        let (_, after) = text.split_once(before).expect("a nonce");
+        let (nonce, _) = after.split_once('\'').expect("its end");
+        text.replace(nonce, "")
     };
     assert_eq!(without_nonce(pasted), without_nonce(run));
 }
 
 #[test]
 fn exit_code_0_alone_is_no_success_and_failures_have_hints() {
-    let dagger = Dagger::new();
+    failures(&Dagger::new());
+}
+
+/// Each failure of the CLI and its engine has its reason, its exit code and a hint.
+pub fn failures(dagger: &Dagger) {
     let env = &dagger.env;
     env.site("projects/site", "site");
     env.commit("project");
@@ -331,10 +355,13 @@ fn exit_code_0_alone_is_no_success_and_failures_have_hints() {
     assert!(old["error"]["message"].as_str().expect("text").contains("`dagger` is 0.18.8"));
 }
 
-/// The output of a build and the config are checked as on the host.
 #[test]
 fn refuses_what_the_host_engine_refuses() {
-    let dagger = Dagger::new();
+    refusals(&Dagger::new());
+}
+
+/// The output of a build and the config are checked as on the host.
+pub fn refusals(dagger: &Dagger) {
     let env = &dagger.env;
     env.site("projects/site", "site");
     let build = "await Bun.write('dist/index.html', 'one');\n\
@@ -355,10 +382,13 @@ fn refuses_what_the_host_engine_refuses() {
     assert!(refused.contains("wrangler knows no field `asssets`"), "{refused}");
 }
 
-/// The situations of `docs/reference/situations.md` about builds and uploads end as on the host.
 #[test]
 fn builds_and_uploads_end_like_on_the_host() {
-    let dagger = Dagger::new();
+    situations(&Dagger::new());
+}
+
+/// The situations of `docs/reference/situations.md` about builds and uploads end as on the host.
+pub fn situations(dagger: &Dagger) {
     let env = &dagger.env;
     let site = |name: &str, build: &str| {
         env.site(&format!("projects/{name}"), name);
@@ -463,7 +493,11 @@ fn builds_and_uploads_end_like_on_the_host() {
 
 #[test]
 fn a_build_that_writes_the_code_of_a_worker_is_exported() {
-    let dagger = Dagger::new();
+    built_code(&Dagger::new());
+}
+
+/// A Worker whose code is built is deployed, and a build does not replace committed code.
+pub fn built_code(dagger: &Dagger) {
     let env = &dagger.env;
     env.worker("projects/api", "api");
     let package = r#"{ "name": "api", "scripts": { "build": "bun build src/worker.ts --outdir out" }, "xtask": { "health": "/up" } }"#;

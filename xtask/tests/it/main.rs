@@ -23,6 +23,7 @@ mod comment_job;
 mod completions;
 mod contents;
 mod dagger;
+mod dagger_api;
 mod dagger_choice;
 mod deploy;
 mod discovery;

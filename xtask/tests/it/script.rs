@@ -15,6 +15,7 @@ use expect_test::{Expect, expect};
 use proptest::prelude::*;
 use serde_json::Value;
 use workspace::Workspace;
+use workspace::config::ContainerUpload;
 use workspace::git::Head;
 
 use crate::support::TestEnv;
@@ -68,8 +69,8 @@ fn builds(name: &str) -> String {
     format!(r#"{{ "name": "{name}-package", "scripts": {{ "build": "x" }} }}"#)
 }
 
-#[test]
-fn every_kind_of_project_has_its_script() {
+/// Returns a repository with a project of each kind.
+fn repository() -> TestEnv {
     let env = TestEnv::new();
     let files = |name: &str, assets: &str| format!(r#"{{ "name": "{name}", {assets} }}"#);
     let dist = r#""assets": { "directory": "./dist" }"#;
@@ -101,6 +102,12 @@ fn every_kind_of_project_has_its_script() {
     ] {
         env.write(path, &text);
     }
+    env
+}
+
+#[test]
+fn every_kind_of_project_has_its_script() {
+    let env = repository();
     let staging = |name: &str| plan(&env, Operation::Deploy, name, "staging", None);
     // A project with its own module.
     expect_script(
@@ -192,6 +199,77 @@ fn every_kind_of_project_has_its_script() {
             '../../../dagger/cloudflare' --environment='local' --api='tcp://127.0.0.1:8787' | deploy './dist' 'wrangler.jsonc' 'env://SANDBOX_TOKEN' --project='a.example/site' --tag='k0123' --message='0123abcd (triggers 44136fa3)' --nonce='n1-a.example-site' | record | export '.xtask/deploy.json'
         "#]],
     );
+}
+
+#[test]
+fn an_upload_by_the_api_has_its_script() {
+    let env = repository();
+    let by_api = |verb, name, environment, port| {
+        let mut plan = plan(&env, verb, name, environment, port);
+        plan.projects[0].containers.upload = ContainerUpload::Api;
+        plan
+    };
+    // A project with its own module, in the sandbox.
+    expect_script(
+        &by_api(Operation::Deploy, "site", "local", Some(8787)),
+        &expect![[r#"
+        build | export --wipe 'dist'
+        wrangler=$(container | from 'oven/bun:1.4.5' | with-workdir '/toolchain' | with-file '/toolchain/package.json' $(host | file '../../../dagger/cloudflare/toolchain/package.json') | with-file '/toolchain/bun.lock' $(host | file '../../../dagger/cloudflare/toolchain/bun.lock') | with-exec -- 'bun' 'install' '--frozen-lockfile' '--ignore-scripts' | with-env-variable 'BUN_JSC_thresholdForOptimizeAfterWarmUp' '20000' | with-env-variable 'CI' '1' | with-env-variable 'CLOUDFLARE_CF_FETCH_ENABLED' 'false' | with-env-variable 'WRANGLER_HIDE_BANNER' 'true' | with-env-variable 'WRANGLER_LOG_SANITIZE' 'true' | with-env-variable 'WRANGLER_SEND_METRICS' 'false' | with-env-variable 'WRANGLER_WRITE_LOGS' 'false')
+        uploaded=$($wrangler | with-file '/prepare-upload.js' $(host | file '../../../.xtask/tmp/prepare-upload.js') | with-file '/src/projects/a.example/site/wrangler.jsonc' $(host | file 'wrangler.jsonc') | with-directory '/src/projects/a.example/site/dist' $(host | directory 'dist') | with-env-variable 'WRANGLER_OUTPUT_FILE_PATH' '/output/wrangler.ndjson' | with-env-variable 'CLOUDFLARE_ACCOUNT_ID' '00000000000000000000000000000000' | with-service-binding 'api' 'tcp://127.0.0.1:8787' | with-env-variable 'CLOUDFLARE_API_BASE_URL' 'http://api:8787/client/v4' | with-secret-variable 'CLOUDFLARE_API_TOKEN' 'env://SANDBOX_TOKEN' | with-new-file '/output/nonce' 'n1-a.example-site' | with-workdir '/' | with-exec --redirect-stdout='/output/prepare.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'prepare' 'bun' '--no-env-file' '--config=/dev/null' '/prepare-upload.js' '{"account":"00000000000000000000000000000000","bundle":null,"config":"/src/projects/a.example/site/wrangler.jsonc","environment":null,"project":"/src/projects/a.example/site","reads":[],"redirected":false,"root":"/src","upload":"/upload/folder"}' | with-workdir '/upload/folder' | with-exec --redirect-stdout='/output/upload.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'upload' 'bun' '--no-env-file' '--config=/dev/null' '--bun' '/toolchain/node_modules/wrangler/bin/wrangler.js' 'deploy' '--autoconfig=false' '--strict' '--env-file=/dev/null' '--tag=k0123' '--message=0123abcd (triggers 44136fa3)')
+        $uploaded | directory '/output' | export --wipe '../../../.xtask/deploy/a.example-site'
+        $uploaded | with-exec -- 'sh' '-c' 'cat /output/*.log; ! grep -sv "^0$" /output/*.exit' | stdout
+    "#]],
+    );
+    expect_script(
+        &by_api(Operation::Build, "site", "local", None),
+        &expect![[r#"
+        build | export --wipe 'dist'
+    "#]],
+    );
+    // Built with Dagger's own API, into a folder with a space in its name.
+    expect_script(
+        &by_api(Operation::Deploy, "out", "staging", None),
+        &expect![[r#"
+        source=$(host | directory '../..' --include='projects/out' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules' --exclude='projects/out/build/web site')
+        built=$(container | from 'oven/bun:1.4.5' | with-directory '/src' $source | with-workdir '/src/projects/out' | with-env-variable 'ASTRO_TELEMETRY_DISABLED' '1' | with-env-variable 'CLOUDFLARE_ENV' 'staging' | with-exec -- 'bun' '--bun' 'run' 'build')
+        $built | directory '/src/projects/out/build/web site' | export --wipe 'build/web site'
+        wrangler=$(container | from 'oven/bun:1.4.5' | with-workdir '/toolchain' | with-file '/toolchain/package.json' $(host | file '../../dagger/cloudflare/toolchain/package.json') | with-file '/toolchain/bun.lock' $(host | file '../../dagger/cloudflare/toolchain/bun.lock') | with-exec -- 'bun' 'install' '--frozen-lockfile' '--ignore-scripts' | with-env-variable 'BUN_JSC_thresholdForOptimizeAfterWarmUp' '20000' | with-env-variable 'CI' '1' | with-env-variable 'CLOUDFLARE_CF_FETCH_ENABLED' 'false' | with-env-variable 'WRANGLER_HIDE_BANNER' 'true' | with-env-variable 'WRANGLER_LOG_SANITIZE' 'true' | with-env-variable 'WRANGLER_SEND_METRICS' 'false' | with-env-variable 'WRANGLER_WRITE_LOGS' 'false')
+        uploaded=$($wrangler | with-file '/prepare-upload.js' $(host | file '../../.xtask/tmp/prepare-upload.js') | with-file '/src/projects/out/wrangler.toml' $(host | file 'wrangler.toml') | with-directory '/src/projects/out/build/web site' $($built | directory '/src/projects/out/build/web site') | with-env-variable 'WRANGLER_OUTPUT_FILE_PATH' '/output/wrangler.ndjson' | with-env-variable 'CLOUDFLARE_ACCOUNT_ID' '00000000000000000000000000000000' | with-secret-variable 'CLOUDFLARE_API_TOKEN' 'env://CLOUDFLARE_WORKERS_TOKEN' | with-new-file '/output/nonce' 'n1-out' | with-workdir '/' | with-exec --redirect-stdout='/output/prepare.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'prepare' 'bun' '--no-env-file' '--config=/dev/null' '/prepare-upload.js' '{"account":"00000000000000000000000000000000","bundle":null,"config":"/src/projects/out/wrangler.toml","environment":"staging","project":"/src/projects/out","reads":[],"redirected":null,"root":"/src","upload":"/upload/folder"}' | with-workdir '/upload/folder' | with-exec --redirect-stdout='/output/upload.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'upload' 'bun' '--no-env-file' '--config=/dev/null' '--bun' '/toolchain/node_modules/wrangler/bin/wrangler.js' 'deploy' '--autoconfig=false' '--strict' '--no-x-provision' '--env-file=/dev/null' '--env=staging' '--tag=k0123' '--message=0123abcd (triggers 44136fa3)')
+        $uploaded | directory '/output' | export --wipe '../../.xtask/deploy/out'
+        $uploaded | with-exec -- 'sh' '-c' 'cat /output/*.log; ! grep -sv "^0$" /output/*.exit' | stdout
+    "#]],
+    );
+    // Code and assets, as a version that is not live.
+    expect_script(
+        &by_api(Operation::Preview, "full", "staging", None),
+        &expect![[r#"
+        source=$(host | directory '../..' --include='projects/full' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules' --exclude='projects/full/dist')
+        built=$(container | from 'oven/bun:1.4.5' | with-directory '/src' $source | with-workdir '/src/projects/full' | with-env-variable 'ASTRO_TELEMETRY_DISABLED' '1' | with-env-variable 'CLOUDFLARE_ENV' 'staging' | with-exec -- 'bun' '--bun' 'run' 'build')
+        $built | directory '/src/projects/full/dist' | export --wipe 'dist'
+        wrangler=$(container | from 'oven/bun:1.4.5' | with-workdir '/toolchain' | with-file '/toolchain/package.json' $(host | file '../../dagger/cloudflare/toolchain/package.json') | with-file '/toolchain/bun.lock' $(host | file '../../dagger/cloudflare/toolchain/bun.lock') | with-exec -- 'bun' 'install' '--frozen-lockfile' '--ignore-scripts' | with-env-variable 'BUN_JSC_thresholdForOptimizeAfterWarmUp' '20000' | with-env-variable 'CI' '1' | with-env-variable 'CLOUDFLARE_CF_FETCH_ENABLED' 'false' | with-env-variable 'WRANGLER_HIDE_BANNER' 'true' | with-env-variable 'WRANGLER_LOG_SANITIZE' 'true' | with-env-variable 'WRANGLER_SEND_METRICS' 'false' | with-env-variable 'WRANGLER_WRITE_LOGS' 'false')
+        bundled=$($wrangler | with-directory '/src' $($built | directory '/src') | with-new-file '/bundle/bundle.form' 'not bundled' | with-directory '/bundle/empty' $(directory) | with-new-file '/output/nonce' 'n1-full' | with-workdir '/src/projects/full' | with-exec --redirect-stdout='/output/bundle.log' -- 'sh' '-c' 'if [ -e .wrangler/deploy/config.json ]; then set -- "$@" --assets=/bundle/empty; else set -- "$@" --config=wrangler.jsonc --assets=/bundle/empty; fi; grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'bundle' 'bun' '--no-env-file' '--config=/dev/null' '--bun' '/toolchain/node_modules/wrangler/bin/wrangler.js' 'deploy' '--dry-run' '--autoconfig=false' '--env-file=/dev/null' '--env=staging' '--outdir=/bundle/dir' '--outfile=/bundle/bundle.form')
+        uploaded=$($wrangler | with-file '/prepare-upload.js' $(host | file '../../.xtask/tmp/prepare-upload.js') | with-directory '/src' $($bundled | directory '/src') | with-file '/bundle/bundle.form' $($bundled | file '/bundle/bundle.form') | with-file '/output/bundle.exit' $($bundled | file '/output/bundle.exit') | with-file '/output/bundle.log' $($bundled | file '/output/bundle.log') | with-env-variable 'WRANGLER_OUTPUT_FILE_PATH' '/output/wrangler.ndjson' | with-env-variable 'CLOUDFLARE_ACCOUNT_ID' '00000000000000000000000000000000' | with-secret-variable 'CLOUDFLARE_API_TOKEN' 'env://CLOUDFLARE_WORKERS_TOKEN' | with-new-file '/output/nonce' 'n1-full' | with-workdir '/' | with-exec --redirect-stdout='/output/prepare.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'prepare' 'bun' '--no-env-file' '--config=/dev/null' '/prepare-upload.js' '{"account":"00000000000000000000000000000000","bundle":"/bundle/bundle.form","config":"/src/projects/full/wrangler.jsonc","environment":"staging","project":"/src/projects/full","reads":[],"redirected":null,"root":"/src","upload":"/upload/folder"}' | with-workdir '/upload/folder' | with-exec --redirect-stdout='/output/upload.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'upload' 'bun' '--no-env-file' '--config=/dev/null' '--bun' '/toolchain/node_modules/wrangler/bin/wrangler.js' 'versions' 'upload' '--strict' '--no-x-provision' '--env-file=/dev/null' '--preview-alias=mr-1' '--env=staging' '--tag=k0123' '--message=0123abcd')
+        $uploaded | directory '/output' | export --wipe '../../.xtask/deploy/full'
+        $uploaded | with-exec -- 'sh' '-c' 'cat /output/*.log; ! grep -sv "^0$" /output/*.exit' | stdout
+    "#]],
+    );
+    // Code alone.
+    expect_script(
+        &by_api(Operation::Deploy, "code", "staging", None),
+        &expect![[r#"
+        source=$(host | directory '../..' --include='projects/code' --exclude='**/.dev.vars*' --exclude='**/.env' --exclude='**/.env.*' --exclude='**/.git' --exclude='**/.wrangler' --exclude='**/.xtask' --exclude='**/node_modules')
+        wrangler=$(container | from 'oven/bun:1.4.5' | with-workdir '/toolchain' | with-file '/toolchain/package.json' $(host | file '../../dagger/cloudflare/toolchain/package.json') | with-file '/toolchain/bun.lock' $(host | file '../../dagger/cloudflare/toolchain/bun.lock') | with-exec -- 'bun' 'install' '--frozen-lockfile' '--ignore-scripts' | with-env-variable 'BUN_JSC_thresholdForOptimizeAfterWarmUp' '20000' | with-env-variable 'CI' '1' | with-env-variable 'CLOUDFLARE_CF_FETCH_ENABLED' 'false' | with-env-variable 'WRANGLER_HIDE_BANNER' 'true' | with-env-variable 'WRANGLER_LOG_SANITIZE' 'true' | with-env-variable 'WRANGLER_SEND_METRICS' 'false' | with-env-variable 'WRANGLER_WRITE_LOGS' 'false')
+        bundled=$($wrangler | with-directory '/src' $source | with-new-file '/bundle/bundle.form' 'not bundled' | with-directory '/bundle/empty' $(directory) | with-new-file '/output/nonce' 'n1-code' | with-workdir '/src/projects/code' | with-exec --redirect-stdout='/output/bundle.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'bundle' 'bun' '--no-env-file' '--config=/dev/null' '--bun' '/toolchain/node_modules/wrangler/bin/wrangler.js' 'deploy' '--dry-run' '--config=wrangler.jsonc' '--autoconfig=false' '--env-file=/dev/null' '--outdir=/bundle/dir' '--outfile=/bundle/bundle.form')
+        uploaded=$($wrangler | with-file '/prepare-upload.js' $(host | file '../../.xtask/tmp/prepare-upload.js') | with-directory '/src' $($bundled | directory '/src') | with-file '/bundle/bundle.form' $($bundled | file '/bundle/bundle.form') | with-file '/output/bundle.exit' $($bundled | file '/output/bundle.exit') | with-file '/output/bundle.log' $($bundled | file '/output/bundle.log') | with-env-variable 'WRANGLER_OUTPUT_FILE_PATH' '/output/wrangler.ndjson' | with-env-variable 'CLOUDFLARE_ACCOUNT_ID' '00000000000000000000000000000000' | with-secret-variable 'CLOUDFLARE_API_TOKEN' 'env://CLOUDFLARE_WORKERS_TOKEN' | with-new-file '/output/nonce' 'n1-code' | with-workdir '/' | with-exec --redirect-stdout='/output/prepare.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'prepare' 'bun' '--no-env-file' '--config=/dev/null' '/prepare-upload.js' '{"account":"00000000000000000000000000000000","bundle":"/bundle/bundle.form","config":"/src/projects/code/wrangler.jsonc","environment":null,"project":"/src/projects/code","reads":[],"redirected":false,"root":"/src","upload":"/upload/folder"}' | with-workdir '/upload/folder' | with-exec --redirect-stdout='/output/upload.log' -- 'sh' '-c' 'grep -qsv "^0$" /output/*.exit || { "$@" 2>&1; echo $? > /output/$0.exit; }' 'upload' 'bun' '--no-env-file' '--config=/dev/null' '--bun' '/toolchain/node_modules/wrangler/bin/wrangler.js' 'deploy' '--autoconfig=false' '--strict' '--no-x-provision' '--env-file=/dev/null' '--tag=k0123' '--message=0123abcd (triggers 44136fa3)')
+        $uploaded | directory '/output' | export --wipe '../../.xtask/deploy/code'
+        $uploaded | with-exec -- 'sh' '-c' 'cat /output/*.log; ! grep -sv "^0$" /output/*.exit' | stdout
+    "#]],
+    );
+    // A preview with its own bindings.
+    let mut own = by_api(Operation::Preview, "shared", "staging", None);
+    own.projects[0].strategy = Some(workspace::strategy::Strategy::Preview);
+    let text = script(&own, &own.projects[0]).expect("a script");
+    assert!(text.contains("wrangler.js' 'preview' '--name=mr-1'"), "{text}");
 }
 
 /// The parser and expansion of the Dagger CLI, as a program in Go. `None` if there is no Go.

@@ -99,6 +99,19 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
     }
 }
 
+/// Returns the version of wrangler that its output file names. `None` if it names none.
+#[must_use]
+pub fn version_in(output: &str) -> Option<String> {
+    let entries = output.lines().filter_map(|line| serde_json::from_str::<SessionEntry>(line).ok());
+    entries.filter_map(|entry| entry.wrangler_version).next_back()
+}
+
+/// The first entry of a run.
+#[derive(Deserialize)]
+struct SessionEntry {
+    wrangler_version: Option<String>,
+}
+
 /// The next step that is always possible.
 pub const AGAIN: &str = "run it again: what is uploaded and live already is left alone";
 

@@ -102,6 +102,7 @@ impl CleanCommand {
         for (path, kind) in [
             (".xtask/cache", "outputs of builds"),
             (".xtask/summaries", "summaries of commits"),
+            (".xtask/deploy", "results of uploads from containers"),
             (".xtask/dist", "archives of this tool"),
             (".xtask/tmp", "temporary files"),
         ] {

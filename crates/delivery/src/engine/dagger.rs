@@ -6,6 +6,7 @@ use serde::Deserialize;
 use workspace::modules;
 
 use super::before_deploy;
+use super::container_results;
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::context::RunLimits;
@@ -16,11 +17,15 @@ use crate::tools::packages::failure;
 use crate::tools::{dagger, engine_address};
 use base::command;
 use base::error::{Failure, failed, refused};
+use base::files::write_whole;
 use base::runner::{CompletedProcess, ExitReason, plain};
 use cloudflare::wrangler;
+use cloudflare::wrangler::PREPARE_UPLOAD;
+use workspace::config::ContainerUpload;
 use workspace::git;
 use workspace::strategy::Strategy;
 use workspace::symlinks;
+use workspace::toolchain::Toolchain;
 
 /// The next step after an unknown failure.
 const ELSEWHERE: &str =
@@ -91,8 +96,11 @@ pub fn module_record(
     Some(ModuleRecord::parse(text, nonce)?.new_version(strategy))
 }
 
-/// Returns the steps before the upload that ran, from the Cloudflare module's record.
+/// Returns the steps before the upload that ran.
 pub fn read_steps(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepResult> {
+    if job.part.containers.upload == ContainerUpload::Api {
+        return container_results::read_steps(job, &prepared.report);
+    }
     let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
     ModuleRecord::parse(&text, &job.part.nonce).map(|record| record.steps).unwrap_or_default()
 }
@@ -103,14 +111,20 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     Ok(PreparedUpload { command, report, folder: None, warnings: Vec::new() })
 }
 
-/// Reads the Cloudflare module's record. Exit code 0 proves nothing. Only a record with our nonce counts.
+/// Reads the results of the upload. Exit code 0 proves nothing. Only results with our nonce count.
 pub fn read_report(
     job: &ProjectRun<'_>,
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<NewVersion> {
-    let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    let Some(uploaded) = module_record(&text, &job.part.nonce, job.part.strategy) else {
+    let result = match job.part.containers.upload {
+        ContainerUpload::Api => container_results::read(job, &prepared.report),
+        ContainerUpload::Module => {
+            let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
+            module_record(&text, &job.part.nonce, job.part.strategy)
+        }
+    };
+    let Some(uploaded) = result else {
         has_succeeded(job, finished)?;
         return Err(anyhow!(
             failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
@@ -147,9 +161,20 @@ impl ProjectRun<'_> {
         let root = &self.run.ctx.root;
         check_modules(root, self.part)?;
         self.check_wipe()?;
-        let report = root.join(&self.part.dir).join(script::RECORD);
-        if report.exists() {
-            std::fs::remove_file(&report).with_context(|| format!("cannot remove {report}"))?;
+        let report = match self.part.containers.upload {
+            ContainerUpload::Api => root.join(script::upload::results(self.part)),
+            ContainerUpload::Module => root.join(&self.part.dir).join(script::RECORD),
+        };
+        let removed = match report.symlink_metadata() {
+            Ok(found) if found.is_dir() => std::fs::remove_dir_all(&report),
+            Ok(_) => std::fs::remove_file(&report),
+            Err(_) => Ok(()),
+        };
+        removed.with_context(|| format!("cannot remove {report}"))?;
+        if self.run.plan.verb != Operation::Build {
+            for (path, text) in upload_files(self.part, root) {
+                write_whole(&root.join(path), &text)?;
+            }
         }
         Ok((command(self.run.plan, self.part, root)?, report))
     }
@@ -179,6 +204,21 @@ impl ProjectRun<'_> {
     }
 }
 
+/// Returns the files that the script of an upload reads and the repository does not have, with their content.
+#[must_use]
+pub fn upload_files(part: &ProjectPlan, root: &Utf8Path) -> Vec<(Utf8PathBuf, String)> {
+    if part.containers.upload == ContainerUpload::Module {
+        return Vec::new();
+    }
+    let pins = Toolchain::wrangler(root);
+    let mut files: Vec<(Utf8PathBuf, String)> =
+        pins.carried_files().map(|(path, text)| (path, text.to_owned())).collect();
+    if part.containers.program == script::upload::PROGRAM {
+        files.push((part.containers.program.clone(), PREPARE_UPLOAD.to_owned()));
+    }
+    files
+}
+
 /// Returns the command that runs a project's script in its folder.
 pub fn command(
     plan: &crate::plan::Plan,
@@ -204,7 +244,9 @@ pub fn command(
 fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     let project = part.dir.as_path();
     let builder = part.build.as_ref().filter(|_| part.module).map(|_| project);
-    for module in [Some(Utf8Path::new(modules::CLOUDFLARE)), builder].into_iter().flatten() {
+    let uploads = part.containers.upload == ContainerUpload::Module;
+    let uploader = uploads.then_some(Utf8Path::new(modules::CLOUDFLARE));
+    for module in [uploader, builder].into_iter().flatten() {
         symlinks::check(root, &module.join("dagger.json"))?;
         if !root.join(module).join("dagger.json").is_file() {
             return Err(

@@ -46,16 +46,10 @@ pub fn read_report(
     prepared: &PreparedUpload,
     finished: &CompletedProcess,
 ) -> Result<NewVersion> {
-    let verb = job.run.plan.verb;
     let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    let expected = match job.run.plan.kind(job.part) {
-        UploadKind::Preview => ExpectedEntry::Preview,
-        UploadKind::Version => ExpectedEntry::Upload,
-        UploadKind::Deployment => ExpectedEntry::Deploy,
-    };
-    match wrangler::verdict(expected, finished.exit_reason, &output) {
+    match verdict(job, finished.exit_reason, &output) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => {
-            let urls = if verb == Operation::Preview { previews } else { wrangler::urls(&targets) };
+            let urls = urls(job, &targets, previews);
             // The folder is kept after a failure, for debugging.
             let _left = std::fs::remove_file(&prepared.report);
             let warnings = prepared.warnings.clone();
@@ -76,6 +70,28 @@ pub fn read_report(
             let hint = next_step.map(str::to_owned).or(hint);
             Err(hint.into_iter().fold(failure, Failure::hint).into())
         }
+    }
+}
+
+/// Returns wrangler's result, by its exit and its output file.
+pub(super) fn verdict(
+    job: &ProjectRun<'_>,
+    exit_reason: ExitReason,
+    output: &str,
+) -> wrangler::WranglerOutcome {
+    let expected = match job.run.plan.kind(job.part) {
+        UploadKind::Preview => ExpectedEntry::Preview,
+        UploadKind::Version => ExpectedEntry::Upload,
+        UploadKind::Deployment => ExpectedEntry::Deploy,
+    };
+    wrangler::verdict(expected, exit_reason, output)
+}
+
+/// Returns the URLs of the new version.
+pub(super) fn urls(job: &ProjectRun<'_>, targets: &[String], previews: Vec<String>) -> Vec<String> {
+    match job.run.plan.verb {
+        Operation::Preview => previews,
+        _ => wrangler::urls(targets),
     }
 }
 
@@ -138,17 +154,22 @@ fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> 
 }
 
 /// Returns the warnings in the output of the program that prepares an upload.
-fn warnings(output: &[String]) -> Vec<String> {
+pub(super) fn warnings(output: &[String]) -> Vec<String> {
     let warning = |line: &String| line.strip_prefix(wrangler::WARNING).map(str::to_owned);
     output.iter().filter_map(warning).collect()
 }
 
-/// Returns the refusal at the end of the output of the program that prepares an upload.
+/// Returns the refusal of the program that prepares an upload.
 fn refusal(finished: &CompletedProcess) -> Failure {
-    let line = |prefix: &str| finished.tail.iter().rev().find_map(|line| line.strip_prefix(prefix));
-    let failure = refused(line("refused: ").map_or_else(|| finished.explain(), str::to_owned));
-    match line("hint: ") {
+    refusal_in(&finished.tail).unwrap_or_else(|| refused(finished.explain()))
+}
+
+/// Returns the refusal at the end of the output of the program that prepares an upload. `None` if there is none.
+pub(super) fn refusal_in(output: &[String]) -> Option<Failure> {
+    let line = |prefix: &str| output.iter().rev().find_map(|line| line.strip_prefix(prefix));
+    let failure = refused(line("refused: ")?);
+    Some(match line("hint: ") {
         Some(hint) => failure.hint(hint),
         None => failure,
-    }
+    })
 }

@@ -44,6 +44,7 @@ pub fn empty_config() -> Config {
         tools: toolchain::default_tools(),
         images: toolchain::default_images(),
         pipeline: PipelineSettings { engine: HOST.to_owned(), ..PipelineSettings::default() },
+        dagger: workspace::config::DaggerSettings::default(),
         projects: None,
         variables: workspace::config::Variables::default(),
     }

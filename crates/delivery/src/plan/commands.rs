@@ -48,6 +48,68 @@ pub struct Bundling {
     pub has_assets: bool,
 }
 
+/// The request to the program that prepares an upload.
+pub struct PrepareRequest<'a> {
+    /// The root of the repository.
+    pub root: &'a Utf8Path,
+    /// True if wrangler uses the config of an adapter. `None` if the program has to look for one.
+    pub is_redirected: Option<bool>,
+    /// The bundle. `None` if nothing was bundled.
+    pub bundle: Option<Utf8PathBuf>,
+    /// The folder to write.
+    pub upload: &'a Utf8Path,
+}
+
+impl PrepareRequest<'_> {
+    /// Returns the program's last argument.
+    #[must_use]
+    pub fn json(&self, plan: &ProjectPlan, destination: &Destination) -> String {
+        let environment = plan.wrangler_environment.as_deref().filter(|name| !name.is_empty());
+        // The sandbox accepts every account, so a project may name its own there. A generated config may not name
+        // another one.
+        let written = plan.target.account_id.as_ref().filter(|_| destination.sandbox.is_some());
+        let reads = plan.read_by_steps().into_iter().map(|path| self.root.join(path));
+        let request = serde_json::json!({
+            "root": self.root,
+            "project": self.root.join(&plan.dir),
+            "config": self.root.join(&plan.config),
+            "environment": environment,
+            "redirected": self.is_redirected,
+            "bundle": self.bundle,
+            "upload": self.upload,
+            "account": written.unwrap_or(&destination.account_id),
+            "reads": reads.collect::<Vec<_>>(),
+        });
+        request.to_string()
+    }
+}
+
+/// Returns the arguments of the wrangler that uploads.
+#[must_use]
+pub fn upload_arguments(
+    plan: &ProjectPlan,
+    destination: &Destination,
+    kind: UploadKind,
+) -> Vec<String> {
+    let environment = plan.wrangler_environment.as_deref();
+    let (tag, message) = (&plan.key, &plan.message);
+    let alias = plan.alias.as_deref();
+    let mut arguments = match kind {
+        UploadKind::Preview => wrangler::preview_arguments(alias, environment, tag, message),
+        UploadKind::Version => wrangler::upload_arguments(alias, environment, tag, message),
+        UploadKind::Deployment => wrangler::deploy_arguments(environment, tag, message),
+    };
+    // In the sandbox wrangler creates the storage of a binding without an id, such as the sessions of Astro.
+    if destination.sandbox.is_some() {
+        arguments.retain(|argument| argument != wrangler::NO_PROVISION);
+    }
+    // `wrangler preview` has none of these options.
+    if kind != UploadKind::Preview {
+        arguments.extend(plan.flags.for_upload());
+    }
+    arguments
+}
+
 /// The paths that commands refer to.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -278,23 +340,12 @@ impl Places {
         is_redirected: bool,
         is_bundled: bool,
     ) -> ProcessCommand {
-        let environment = plan.wrangler_environment.as_deref().filter(|name| !name.is_empty());
-        // The sandbox accepts every account, so a project may name its own there. A generated config may not name
-        // another one.
-        let written = plan.target.account_id.as_ref().filter(|_| destination.sandbox.is_some());
-        let account = written.unwrap_or(&destination.account_id);
-        let request = serde_json::json!({
-            "root": self.root,
-            "project": self.root.join(&plan.dir),
-            "config": self.root.join(&plan.config),
-            "environment": environment,
-            "redirected": is_redirected,
-            "bundle": is_bundled.then(|| self.bundle_file(plan)),
-            "upload": self.upload_folder(plan).join("upload"),
-            "account": account,
-            "reads": self.read_by_steps(plan),
-        });
-        let (bun, request) = (&self.bun, request.to_string());
+        let bundle = is_bundled.then(|| self.bundle_file(plan));
+        let upload = self.upload_folder(plan).join("upload");
+        let is_redirected = Some(is_redirected);
+        let request = PrepareRequest { root: &self.root, is_redirected, bundle, upload: &upload };
+        let request = request.json(plan, destination);
+        let bun = &self.bun;
         let line = cmd!(
             &self.root,
             "{bun} --no-env-file --config=/dev/null run - {request}",
@@ -302,11 +353,6 @@ impl Places {
         );
         // From standard input, so that a build cannot change it.
         line.stdin(wrangler::PREPARE_UPLOAD).env("CLOUDFLARE_API_TOKEN", destination.token())
-    }
-
-    /// Returns the files and folders that steps before the upload read with the token.
-    fn read_by_steps(&self, plan: &ProjectPlan) -> Vec<Utf8PathBuf> {
-        plan.read_by_steps().into_iter().map(|path| self.root.join(path)).collect()
     }
 
     /// Runs the steps of `xtask.beforeDeploy` in the project's folder, with the token.
@@ -336,22 +382,7 @@ impl Places {
         destination: &Destination,
         kind: UploadKind,
     ) -> ProcessCommand {
-        let environment = plan.wrangler_environment.as_deref();
-        let (tag, message) = (&plan.key, &plan.message);
-        let alias = plan.alias.as_deref();
-        let mut arguments = match kind {
-            UploadKind::Preview => wrangler::preview_arguments(alias, environment, tag, message),
-            UploadKind::Version => wrangler::upload_arguments(alias, environment, tag, message),
-            UploadKind::Deployment => wrangler::deploy_arguments(environment, tag, message),
-        };
-        // In the sandbox wrangler creates the storage of a binding without an id, such as the sessions of Astro.
-        if destination.sandbox.is_some() {
-            arguments.retain(|argument| argument != wrangler::NO_PROVISION);
-        }
-        // `wrangler preview` has none of these options.
-        if kind != UploadKind::Preview {
-            arguments.extend(plan.flags.for_upload());
-        }
+        let arguments = upload_arguments(plan, destination, kind);
         self.wrangler(self.upload_folder(plan).join("upload"), arguments, DEPLOY_DEADLINE)
             .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
             .text("CLOUDFLARE_API_BASE_URL", &destination.api)

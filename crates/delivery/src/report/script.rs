@@ -1,11 +1,12 @@
 //! Formats a plan as a POSIX shell script that does the same without xtask.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::dagger;
 use crate::plan::commands::{Bundling, Places};
 use crate::plan::refusal::ProjectRefusal;
 use crate::plan::{Engine, Operation, Plan, ProjectPlan};
+use crate::script::upload::PROGRAM;
 use crate::tools::sandbox::token_file;
 use base::command::{ProcessCommand, heredoc, preamble, quote};
 use base::error::Failure;
@@ -56,6 +57,12 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
         text += "\n# Prepares each upload from what was bundled, and looks for the token in it.\n";
         text += &format!("mkdir -p .xtask/tmp\ncat > {PROGRAM} {}", heredoc(PREPARE_UPLOAD));
     }
+    if plan.choice.engine == Engine::Dagger
+        && plan.verb != Operation::Build
+        && let Some(part) = plan.projects.first()
+    {
+        text += &upload_files(part, &places.root);
+    }
     for (refusal, failure) in ProjectRefusal::by_project(&plan.refused) {
         let (project, reason) = (one_line(&refusal.project), one_line(&failure.message));
         text += &format!("\n# {project} is left out: {reason}\n");
@@ -102,8 +109,21 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
     Ok(text)
 }
 
-/// The path where the script writes the program that prepares an upload.
-const PROGRAM: &str = ".xtask/tmp/prepare-upload.js";
+/// Returns the commands that write the files which containers get and which the repository does not have.
+fn upload_files(part: &ProjectPlan, root: &Utf8Path) -> String {
+    let write = |(path, content): (Utf8PathBuf, String)| {
+        let path = path.strip_prefix(root).unwrap_or(&path);
+        let folder = path.parent().map(|folder| quote(folder.as_str())).unwrap_or_default();
+        format!("mkdir -p {folder}\ncat > {} {}", quote(path.as_str()), heredoc(&content))
+    };
+    let files: String = dagger::upload_files(part, root).into_iter().map(write).collect();
+    match files.is_empty() {
+        true => files,
+        false => {
+            format!("\n# The pinned wrangler, and the program that prepares an upload.\n{files}")
+        }
+    }
+}
 
 /// Returns the commands of one project, in order. `program` is the file of the program that prepares an upload.
 fn commands(

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{quote, relative};
-use crate::plan::ProjectPlan;
 use crate::plan::commands::Places;
+use crate::plan::{PackageBuild, ProjectPlan};
 use crate::tools::packages::{Manager, PackageToolchain, Tool};
 use base::command::{ProcessCommand, Value};
 use base::env::is_set;
 use base::error::Failure;
-use workspace::config::{Images, Variables};
+use workspace::config::{ContainerUpload, Images, Variables};
 use workspace::steps::Runtime;
 
 /// The folder of the repository in a container.
@@ -44,6 +44,12 @@ pub struct ContainerInputs {
     pub images: Images,
     /// The variables that installs and builds see.
     pub variables: Variables,
+    /// The way to upload.
+    pub upload: ContainerUpload,
+    /// The folder with the pins of wrangler, relative to the root or absolute.
+    pub toolchain: Utf8PathBuf,
+    /// The program that prepares uploads, relative to the root.
+    pub program: Utf8PathBuf,
 }
 
 impl ContainerInputs {
@@ -62,7 +68,24 @@ pub fn is_used(part: &ProjectPlan) -> bool {
 
 /// Returns the lines that set [`BUILT`] to the container after all builds.
 pub fn lines(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
-    Ok(vec![source(part)?, format!("{BUILT}=$({})", pipeline(part)?.join(" | "))])
+    let own = part.own_build.as_ref();
+    Ok(vec![source(part)?, assignment(BUILT, &pipeline(part, own)?)])
+}
+
+/// Returns the lines that set the source and the container after the install, for a project that its module builds or
+/// that has no build, and the word for the repository's folder in it. The output of the project's own build is not in it.
+pub fn unbuilt_lines(part: &ProjectPlan) -> Result<(Vec<String>, String), Failure> {
+    let mut lines = vec![source(part)?];
+    if part.toolchain.installation.is_none() && part.dependencies.is_empty() {
+        return Ok((lines, "$source".to_owned()));
+    }
+    lines.push(assignment("installed", &pipeline(part, None)?));
+    Ok((lines, format!("$($installed | {})", call("directory", &[ROOT])?)))
+}
+
+/// Returns the line that sets a variable of the shell to the result of `calls`.
+pub(super) fn assignment(name: &str, calls: &[String]) -> String {
+    format!("{name}=$({})", calls.join(" | "))
 }
 
 /// Returns the path of a folder of the repository in a container.
@@ -120,8 +143,8 @@ fn pattern(path: &str) -> String {
     path.chars().map(|c| if is_special(c) { '?' } else { c }).collect()
 }
 
-/// Returns the calls that create the container.
-fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
+/// Returns the calls that create the container. `own_build` is the build of the project itself.
+fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<String>, Failure> {
     let settings = &part.containers;
     let toolchains: Vec<&PackageToolchain> = part.toolchains().collect();
     let mut calls =
@@ -136,7 +159,7 @@ fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
         calls.push(call("with-env-variable", &[variable, CACHE])?);
     }
     calls.push(format!("with-directory {} $source", quote(ROOT)?));
-    let all_builds = part.dependencies.iter().chain(&part.own_build);
+    let all_builds = part.dependencies.iter().chain(own_build);
     if all_builds.into_iter().any(|build| !build.steps.is_empty()) {
         calls.push(call("with-env-variable", &["XTASK_PATH", "${PATH}"])? + " --expand");
     }
@@ -151,7 +174,7 @@ fn pipeline(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
             calls.push(call("without-secret-variable", &[name])?);
         }
     }
-    let own = part.own_build.iter().map(|build| (build, part.build_environment.as_deref()));
+    let own = own_build.iter().map(|&build| (build, part.build_environment.as_deref()));
     let builds: Vec<_> = part.dependencies.iter().map(|build| (build, None)).chain(own).collect();
     if !builds.is_empty() {
         let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.build).collect();
@@ -254,7 +277,7 @@ fn secrets(names: &[&str]) -> Result<Vec<String>, Failure> {
 }
 
 /// Returns a call with arguments by position.
-fn call(name: &str, arguments: &[&str]) -> Result<String, Failure> {
+pub(super) fn call(name: &str, arguments: &[&str]) -> Result<String, Failure> {
     let words = arguments.iter().map(|word| quote(word)).collect::<Result<Vec<_>, _>>()?;
     Ok(format!("{name} {}", words.join(" ")))
 }

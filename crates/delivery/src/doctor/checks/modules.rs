@@ -10,6 +10,7 @@ use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::tools::bun::which;
 use base::version::Version;
+use workspace::config::ContainerUpload;
 use workspace::git;
 use workspace::modules::{BUN, CLOUDFLARE, is_local};
 
@@ -21,7 +22,12 @@ pub type Modules = BTreeMap<Utf8PathBuf, Result<Value, String>>;
 pub fn read(context: &Context) -> Modules {
     let own = context.projects().unwrap_or_default().iter().filter(|project| project.module);
     let mut waiting: Vec<Utf8PathBuf> = own.map(|project| project.dir.clone()).collect();
-    waiting.extend([BUN, CLOUDFLARE].map(Utf8PathBuf::from));
+    let is_by_api =
+        context.config().is_ok_and(|config| config.dagger.upload == ContainerUpload::Api);
+    // Without the upload by a module, a repository needs the shared ones only for its own scripts.
+    let is_there = |dir: &Utf8PathBuf| context.root.join(dir).join("dagger.json").is_file();
+    let shared = [BUN, CLOUDFLARE].map(Utf8PathBuf::from).into_iter();
+    waiting.extend(shared.filter(|dir| !is_by_api || is_there(dir)));
     let mut found = Modules::new();
     while let Some(dir) = waiting.pop() {
         if found.contains_key(&dir) {

@@ -1,0 +1,137 @@
+//! Reads the results of an upload by Dagger's own API: exit codes and outputs of its steps, and wrangler's output file.
+
+use camino::Utf8Path;
+
+use super::before_deploy;
+use super::host;
+use super::job::ProjectRun;
+use super::uploader::NewVersion;
+use crate::record::StepResult;
+use crate::script::upload;
+use base::error::{Failure, failed, refused};
+use base::runner::{ExitReason, plain};
+use cloudflare::wrangler;
+
+/// A shell reports this number plus the signal as the exit code of a killed program.
+const SIGNALS: i32 = 128;
+
+/// The hint of a refusal.
+const REFUSED: &str = "nothing was changed; do what the message says, then retry";
+
+/// The results of one attempt.
+struct Results<'a> {
+    folder: &'a Utf8Path,
+}
+
+impl<'a> Results<'a> {
+    /// Returns the results of this attempt. `None` if the folder has none, or those of another attempt.
+    fn read(job: &ProjectRun<'_>, folder: &'a Utf8Path) -> Option<Results<'a>> {
+        let results = Results { folder };
+        (results.text(upload::NONCE) == job.part.nonce).then_some(results)
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read(self.folder.join(name))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Returns the exit code of a step. `None` if the step did not end.
+    fn exit_code(&self, step: &str) -> Option<i32> {
+        self.text(&format!("{step}.exit")).trim().parse().ok()
+    }
+
+    /// Returns the output of a step.
+    fn log(&self, step: &str) -> Vec<String> {
+        self.text(&format!("{step}.log")).lines().map(plain).collect()
+    }
+}
+
+/// Returns the new version, or why the upload failed. `None` if the folder has no whole result of this attempt.
+pub fn read(job: &ProjectRun<'_>, folder: &Utf8Path) -> Option<Result<NewVersion, Failure>> {
+    let results = Results::read(job, folder)?;
+    for step in upload::steps(job.run.plan, job.part) {
+        let code = results.exit_code(&step)?;
+        if step == upload::UPLOAD {
+            return Some(new_version(job, &results, code));
+        }
+        if code != 0 {
+            return Some(Err(failure(job, &results, &step, code)));
+        }
+    }
+    None
+}
+
+/// Returns the steps before the upload that ran.
+pub fn read_steps(job: &ProjectRun<'_>, folder: &Utf8Path) -> Vec<StepResult> {
+    let Some(results) = Results::read(job, folder) else { return Vec::new() };
+    let steps = job.part.before_deploy.steps().iter().enumerate();
+    let result = |(index, step): (usize, &workspace::before_deploy::WranglerStep)| {
+        let code = results.exit_code(&upload::before_deploy_step(index))?;
+        Some(StepResult { command: step.text.clone(), took: None, is_ok: code == 0 })
+    };
+    steps.map_while(result).collect()
+}
+
+/// Returns the new version, by wrangler's exit code and output file.
+fn new_version(
+    job: &ProjectRun<'_>,
+    results: &Results<'_>,
+    code: i32,
+) -> Result<NewVersion, Failure> {
+    let entries = results.text(upload::ENTRIES);
+    match host::verdict(job, exit_reason(code), &entries) {
+        wrangler::WranglerOutcome::Done { version, targets, previews } => Ok(NewVersion {
+            id: version,
+            urls: host::urls(job, &targets, previews),
+            wrangler: wrangler::version_in(&entries),
+            warnings: host::warnings(&results.log(upload::PREPARE)),
+        }),
+        wrangler::WranglerOutcome::Failed { reason, hint } => {
+            let log = results.log(upload::UPLOAD);
+            let next_step = wrangler::next_step_of_text(&log.join("\n"));
+            let hint = next_step.map(str::to_owned).or(hint);
+            let text = wrangler::excerpt(&reason, &log, None);
+            Err(hint.into_iter().fold(failed(text), Failure::hint))
+        }
+    }
+}
+
+/// Returns why a step before the upload failed.
+fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -> Failure {
+    let log = results.log(step);
+    let ending = ending(code);
+    if step == upload::BUNDLE {
+        let reason = format!("wrangler bundled nothing: it {ending}");
+        return failed(wrangler::excerpt(&reason, &log, None)).hint(wrangler::BUNDLE);
+    }
+    let mut own = job.part.before_deploy.steps().iter().enumerate();
+    if let Some((_, own)) = own.find(|(index, _)| upload::before_deploy_step(*index) == step) {
+        let reason = format!(
+            "the step `{}` of `xtask.beforeDeploy` {ending}; nothing was uploaded",
+            own.text
+        );
+        return failed(wrangler::excerpt(&reason, &log, None)).hint(before_deploy::HINT);
+    }
+    match host::refusal_in(&log).filter(|_| code == wrangler::REFUSED) {
+        Some(refusal) => refusal,
+        None => refused(wrangler::excerpt(
+            &format!("the program that checks the upload {ending}; nothing was uploaded"),
+            &log,
+            None,
+        ))
+        .hint(REFUSED),
+    }
+}
+
+/// Converts the exit code of a shell.
+fn exit_reason(code: i32) -> ExitReason {
+    if code > SIGNALS { ExitReason::Signal(code - SIGNALS) } else { ExitReason::Code(code) }
+}
+
+fn ending(code: i32) -> String {
+    match exit_reason(code) {
+        ExitReason::Signal(signal) => format!("was killed by signal {signal}"),
+        _ => format!("exited with {code}"),
+    }
+}

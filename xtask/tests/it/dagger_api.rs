@@ -1,0 +1,129 @@
+//! Uploads by Dagger's own API, which `"dagger": { "upload": "api" }` chooses, with the stand-in for the CLI.
+
+use crate::dagger::{self, Dagger};
+
+fn by_api() -> Dagger {
+    Dagger::new().with_api_upload()
+}
+
+#[test]
+fn both_engines_write_the_same_record() {
+    let dagger = by_api();
+    dagger::same_record(&dagger);
+    let env = &dagger.env;
+    assert!(!env.root.join("projects/site/.xtask").exists(), "the results are below the root");
+    let results = env.root.join(".xtask/deploy/site");
+    assert_eq!(std::fs::read_to_string(results.join("upload.exit")).expect("a result"), "0\n");
+}
+
+#[test]
+fn a_worker_preview_is_the_same_from_both_engines() {
+    dagger::worker_preview(&by_api());
+}
+
+#[test]
+fn a_forced_deployment_runs_again() {
+    dagger::forced_again(&by_api());
+}
+
+#[test]
+fn a_failed_build_reports_its_reason() {
+    dagger::failing_build(&by_api());
+}
+
+#[test]
+fn the_printed_script_is_what_runs() {
+    dagger::printed_script(&by_api());
+}
+
+#[test]
+fn exit_code_0_alone_is_no_success_and_failures_have_hints() {
+    dagger::failures(&by_api());
+}
+
+#[test]
+fn refuses_what_the_host_engine_refuses() {
+    dagger::refusals(&by_api());
+}
+
+#[test]
+fn builds_and_uploads_end_like_on_the_host() {
+    dagger::situations(&by_api());
+}
+
+#[test]
+fn a_build_that_writes_the_code_of_a_worker_is_exported() {
+    dagger::built_code(&by_api());
+}
+
+#[test]
+fn a_worker_of_an_npm_workspace_is_built_and_deployed() {
+    dagger::npm_workspace(&by_api());
+}
+
+/// A repository has only its config, its projects and the pins of wrangler.
+#[test]
+fn a_repository_without_modules_builds_deploys_and_previews() {
+    let dagger = by_api();
+    let env = &dagger.env;
+    for module in ["bun", "cloudflare", "gitlab", "config"] {
+        std::fs::remove_file(env.root.join(format!("dagger/{module}/dagger.json")))
+            .expect("a file");
+    }
+    std::fs::remove_dir_all(env.root.join("dagger/cloudflare/src")).expect("a folder");
+    env.site("projects/site", "site");
+    env.commit("project");
+    dagger.deploy(&["site"]).exits(0);
+    assert_eq!(env.fetch("site.localhost", "/").1, "<h1>site one</h1>");
+    let preview = ["preview", "site", "--engine", "dagger", "--alias", "mr-1", "--force"];
+    dagger.xtask(&preview).exits(0);
+    assert_eq!(env.fetch("mr-1-site.localhost", "/").1, "<h1>site one</h1>");
+    let doctor = dagger.xtask(&["doctor", "dagger.modules"]).exits(0);
+    assert!(!doctor.stdout.contains("no dagger.json"), "{}", doctor.stdout);
+}
+
+/// Results that are missing, damaged or of another attempt prove nothing.
+#[test]
+fn only_whole_results_of_this_attempt_count() {
+    let dagger = by_api();
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.commit("project");
+    for (after, text) in [
+        ("rm -r $results", "left no record of this attempt"),
+        (": > $results/nonce", "left no record of this attempt"),
+        ("rm $results/upload.exit", "left no record of this attempt"),
+        (
+            "printf '{\"type\":\"depl' > $results/wrangler.ndjson",
+            "its output file names no version",
+        ),
+        ("rm -r $results; code=1", "is live now; before it was none"),
+    ] {
+        env.xtask(&["sandbox", "reset"]).exits(0);
+        let after = format!("results=../../.xtask/deploy/site; [ $1 = version ] || {{ {after}; }}");
+        dagger.wrap("", &after);
+        let ran = dagger.deploy(&["site"]);
+        let record = ran.record("site");
+        let error = record["error"].as_str().unwrap_or_default();
+        assert!(error.contains(text), "{after}: {error}");
+        assert_eq!(record["status"], "unknown", "{after}: {record:#}");
+        assert_eq!(env.fetch("site.localhost", "/").1, "<h1>site one</h1>");
+        ran.exits(4);
+    }
+}
+
+/// Wrangler fails in the container of the upload: its reason is shown, and nothing is live.
+#[test]
+fn a_token_that_cloudflare_refuses_fails_the_upload() {
+    let dagger = by_api();
+    let env = &dagger.env;
+    env.site("projects/site", "site");
+    env.commit("project");
+    dagger.wrap("SANDBOX_TOKEN=another-token; export SANDBOX_TOKEN", "");
+    let ran = dagger.deploy(&["site"]).exits(1);
+    let record = ran.record("site");
+    assert_eq!((&record["status"], &record["live"]), (&"failed".into(), &serde_json::Value::Null));
+    let error = record["error"].as_str().expect("an error");
+    assert!(error.contains("Authentication error") && error.contains("nothing is live"), "{error}");
+    assert!(!ran.stdout.contains("another-token") && !ran.stderr.contains("another-token"));
+}
