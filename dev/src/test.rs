@@ -193,7 +193,7 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
         one("format", &["fmt", "--all", "--check"]),
         one(LINT, &compile).with_linter(),
         TestCheck {
-            beside: vec![tests(&WAITING_TESTS), tests(&TABLES)],
+            beside: vec![tests(&WAITING_TESTS)],
             ..check(
                 RUST,
                 vec![
@@ -218,16 +218,26 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
 
 /// The tests that wait for servers most of their time. They run beside the others.
 ///
-/// All commands name the whole workspace: a package alone has other features, so that cargo would
+/// Both commands name the whole workspace: a package alone has other features, so that cargo would
 /// compile its dependencies again.
 const WAITING_TESTS: [&str; 4] = ["--test", "conformance", "--test", "server"];
 
-/// The tables of cases. They run beside [`OTHER_TESTS`], so that both cores are busy to the end of each.
-const TABLES: [&str; 4] = ["--test", "doctor", "--test", "faults"];
-
 /// All the others.
-const OTHER_TESTS: [&str; 9] =
-    ["--lib", "--bins", "--benches", "--test", "deny", "--test", "gitlab", "--test", "it"];
+const OTHER_TESTS: [&str; 13] = [
+    "--lib",
+    "--bins",
+    "--benches",
+    "--test",
+    "deny",
+    "--test",
+    "doctor",
+    "--test",
+    "faults",
+    "--test",
+    "gitlab",
+    "--test",
+    "it",
+];
 
 /// `deny.toml`: our own test of it, and cargo-deny itself where it is installed.
 fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
@@ -306,7 +316,7 @@ mod tests {
     use base::error::ErrorKind;
 
     #[test]
-    fn every_test_of_the_workspace_is_run_by_one_command() {
+    fn every_test_of_the_workspace_is_run_by_one_of_the_two_commands() {
         let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a workspace");
         let folders = ["dev/tests", "sandbox/tests", "xtask/tests"].map(|tests| root.join(tests));
         let crates = root.join("crates").read_dir_utf8().expect("crates");

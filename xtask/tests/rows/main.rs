@@ -26,7 +26,7 @@ use crate::support::{CANARY, repository};
 use stage::Stage;
 
 /// The number of rows that run in parallel. They mostly wait.
-const SIDE_BY_SIDE: usize = 8;
+const SIDE_BY_SIDE: usize = 16;
 
 /// One row with its surroundings.
 #[derive(Clone, Debug)]
