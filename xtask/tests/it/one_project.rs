@@ -168,7 +168,7 @@ fn diff_names_the_inputs_that_changed_since_the_live_version() {
     let nothing = env.xtask(&["diff", "b"]).exits(3);
     assert_eq!(
         nothing.stderr,
-        "error: nothing of b is live in local\nhint: run `cargo xtask deploy b --env local`\n"
+        "error: nothing of b is live in local\nhint: run `cargo xtask deploy b`\n"
     );
 }
 
