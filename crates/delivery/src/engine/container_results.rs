@@ -80,7 +80,8 @@ fn new_version(
     code: i32,
 ) -> Result<NewVersion, Failure> {
     let entries = results.text(upload::ENTRIES);
-    match host::verdict(job, exit_reason(code), &entries) {
+    let log = results.log(upload::UPLOAD);
+    match host::verdict(job, exit_reason(code), &entries, &log) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => Ok(NewVersion {
             id: version,
             urls: host::urls(job, &targets, previews),
@@ -88,9 +89,6 @@ fn new_version(
             warnings: host::warnings(&results.log(upload::PREPARE)),
         }),
         wrangler::WranglerOutcome::Failed { reason, hint } => {
-            let log = results.log(upload::UPLOAD);
-            let next_step = wrangler::next_step_of_text(&log.join("\n"));
-            let hint = next_step.map(str::to_owned).or(hint);
             let text = wrangler::excerpt(&reason, &log, None);
             Err(hint.into_iter().fold(failed(text), Failure::hint))
         }

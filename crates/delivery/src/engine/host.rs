@@ -47,7 +47,7 @@ pub fn read_report(
     finished: &CompletedProcess,
 ) -> Result<NewVersion> {
     let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    match verdict(job, finished.exit_reason, &output) {
+    match verdict(job, finished.exit_reason, &output, &finished.tail) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => {
             let urls = urls(job, &targets, previews);
             // The folder is kept after a failure, for debugging.
@@ -65,26 +65,31 @@ pub fn read_report(
                 ExitReason::Interrupted => interrupted(),
                 _ => failed(text),
             };
-            // The output file has the code alone, and not the text of the error.
-            let next_step = wrangler::next_step_of_text(&finished.tail.join("\n"));
-            let hint = next_step.map(str::to_owned).or(hint);
             Err(hint.into_iter().fold(failure, Failure::hint).into())
         }
     }
 }
 
-/// Returns wrangler's result, by its exit and its output file.
+/// Returns wrangler's result, by its exit and its output file. `lines` are what it printed: the file has the code of an
+/// error, and not its text.
 pub(super) fn verdict(
     job: &ProjectRun<'_>,
     exit_reason: ExitReason,
     output: &str,
+    lines: &[String],
 ) -> wrangler::WranglerOutcome {
     let expected = match job.run.plan.kind(job.part) {
         UploadKind::Preview => ExpectedEntry::Preview,
         UploadKind::Version => ExpectedEntry::Upload,
         UploadKind::Deployment => ExpectedEntry::Deploy,
     };
-    wrangler::verdict(expected, exit_reason, output)
+    match wrangler::verdict(expected, exit_reason, output) {
+        wrangler::WranglerOutcome::Failed { reason, hint } => {
+            let next_step = wrangler::next_step_of_text(&lines.join("\n")).map(str::to_owned);
+            wrangler::WranglerOutcome::Failed { reason, hint: next_step.or(hint) }
+        }
+        done @ wrangler::WranglerOutcome::Done { .. } => done,
+    }
 }
 
 /// Returns the URLs of the new version.

@@ -64,15 +64,16 @@ fn version_of(url: &str) -> Option<&str> {
 /// Returns the archive of a repository that has no other xtask. `None` if it has one, or no archive.
 #[must_use]
 pub fn only_archive(ctx: &Ctx) -> Option<ArchivePin> {
-    if ctx.root.join(TOOL).join("Cargo.toml").exists() {
-        return None;
-    }
-    ArchivePin::find(&Config::load(&ctx.root).ok()?)
+    only_archive_of(ctx, &Config::load(&ctx.root).ok()?)
+}
+
+fn only_archive_of(ctx: &Ctx, config: &Config) -> Option<ArchivePin> {
+    if ctx.root.join(TOOL).join("Cargo.toml").exists() { None } else { ArchivePin::find(config) }
 }
 
 /// Returns the row of a repository without a revision of this library.
 pub fn row(ctx: &Ctx, config: &Config) -> PinRow {
-    match ArchivePin::find(config).filter(|_| !ctx.root.join(TOOL).join("Cargo.toml").exists()) {
+    match only_archive_of(ctx, config) {
         Some(pin) => PinRow::without_newest(pin.version, CONFIG_FILE),
         None => PinRow::without_newest(None, "this checkout"),
     }
@@ -128,8 +129,8 @@ pub fn upgrade(ctx: &Ctx, pin: &ArchivePin, version: Option<&str>) -> Result<Exi
 
 /// Reads the checksum beside an archive.
 fn checksum(config: &Config, url: &str) -> Result<String, Failure> {
-    let api = format!("{}/api/v4/", config.gitlab.url.trim_end_matches('/'));
-    let address = url.strip_prefix(API_VARIABLE).map(|path| format!("{api}{path}"));
+    let address =
+        url.strip_prefix(API_VARIABLE).map(|path| format!("{}/{path}", config.gitlab.api()));
     let address = format!("{}.sha256", address.as_deref().unwrap_or(url));
     let unknown = |why: &str| {
         failed(format!("{address} cannot be read: {why}; nothing was changed")).hint(format!(

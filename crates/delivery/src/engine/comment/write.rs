@@ -2,8 +2,9 @@
 //!
 //! GitLab has no conditional edit. A job that reads before and writes after another job's write
 //! removes the other's rows. So every job reads the note again after a delay, and restores its rows
-//! if they are missing. This works if no edit takes longer than [`Timing::settle`]. A job that was
-//! delayed between reading and writing reads again first.
+//! if they are missing. This works if no edit takes longer than the delay: [`Timing::settle`], or more
+//! if the requests of this job are slow, because those of the others then are too. A job that was delayed
+//! between reading and writing reads again first.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -22,6 +23,12 @@ const TRIES: u32 = 12;
 
 /// The maximum number of comments to create: one, and another if the first was deleted in the meantime.
 const CREATED: u32 = 2;
+
+/// The delay after a write, as a multiple of the slowest try so far.
+const TIMES_SLOWEST: u32 = 3;
+
+/// The longest delay after a write that slow requests cause.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The delays between requests.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +89,9 @@ impl Writer<'_> {
     pub fn write(&self, change: &RowChange<'_>, lasting: bool) -> Result<WriteResult> {
         let mut action = CommentAction::Unchanged;
         let (mut gone, mut created) = (BTreeSet::new(), 0);
+        let mut slowest = Duration::ZERO;
         for tried in 1..=TRIES {
+            let started = Instant::now();
             let mut ours = self.notes.ours()?;
             ours.retain(|note| !gone.contains(&note.id));
             let Some((first, others)) = ours.split_first() else {
@@ -95,7 +104,8 @@ impl Writer<'_> {
                 }
                 if let Wrote::Done(_) = self.notes.create(&render::body(&rows), tried)? {
                     (action, created) = (CommentAction::Created, created + 1);
-                    self.settle(lasting)?;
+                    slowest = slowest.max(started.elapsed());
+                    self.settle(lasting, slowest)?;
                 }
                 continue;
             };
@@ -131,7 +141,8 @@ impl Writer<'_> {
             if !lasting && others.is_empty() {
                 return self.tidy(action, &note, others);
             }
-            self.settle(lasting)?;
+            slowest = slowest.max(started.elapsed());
+            self.settle(lasting, slowest)?;
         }
         Err(failed("the comment is changed by others faster than it can be kept up to date")
             .hint("give the jobs that write it one `resource_group`")
@@ -148,14 +159,16 @@ impl Writer<'_> {
         Ok(WriteResult { action, note: Some(note.id), deleted })
     }
 
-    /// Waits until jobs that read before our write have written. The delay is random.
-    fn settle(&self, lasting: bool) -> Result<()> {
+    /// Waits until jobs that read before our write have written. The delay is random. `slowest` is the duration of the
+    /// slowest try.
+    fn settle(&self, lasting: bool, slowest: Duration) -> Result<()> {
         if !lasting {
             return Ok(());
         }
         let most = u64::try_from(self.timing.settle.as_millis() / 2).unwrap_or(0).max(1);
         let jitter = RandomState::new().hash_one(std::process::id()) % most;
-        self.retry_budget.sleep(self.timing.settle + Duration::from_millis(jitter))
+        let delay = self.timing.settle.max((slowest * TIMES_SLOWEST).min(LONGEST));
+        self.retry_budget.sleep(delay + Duration::from_millis(jitter))
     }
 }
 
