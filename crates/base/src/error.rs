@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 /// The kind of an error, from the mildest to the most severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ErrorKind {
@@ -58,9 +60,10 @@ impl From<ErrorKind> for Exit {
 }
 
 /// An error with its kind and the next steps. `anyhow::Error` carries it, with its causes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Failure {
     /// The kind.
+    #[serde(skip)]
     pub kind: ErrorKind,
     /// One sentence about the failure, without a full stop.
     pub message: String,
@@ -83,8 +86,7 @@ impl Failure {
     /// Returns the message, and each hint on its own line.
     #[must_use]
     pub fn with_hints(&self) -> String {
-        let hints = self.hints.iter().map(|hint| format!("\nhint: {hint}"));
-        self.message.clone() + &hints.collect::<String>()
+        with_hints(&self.message, &self.hints)
     }
 
     /// Adds a next step if the run failed. Does nothing if it was interrupted.
@@ -166,6 +168,13 @@ pub fn hints_of(error: &anyhow::Error) -> Vec<String> {
         .filter_map(|cause| cause.downcast_ref::<Failure>())
         .flat_map(|failure| failure.hints.clone())
         .collect()
+}
+
+/// Returns the message, and each hint on its own line.
+#[must_use]
+pub fn with_hints(message: &str, hints: &[String]) -> String {
+    let lines = hints.iter().map(|hint| format!("\nhint: {hint}"));
+    message.to_owned() + &lines.collect::<String>()
 }
 
 /// Returns the candidate nearest to `given` in spelling. `None` if no candidate looks like a typo of it.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
-use base::error::{DISK_HINT, ErrorKind, Failure, unwritable};
+use base::error::{DISK_HINT, ErrorKind, Failure, remote, unwritable, with_hints};
 use base::files::write_whole;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
@@ -172,9 +172,12 @@ pub struct Record {
     pub break_glass: Option<String>,
     /// The final status.
     pub status: DeployStatus,
-    /// The failure, and the next step.
+    /// The failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The next steps after the failure. Each has its command in backticks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
     /// The warnings.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -242,6 +245,7 @@ impl Record {
             break_glass: destination.break_glass.clone(),
             status: DeployStatus::Failed,
             error: None,
+            hints: Vec::new(),
             warnings: Vec::new(),
             version: None,
             percent: None,
@@ -261,14 +265,25 @@ impl Record {
         }
     }
 
+    /// Sets the failure that ended the attempt.
+    #[must_use]
+    pub fn ended_by(self, failure: Failure) -> Record {
+        let Failure { kind, message, hints } = failure;
+        Record { status: kind.into(), error: Some(message), hints, ..self }
+    }
+
+    /// Returns the failure, and each next step on its own line.
+    #[must_use]
+    pub fn error_text(&self) -> Option<String> {
+        self.error.as_ref().map(|error| with_hints(error, &self.hints))
+    }
+
     /// Saves a record before anything changes, so that it is true if the run is killed. `look` is the
     /// command that shows the live version.
     pub fn begin(&self, root: &Utf8Path, look: &str) -> Result<(), Failure> {
-        let error = format!(
-            "this attempt was killed before it could report its result\nhint: run `{look}`"
-        );
-        let (status, error) = (DeployStatus::Unknown, Some(error));
-        let begun = Record { status, error, live: None, ..self.clone() };
+        let killed = remote("this attempt was killed before it could report its result")
+            .hint(format!("run `{look}`"));
+        let begun = Record { live: None, ..self.clone() }.ended_by(killed);
         let saved = begun.save(root).map(|_| ());
         saved.map_err(|error| unwritable(format!("no record can be left: {error:#}")))
     }
@@ -278,9 +293,8 @@ impl Record {
     pub fn save_at_the_end(&mut self, root: &Utf8Path) {
         if let Err(error) = self.save(root) {
             let text = self.error.take().map(|text| text + "\n").unwrap_or_default();
-            self.error = Some(format!(
-                "{text}the record could not be saved: {error:#}\nhint: {DISK_HINT}; this output is the only record of the run"
-            ));
+            self.error = Some(format!("{text}the record could not be saved: {error:#}"));
+            self.hints.push(format!("{DISK_HINT}; this output is the only record of the run"));
             let is_local = matches!(self.status, DeployStatus::Built | DeployStatus::Unchanged);
             if self.status.is_done() && !is_local {
                 self.status = DeployStatus::Unknown;

@@ -64,14 +64,9 @@ pub struct BrokenConfig {
     /// The config, relative to the repository's root.
     pub config: Utf8PathBuf,
     /// The reason why it cannot be read.
-    #[serde(serialize_with = "message")]
     pub failure: Failure,
     /// `true` if it has no name. Such a config is probably a test, so it is not expected among the projects.
     pub is_unnamed: bool,
-}
-
-fn message<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&failure.message)
 }
 
 impl BrokenConfig {

@@ -127,6 +127,7 @@ fn python() -> Option<PathBuf> {
         "install",
         "--quiet",
         "--disable-pip-version-check",
+        "--no-compile",
         "--requirement",
     ]);
     run(install.arg(&requirements));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::init::{Manager, announced_files, changed_files, init, monorepo};
 use crate::installs;
-use crate::support::{Ran, TestEnv, copy};
+use crate::support::{Ran, TestEnv, copy, error_text};
 
 /// A repository with this tool in two releases. The second has another version of wrangler.
 fn releases() -> TestEnv {
@@ -277,7 +277,7 @@ fn a_missing_part_of_one_project_stops_no_other() {
         ] {
             let record = ran.record(name);
             assert_eq!(record["status"], "refused", "{name}");
-            let error = record["error"].as_str().expect("text");
+            let error = error_text(&record);
             assert!(error.contains(message), "{name}: {error}");
         }
         for message in ["packages/lib", "did not make the storage"] {

@@ -57,7 +57,8 @@ fn a_manifest_that_is_not_utf8_is_as_broken_in_a_commit() {
     env.commit("not UTF-8");
     for ask in [&["--head", "HEAD"][..], &[]] {
         let json = affected_json(&env, ask);
-        let message = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+        let message =
+            json["broken"][0]["failure"]["message"].as_str().unwrap_or_else(|| panic!("{json:#}"));
         assert!(message.contains("cannot read projects/alone/package.json"), "{message}");
     }
 }

@@ -4,7 +4,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::dagger::Dagger;
-use crate::support::{CANARY, TestEnv};
+use crate::support::{CANARY, TestEnv, error_text};
 
 const STEP: &str = "wrangler d1 migrations apply DB --remote";
 const ID: &str = "11111111-1111-4111-8111-111111111111";
@@ -124,7 +124,7 @@ fn a_failed_step_keeps_the_live_version() {
     assert_eq!(steps(&failed), [(STEP.to_owned(), false)], "{failed:#}");
     assert_eq!((&failed["status"], &failed["version"]), (&"failed".into(), &Value::Null));
     assert_eq!(failed["live"]["version"], first["version"]);
-    let error = failed["error"].as_str().expect("an error");
+    let error = error_text(&failed);
     let lines: Vec<&str> = error.lines().collect();
     let log = failed["log"].as_str().expect("a log");
     assert_eq!(
@@ -180,9 +180,9 @@ fn only_wrangler_runs_beside_the_token() {
     worker(&env, "one", &json!(["wrangler d1 execute DB --remote --file ../../../outside.sql"]));
     let ran = env.xtask(&["deploy", "api"]).exits(3);
     assert!(
-        ran.stdout.contains("reads ../../../outside.sql, which is outside of the repository"),
+        ran.stderr.contains("reads ../../../outside.sql, which is outside of the repository"),
         "{}",
-        ran.stdout
+        ran.stderr
     );
     env.assert_no_canary(&[&ran]);
 }
@@ -224,7 +224,7 @@ fn container_steps(dagger: &Dagger) {
     migration(env, "0002_wrong", "INSERT INTO absent VALUES ('b');");
     let failed = dagger.deploy(&["api"]).exits(1).record("api");
     assert_eq!(steps(&failed), [(STEP.to_owned(), false)]);
-    let error = failed["error"].as_str().expect("an error");
+    let error = error_text(&failed);
     assert!(
         error.starts_with(&format!(
             "the step `{STEP}` of `xtask.beforeDeploy` exited with 1; nothing was uploaded"

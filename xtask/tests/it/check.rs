@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{CANARY, TestEnv};
+use crate::support::{CANARY, TestEnv, error_text};
 
 /// A repository with one project, `a`, whose wrangler config has these fields besides, and which has
 /// these files.
@@ -74,7 +74,7 @@ fn expected_responses_of_a_worker_are_right() {
     }
     let env = project(&json!({ "main": "worker.js" }), &json!([200]), &[("worker.js", &code(401))]);
     let record = deploy(&env, 4);
-    let error = record["error"].as_str().expect("text");
+    let error = error_text(&record);
     assert!(
         error.contains("cannot tell whether it is right") && error.contains("answered 401"),
         "{error}"
@@ -141,7 +141,7 @@ fn a_login_in_front_of_every_url_keeps_the_version_live() {
     let record = deploy(&env, 4);
     assert_eq!(record["status"], "unknown");
     assert_eq!(record["live"]["version"], record["version"], "it is still live");
-    let error = record["error"].as_str().expect("text");
+    let error = error_text(&record);
     for part in [
         "is live, but the health check cannot tell whether it is right",
         "answered 403, a challenge of the zone (`cf-mitigated`)",

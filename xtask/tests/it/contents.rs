@@ -159,7 +159,7 @@ fn reports_paths_missing_from_a_sparse_checkout() {
     env.sh("git sparse-checkout set --cone dagger projects/app").exits(0);
     let json = env.xtask(&["projects", "--json"]).exits(0).json();
     assert_eq!(names(&json), [""; 0]);
-    let message = json["broken"][0]["failure"].as_str().expect("text");
+    let message = json["broken"][0]["failure"]["message"].as_str().expect("text");
     assert_eq!(
         message,
         "projects/app/package.json: `ui` (workspace:*) is in packages/ui, which is not checked out here"
@@ -172,7 +172,7 @@ fn reports_paths_missing_from_a_sparse_checkout() {
     );
     env.sh("git sparse-checkout add packages/ui").exits(0);
     let json = env.xtask(&["projects", "--json"]).exits(0).json();
-    let message = json["broken"][0]["failure"].as_str().expect("text");
+    let message = json["broken"][0]["failure"]["message"].as_str().expect("text");
     assert_eq!(message, "projects/app/package.json: the input `docs/a.md` is not checked out here");
     let ran = env.xtask(&["build", "other", "--dry-run"]).exits(3);
     assert!(ran.stderr.contains("projects/other is not checked out here"), "{}", ran.stderr);

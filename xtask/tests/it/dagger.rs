@@ -9,7 +9,7 @@ use cloudflare::wrangler;
 use delivery::tools::engine_address::VARIABLE;
 
 use crate::preview_strategy;
-use crate::support::{Ran, TestEnv, copy, ran, repository};
+use crate::support::{Ran, TestEnv, copy, error_text, ran, repository};
 
 /// A repository with the modules and a `dagger` on PATH.
 pub struct Dagger {
@@ -345,7 +345,7 @@ pub fn failures(dagger: &Dagger) {
         env.xtask(&["sandbox", "reset"]).exits(0);
         dagger.mode(mode);
         let ran = dagger.deploy(&["site"]);
-        let error = ran.record("site")["error"].as_str().unwrap_or_default().to_owned();
+        let error = ran.error("site");
         assert!(error.contains(text), "{mode}: {error}");
         assert!(!error.contains("traceparent"), "{error}");
         ran.exits(code);
@@ -369,7 +369,7 @@ pub fn refusals(dagger: &Dagger) {
     env.write("projects/site/build.ts", build);
     env.commit("project");
     let ran = dagger.deploy(&["site"]).exits(3);
-    let error = ran.record("site")["error"].to_string();
+    let error = ran.error("site");
     for part in
         ["dist/token.txt leads out of the repository, to /proc/", "nothing is live, as before"]
     {
@@ -470,7 +470,7 @@ pub fn situations(dagger: &Dagger) {
         assert_eq!(record["status"], status, "{project}: {record:#}");
         let text = format!(
             "{}{}",
-            record["error"].as_str().unwrap_or_default(),
+            error_text(&record),
             record["warnings"][0].as_str().unwrap_or_default()
         );
         let count = if message.is_empty() { 1 } else { text.matches(message).count() };
@@ -512,7 +512,7 @@ pub fn built_code(dagger: &Dagger) {
     }
     // A build must not replace committed code.
     env.sh("sed -i s,out/worker.js,src/worker.ts, projects/api/wrangler.toml").exits(0);
-    let error = dagger.deploy(&["api"]).exits(3).record("api")["error"].to_string();
+    let error = dagger.deploy(&["api"]).exits(3).error("api");
     assert!(error.contains("the build would replace all of it"), "{error}");
     assert!(error.contains("`--engine host`"), "{error}");
 }

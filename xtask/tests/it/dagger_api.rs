@@ -1,6 +1,7 @@
 //! Uploads by Dagger's own API, which `"dagger": { "upload": "api" }` chooses, with the stand-in for the CLI.
 
 use crate::dagger::{self, Dagger};
+use crate::support::error_text;
 
 fn by_api() -> Dagger {
     Dagger::new().with_api_upload()
@@ -104,7 +105,7 @@ fn only_whole_results_of_this_attempt_count() {
         dagger.wrap("", &after);
         let ran = dagger.deploy(&["site"]);
         let record = ran.record("site");
-        let error = record["error"].as_str().unwrap_or_default();
+        let error = error_text(&record);
         assert!(error.contains(text), "{after}: {error}");
         assert_eq!(record["status"], "unknown", "{after}: {record:#}");
         assert_eq!(env.fetch("site.localhost", "/").1, "<h1>site one</h1>");
@@ -123,7 +124,7 @@ fn a_token_that_cloudflare_refuses_fails_the_upload() {
     let ran = dagger.deploy(&["site"]).exits(1);
     let record = ran.record("site");
     assert_eq!((&record["status"], &record["live"]), (&"failed".into(), &serde_json::Value::Null));
-    let error = record["error"].as_str().expect("an error");
+    let error = error_text(&record);
     assert!(error.contains("Authentication error") && error.contains("nothing is live"), "{error}");
     assert!(!ran.stdout.contains("another-token") && !ran.stderr.contains("another-token"));
 }

@@ -17,7 +17,7 @@ fn kills_a_hanging_cli_and_its_children() {
     let ran = env.xtask_with(&["deploy", "site", "--engine", "dagger", "--json"], &bound);
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     assert_eq!(env.processes_in("projects/site"), 0);
-    let error = ran.exits(1).record("site")["error"].as_str().expect("text").to_owned();
+    let error = ran.exits(1).error("site");
     for part in [
         "was stopped after 3 s",
         "connecting to engine",
@@ -52,5 +52,5 @@ fn auto_chooses_dagger_only_with_a_running_engine() {
     std::fs::remove_file(env.root.join("dagger/cloudflare/dagger.json")).expect("removable");
     dagger.mode("ok");
     let refused = dagger.deploy(&["site"]).exits(3);
-    assert!(refused.record("site")["error"].as_str().expect("text").contains("no dagger.json"));
+    assert!(refused.error("site").contains("no dagger.json"));
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{CANARY, Ran, TestEnv};
+use crate::support::{CANARY, Ran, TestEnv, error_text};
 
 fn deploy(env: &TestEnv, more: &[&str]) -> Ran {
     env.xtask(&[&["deploy", "--json"], more].concat())
@@ -79,19 +79,19 @@ fn deploys_projects_in_parallel_and_one_failure_stops_no_other() {
     env.commit("projects");
     // What a look at the files can tell is refused before anything is built. The other project goes on.
     let refused = deploy(&env, &["typo", "good"]).exits(3);
-    let error = refused.record("typo")["error"].to_string();
+    let error = refused.error("typo");
     assert!(error.contains("neither `main` nor `assets.directory`"), "{error}");
     assert_eq!(refused.record("good")["status"], "live");
     let with_code = config.replace("\"assets\"", "\"main\": \"src.ts\", \"asssets\"");
     env.write("projects/typo/wrangler.jsonc", &with_code);
     let refused = deploy(&env, &["typo", "good"]).exits(3);
-    let error = refused.record("typo")["error"].to_string();
+    let error = refused.error("typo");
     assert!(error.contains("asssets") && error.contains("`assets`"), "{error}");
     assert!(!env.root.join("projects/typo/dist").exists(), "it was not built");
     std::fs::remove_dir_all(env.root.join("projects/typo")).expect("removable");
 
     let ran = deploy(&env, &["--all", "--jobs", "3"]);
-    let text = |name: &str| ran.record(name)["error"].as_str().unwrap_or_default().to_owned();
+    let text = |name: &str| ran.error(name);
     for (name, status, reason) in [
         ("good", "unchanged", ""),
         ("api", "live", ""),
@@ -125,7 +125,7 @@ fn a_refused_token_changes_nothing() {
     env.xtask(&["sandbox", "up"]).exits(0);
     let ran =
         env.xtask_with(&["deploy", "a", "--json"], &[("SANDBOX_TOKEN", "another-token")]).exits(3);
-    let error = ran.record("a")["error"].as_str().expect("text").to_owned();
+    let error = ran.error("a");
     assert!(
         error.contains("cannot read what is live") && error.contains("nothing was changed"),
         "{error}"
@@ -173,7 +173,7 @@ fn reports_a_sandbox_killed_during_a_deploy() {
     let ran = deploy(&env, &["a"]).exits(4);
     let record = ran.record("a");
     assert_eq!(record["status"], "unknown");
-    let error = record["error"].as_str().expect("text");
+    let error = error_text(&record);
     assert!(error.contains("what is live now cannot be read"), "{error}");
     env.xtask(&["sandbox", "up"]).exits(0);
     assert_eq!(env.fetch("a.localhost", "/").1, "<h1>a one</h1>");

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::TestEnv;
+use crate::support::{TestEnv, error_text};
 
 /// Returns how many of 200 requests the page answers.
 fn share_of(env: &TestEnv, page: &str) -> usize {
@@ -115,7 +115,7 @@ fn a_wrong_version_gets_no_traffic() {
         "export default { fetch: () => new Response('no', { status: 500 }) };\n",
     );
     let record = env.xtask(&["deploy", "api", "--percent", "50", "--json"]).exits(1).record("api");
-    let error = record["error"].as_str().expect("an error");
+    let error = error_text(&record);
     assert!(error.contains("the version gets no traffic, and"), "{error}");
     assert_eq!((&record["live"]["version"], &record["percent"]), (&first, &Value::Null));
     assert_eq!(env.fetch("api.localhost", "/up").0, 200);

@@ -70,7 +70,7 @@ fn a_worker_is_deployed_after_those_that_its_config_names() {
     let json = failed.json();
     let rows = [("core", "failed"), ("backend", "refused"), ("app", "refused"), ("other", "live")];
     assert_eq!(statuses(&json), rows);
-    let message = |name: &str| failed.record(name)["error"].as_str().expect("text").to_owned();
+    let message = |name: &str| failed.error(name);
     assert_eq!(
         message("backend"),
         "backend was not deployed: it is bound to core, which failed\n\
@@ -107,7 +107,7 @@ fn a_worker_is_deployed_after_those_that_its_config_names() {
         "{}",
         cycle.stderr
     );
-    let error = cycle.record("pong")["error"].as_str().expect("text").to_owned();
+    let error = cycle.error("pong");
     assert!(
         error.contains(
             "hint: pong and ping are bound to each other, so the first one has to be deployed once without the binding: \
@@ -117,7 +117,7 @@ fn a_worker_is_deployed_after_those_that_its_config_names() {
     );
     // A job of the pipeline deploys one project, and says the same.
     let alone = env.xtask(&["deploy", "ping", "--engine", "host", "--json"]).exits(1);
-    let error = alone.record("ping")["error"].as_str().expect("text").to_owned();
+    let error = alone.error("ping");
     assert!(
         error.contains(
             "hint: ping and pong are bound to each other, so the first one has to be deployed once without the binding: \

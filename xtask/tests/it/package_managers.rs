@@ -368,7 +368,7 @@ fn a_refusal_by_the_package_manager_is_that_project_s_row() {
     env.write("projects/twin/pnpm-workspace.yaml", &exponential);
     let json = env.xtask(&["projects", "--json"]).exits(0).json();
     assert_eq!(names(&json), ["app"]);
-    let message = json["broken"][0]["failure"].as_str().expect("text");
+    let message = json["broken"][0]["failure"]["message"].as_str().expect("text");
     assert_eq!(
         message,
         format!(
@@ -378,6 +378,6 @@ fn a_refusal_by_the_package_manager_is_that_project_s_row() {
     );
     env.write("projects/twin/pnpm-workspace.yaml", &"- [".repeat(300));
     let json = env.xtask(&["projects", "--json"]).exits(0).json();
-    let message = json["broken"][0]["failure"].as_str().expect("text");
+    let message = json["broken"][0]["failure"]["message"].as_str().expect("text");
     assert!(message.starts_with("projects/twin/pnpm-workspace.yaml: "), "{message}");
 }

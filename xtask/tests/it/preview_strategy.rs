@@ -6,7 +6,7 @@ use base::http;
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::{CANARY, Ran, TestEnv};
+use crate::support::{CANARY, Ran, TestEnv, error_text};
 
 const MR: [(&str, &str); 1] = [("CI_MERGE_REQUEST_IID", "42")];
 
@@ -75,7 +75,7 @@ fn off_and_on(env: &TestEnv) {
     let path = format!("/client/v4/accounts/{account}/workers/scripts/api/subdomain");
     post(env, &path, &json!({ "enabled": true, "previews_enabled": false }));
     let record = run(env, &["preview", "api", "--force"]).exits(3).record("api");
-    let error = record["error"].as_str().expect("text");
+    let error = error_text(&record);
     assert!(error.contains("preview addresses of the Worker `api` are off"), "{error}");
     post(env, &path, &json!({ "enabled": true, "previews_enabled": true }));
 }

@@ -27,7 +27,7 @@ fn files_beside_the_project_do_not_affect_wrangler() {
          await Bun.write('.wrangler/deploy/config.json', JSON.stringify({ configPath: '../../dist/wrangler.json' }));\n",
     );
     let second = env.xtask(&["deploy", "a", "--json"]).exits(3);
-    let error = second.record("a")["error"].to_string();
+    let error = second.error("a");
     assert!(error.contains("deploys the Worker `taken`"), "{error}");
     assert_eq!(env.fetch("taken.localhost", "/").0, 404);
     env.assert_no_canary(&[&first, &second]);

@@ -76,7 +76,7 @@ fn an_entry_that_the_build_does_not_write_is_refused() {
     let mut shown = String::new();
     for name in ["other", "next", "kit", "nuxt"] {
         let ran = env.xtask(&["deploy", name, "--json"]).exits(3);
-        shown += &format!("{}\n", ran.record(name)["error"].as_str().expect("text"));
+        shown += &format!("{}\n", ran.error(name));
     }
     expect![[r#"
         projects/other/dist/worker.js, the `main` of projects/other/wrangler.json, is not there after the build

@@ -31,7 +31,6 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
     let projects = workspace.select(&[name.to_owned()]).expect(name);
     let inputs = PlanRequest {
         projects: projects.clone(),
-        is_dry_run: false,
         schema: None,
         is_set: |_| false,
         verb,

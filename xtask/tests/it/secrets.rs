@@ -93,7 +93,7 @@ fn a_build_cannot_read_the_token_of_its_parent_processes() {
     env.commit("site");
     let variables = [("CLOUDFLARE_WORKERS_TOKEN", CANARY), ("GITLAB_ANY", CANARY)];
     let ran = env.xtask_with(&["-v", "deploy", "a", "--json"], &variables).exits(1);
-    let error = ran.record("a")["error"].to_string();
+    let error = ran.error("a");
     assert!(error.contains("xtask") && error.contains("found: []"), "{error}");
     env.assert_no_canary(&[&ran]);
 }
@@ -115,7 +115,7 @@ fn redacts_a_token_that_a_child_prints() {
     );
     env.commit("site");
     let ran = env.xtask(&["-v", "deploy", "a", "--json"]).exits(1);
-    let error = ran.record("a")["error"].to_string();
+    let error = ran.error("a");
     assert!(error.contains("it has the token *** "), "{error}");
     env.assert_no_canary(&[&ran]);
 }

@@ -68,6 +68,18 @@ impl Ran {
         let records = json["records"].as_array().expect("records");
         records.iter().find(|record| record["project"] == name).cloned().expect("a record")
     }
+
+    /// The error of a project's record, as people see it.
+    pub fn error(&self, name: &str) -> String {
+        error_text(&self.record(name))
+    }
+}
+
+/// The error of a record, with each next step on its own line. Empty if it has none.
+pub fn error_text(record: &Value) -> String {
+    let hints = record["hints"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let hints: String = hints.map(|hint| format!("\nhint: {hint}")).collect();
+    record["error"].as_str().unwrap_or_default().to_owned() + &hints
 }
 
 impl TestEnv {

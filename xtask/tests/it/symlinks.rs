@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::symlink;
 
-use crate::support::TestEnv;
+use crate::support::{TestEnv, error_text};
 
 fn link(env: &TestEnv, target: &str, path: &str) {
     let path = env.root.join(path);
@@ -72,7 +72,7 @@ fn files_outside_of_the_repository_are_never_uploaded() {
         ),
     ] {
         let record = build(&more).exits(3).record("a");
-        let error = record["error"].as_str().unwrap_or_default();
+        let error = error_text(&record);
         assert!(error.contains("leads out of the repository, to "), "{more}: {error}");
         assert_eq!(record["version"], serde_json::Value::Null);
         env.sh("rm -rf projects/a/dist").exits(0);

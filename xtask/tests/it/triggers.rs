@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::TestEnv;
+use crate::support::{TestEnv, error_text};
 
 const CODE: &str = "export default { fetch: () => new Response('one'), scheduled() {} };";
 
@@ -157,7 +157,7 @@ fn an_automatic_rollback_names_settings_it_does_not_undo() {
     let record = deploy(&env, 4);
     assert_eq!(record["status"], "unknown");
     assert_eq!(record["live"]["version"], first["version"], "the previous version is live again");
-    let error = record["error"].as_str().expect("text");
+    let error = error_text(&record);
     for part in [
         "is live again, but a rollback does not undo what the deployment changed beside it",
         "the cron `*/5 * * * *` is new",

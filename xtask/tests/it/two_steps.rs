@@ -25,7 +25,7 @@ fn deploy(env: &TestEnv, name: &str) -> Ran {
 fn assert_refused(env: &TestEnv, name: &str, message: &str) {
     env.commit("project");
     let run = env.xtask(&["deploy", name, "--json"]).exits(3);
-    let error = run.record(name)["error"].to_string();
+    let error = run.error(name);
     assert!(error.contains(message), "{error}");
     assert!(error.contains("hint: "), "{error}");
     assert_eq!(find_token(run.stdout.as_bytes()), None, "{}", run.stdout);
@@ -202,7 +202,7 @@ fn a_generated_config_passes_the_guards_of_a_written_one() {
         env.commit("adapter");
         let run = env.xtask(&["deploy", name, "--json"]);
         assert!(run.code == 3 || (name == "blocks" && run.code == 1), "{name}: {run:?}");
-        let error = run.record(name)["error"].to_string();
+        let error = run.error(name);
         assert!(error.contains(message), "{name}: {error}");
         assert_eq!(env.fetch(&format!("{name}.localhost"), "/").0, 404, "{name}");
     }

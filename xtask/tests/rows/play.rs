@@ -208,10 +208,11 @@ fn text(ran: &Ran) -> String {
         lines.map(|line| format!("{prefix}{line}\n")).collect()
     };
     let record = record(ran);
-    let record = record["error"].as_str().unwrap_or_default();
+    let (record, steps) =
+        (record["error"].as_str().unwrap_or_default(), list(&record["hints"], "hint: "));
     let message = error["message"].as_str().unwrap_or_default();
     format!(
-        "{record}\n{message}\n{}{}{}",
+        "{record}\n{steps}{message}\n{}{}{}",
         list(&error["causes"], ""),
         list(&error["hints"], "hint: "),
         ran.stderr

@@ -213,13 +213,12 @@ fn refused_record(
     let nonce = format!("{nonce}-refused-{index}");
     let base = Record::new(plan.verb, project, worker, &plan.destination, &nonce);
     let mut record = Record {
-        status: failure.kind.into(),
-        error: Some(failure.with_hints()),
         commit: plan.head.commit.clone(),
         dirty: plan.head.dirty,
         ended: base.started.clone(),
         ..base
-    };
+    }
+    .ended_by(failure.clone());
     record.save_at_the_end(&ctx.root);
     record
 }

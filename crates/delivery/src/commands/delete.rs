@@ -111,8 +111,7 @@ impl DeleteCommand {
         match &result {
             Ok(()) => record.status = DeployStatus::Deleted,
             Err(failure) => {
-                record.status = failure.kind.into();
-                record.error = Some(failure.with_hints());
+                record = record.ended_by(failure.clone());
                 record.live.clone_from(&record.previous);
             }
         }

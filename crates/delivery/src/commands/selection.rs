@@ -157,7 +157,6 @@ impl<'w> SelectedProjects<'w> {
             builds,
             unbuilt: outputs::unbuilt(&workspace.root, &self.projects),
             projects: self.projects,
-            is_dry_run: ctx.dry_run,
             schema,
             is_set,
             nonce: &fresh_nonce()?,

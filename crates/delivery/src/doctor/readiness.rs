@@ -98,7 +98,6 @@ pub fn refusals(
         builds: &builds,
         unbuilt: &outputs::unbuilt(&workspace.root, &all),
         keys: &BTreeMap::new(),
-        asks_upload_rules: true,
         schema: schema.as_ref(),
         is_set,
     };

@@ -203,14 +203,14 @@ impl<'a> ProjectDeployment<'a> {
                 hints.splice(0..0, order::first_deployment_hint(self.job.part, &text));
             }
         }
-        for hint in hints {
-            text = format!("{text}\nhint: {hint}");
-        }
-        self.end(status, Some(text))
+        self.end(status, Some((text, hints)))
     }
 
-    fn end(self, status: DeployStatus, error: Option<String>) -> Record {
-        let mut record = Record { status, error, ended: rfc3339(unix_now()), ..self.record() };
+    /// Ends with `status`, and with an error and its next steps.
+    fn end(self, status: DeployStatus, error: Option<(String, Vec<String>)>) -> Record {
+        let (error, hints) = error.unzip();
+        let (ended, hints) = (rfc3339(unix_now()), hints.unwrap_or_default());
+        let mut record = Record { status, error, hints, ended, ..self.record() };
         record.save_at_the_end(&self.job.run.ctx.root);
         // Released first, so that the next run may start.
         drop(self.lock);

@@ -184,9 +184,8 @@ impl Rollback {
             Ok(()) => record.status = DeployStatus::Live,
             Err(failure) => {
                 record.status = kind_of(&failure).into();
-                let hints = hints_of(&failure);
-                let hints = hints.iter().map(|hint| format!("\nhint: {hint}"));
-                record.error = Some(format!("{failure:#}{}", hints.collect::<String>()));
+                record.error = Some(format!("{failure:#}"));
+                record.hints = hints_of(&failure);
             }
         }
         record.ended = rfc3339(unix_now());

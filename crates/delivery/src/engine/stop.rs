@@ -8,7 +8,7 @@ use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
 use base::env::variable;
-use base::error::Failure;
+use base::error::{Failure, with_hints};
 use base::secret::Secret;
 use base::text::short_version;
 use base::time::parse_rfc3339;
@@ -45,18 +45,22 @@ pub struct PreviewDeletion {
     /// The reason why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// The next steps after a failure.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
 }
 
 impl PreviewDeletion {
     /// Stores the result.
     pub fn set_result(&mut self, result: Result<Outcome>) {
-        (self.outcome, self.error) = match result {
-            Ok(outcome) => (outcome, None),
+        match result {
+            Ok(outcome) => self.outcome = outcome,
             Err(error) => {
-                let next = api::next_step(&error);
-                (Outcome::Failed, Some(format!("{error:#}\nhint: {next}; that does no harm")))
+                self.outcome = Outcome::Failed;
+                self.error = Some(format!("{error:#}"));
+                self.hints = vec![format!("{}; that does no harm", api::next_step(&error))];
             }
-        };
+        }
     }
 
     /// Returns the text for people. `None` if there was no preview.
@@ -70,7 +74,7 @@ impl PreviewDeletion {
             )),
             Outcome::Absent => None,
             Outcome::Failed => {
-                let error = self.error.as_deref().unwrap_or_default();
+                let error = with_hints(self.error.as_deref().unwrap_or_default(), &self.hints);
                 Some(format!("{project}  preview {name} may still be there: {error}"))
             }
         }
@@ -217,7 +221,14 @@ impl<'a> Previews<'a> {
     fn plan_deletion(&self, project: &Project, name: &str) -> PreviewDeletion {
         let worker = project.target(&self.place.environment).worker;
         let (project, name) = (project.name.clone(), name.to_owned());
-        PreviewDeletion { project, worker, name, outcome: Outcome::Planned, error: None }
+        PreviewDeletion {
+            project,
+            worker,
+            name,
+            outcome: Outcome::Planned,
+            error: None,
+            hints: Vec::new(),
+        }
     }
 
     fn delete(&self, one: &PreviewDeletion) -> Result<Outcome> {

@@ -10,10 +10,9 @@ use super::deployment::Uploaded;
 use super::job::ProjectRun;
 use super::lock::FileLock;
 use super::{dagger, host, secrets};
-use crate::plan::{Engine, Operation, guard};
+use crate::plan::{Engine, Operation};
 use crate::record::StepResult;
 use base::command::ProcessCommand;
-use base::env::is_set;
 use base::error::{Failure, refused};
 use base::runner::{CompletedProcess, ExitReason};
 use workspace::symlinks;
@@ -64,16 +63,12 @@ pub struct Upload {
     pub result: Result<Uploaded>,
 }
 
-/// Checks the rules that need the working tree, Cloudflare, or a wrangler that this run installed. Also checks bindings
-/// without a local form and steps, so that their refusal has a record. Nothing is built yet.
+/// Checks the rules that need the working tree, Cloudflare, or a wrangler that this run installed. Nothing is built yet.
 pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     if let Some(main) = &job.part.target.main {
         symlinks::check(&job.run.ctx.root, &job.part.dir.join(main))?;
     }
-    if job.run.plan.destination.sandbox.is_some() && !job.run.plan.options.allow_stub {
-        guard::check_local_form(&job.part.config, &job.part.target, is_set)?;
-    }
-    refuse_steps(job)?;
+    check_links_of_steps(job)?;
     secrets::refuse_missing(job)?;
     match job.run.plan.choice.engine {
         Engine::Host => unknown_field(job).map_err(Into::into),
@@ -141,19 +136,11 @@ fn live_urls(job: &ProjectRun<'_>) -> Vec<String> {
     domains.chain(address).collect()
 }
 
-/// Refuses steps before the upload that read files out of the repository. The program that prepares the upload checks
+/// Refuses links out of the repository in what steps before the upload read. The program that prepares the upload checks
 /// the paths again after the build.
-fn refuse_steps(job: &ProjectRun<'_>) -> Result<(), Failure> {
-    let part = job.part;
-    for step in part.before_deploy.steps() {
-        let files = step
-            .files_below(&part.dir)
-            .map_err(|file| guard::step_outside(&part.manifest, step, file))?;
-        for file in files {
-            symlinks::check(&job.run.ctx.root, &file)?;
-        }
-    }
-    Ok(())
+fn check_links_of_steps(job: &ProjectRun<'_>) -> Result<(), Failure> {
+    let files = job.part.read_by_steps();
+    files.iter().try_for_each(|file| symlinks::check(&job.run.ctx.root, file))
 }
 
 /// Refuses unknown fields, because wrangler only warns and deploys a Worker without them.

@@ -36,7 +36,8 @@ pub struct Verification {
 }
 
 /// The status of the record, or the failure.
-type VerifyResult = Result<(DeployStatus, Option<String>)>;
+/// The status, and the error of a rollback with its next steps.
+type VerifyResult = Result<(DeployStatus, Option<(String, Vec<String>)>)>;
 
 /// Verifies the uploaded version. Returns the findings even after a failure.
 pub fn verify(
@@ -348,13 +349,9 @@ fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str)
     };
     let rest = match remaining {
         Ok(remaining) if remaining.is_empty() => {
-            return Ok((
-                DeployStatus::RolledBack,
-                Some(format!(
-                    "{back}\nhint: fix it and deploy again; `--no-rollback` leaves a wrong version live\nhint: {}",
-                    setting(&job.part.manifest)
-                )),
-            ));
+            let fix = "fix it and deploy again; `--no-rollback` leaves a wrong version live";
+            let hints = vec![fix.to_owned(), setting(&job.part.manifest)];
+            return Ok((DeployStatus::RolledBack, Some((back, hints))));
         }
         Ok(remaining) => remaining.join(", "),
         Err(reason) => reason,

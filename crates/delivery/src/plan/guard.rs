@@ -111,7 +111,7 @@ pub fn check_steps(project: &Project) -> Result<(), Failure> {
 
 /// Refuses a step that reads `file` outside of the repository.
 #[must_use]
-pub fn step_outside(manifest: &Utf8Path, step: &WranglerStep, file: &Utf8Path) -> Failure {
+fn step_outside(manifest: &Utf8Path, step: &WranglerStep, file: &Utf8Path) -> Failure {
     refused(format!(
         "{manifest}: the step `{}` of `xtask.beforeDeploy` reads {file}, which is outside of the repository",
         step.text

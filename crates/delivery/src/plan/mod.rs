@@ -301,8 +301,6 @@ pub struct PlanRequest<'a> {
     pub builds: BTreeMap<String, Result<BuildPlan, Failure>>,
     /// The refusals of configs with missing files that nothing builds, by project.
     pub unbuilt: BTreeMap<String, Failure>,
-    /// Also check the rules that a run checks right before the upload. Set for a dry run.
-    pub is_dry_run: bool,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<Value>,
     /// Returns true if a variable of the caller is set.
@@ -395,7 +393,6 @@ impl PlanRequest<'_> {
             builds: &self.builds,
             unbuilt: &self.unbuilt,
             keys: &self.keys,
-            asks_upload_rules: self.is_dry_run,
             schema: self.schema.as_ref(),
             is_set: self.is_set,
         }

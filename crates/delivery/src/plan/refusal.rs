@@ -2,8 +2,7 @@
 //!
 //! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Two kinds of rules are elsewhere, because
 //! a plan does no IO: those about this machine (`doctor::preflight`), and those that need a file's content or a request to
-//! Cloudflare (`engine::uploader::refuse`, right before the upload). The latter also checks local forms and steps of a run,
-//! with the same functions, so that the refusal has a record.
+//! Cloudflare (`engine::uploader::refuse`, right before the upload).
 
 use std::collections::BTreeMap;
 
@@ -85,12 +84,7 @@ pub struct ProjectRefusal {
     /// The rule.
     pub rule: RefusalRule,
     /// The reason, the next steps and the kind.
-    #[serde(serialize_with = "serialize_failure")]
     pub failure: Failure,
-}
-
-fn serialize_failure<S: serde::Serializer>(failure: &Failure, to: S) -> Result<S::Ok, S::Error> {
-    to.serialize_str(&failure.with_hints())
 }
 
 impl ProjectRefusal {
@@ -181,8 +175,6 @@ pub struct Facts<'a> {
     pub unbuilt: &'a BTreeMap<String, Failure>,
     /// Content keys by project. A project without an entry was not read.
     pub keys: &'a BTreeMap<String, Result<String, Failure>>,
-    /// Also check the rules that a run checks right before the upload, where a broken one has a record.
-    pub asks_upload_rules: bool,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<&'a Value>,
     /// Returns true if a variable of the caller is set.
@@ -247,19 +239,19 @@ impl<'a> Rules<'a> {
 
     /// Checks the content of the upload.
     fn upload_refusals(&self, project: &Project) -> Vec<(RefusalRule, Failure)> {
-        let Facts { destination, allow_stub, schema, asks_upload_rules, .. } = self.facts;
+        let Facts { destination, allow_stub, schema, .. } = self.facts;
         let environment = destination.environment.as_str();
         let mut broken = Vec::new();
         if let Some(strategy) = self.facts.strategies.get(&project.name) {
             let checked = guard::check_preview(project, environment, *strategy);
             broken.extend(broken_rule(RefusalRule::Preview, checked));
         }
-        if asks_upload_rules && destination.sandbox.is_some() && !allow_stub {
+        if destination.sandbox.is_some() && !allow_stub {
             let target = project.target(environment);
             let checked = guard::check_local_form(&project.config, &target, self.facts.is_set);
             broken.extend(broken_rule(RefusalRule::LocalForm, checked));
         }
-        if asks_upload_rules && self.facts.verb == Operation::Deploy {
+        if self.facts.verb == Operation::Deploy {
             broken.extend(broken_rule(RefusalRule::Steps, guard::check_steps(project)));
         }
         let unknown = schema.map(|schema| guard::unknown_fields(project, schema));

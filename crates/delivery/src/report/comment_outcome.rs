@@ -19,7 +19,7 @@ pub fn row(record: &Record) -> CommentRow {
         alias_url,
         version_url: urls.next(),
         time: Some(record.ended.clone()).filter(|time| !time.is_empty()),
-        reason: record.error.clone().filter(|_| !is_done),
+        reason: record.error_text().filter(|_| !is_done),
         warning: Some(record.warnings.join("\n")).filter(|text| is_done && !text.is_empty()),
         ..CommentRow::new(&record.project, status)
     }

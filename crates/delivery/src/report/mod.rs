@@ -136,7 +136,7 @@ fn failures(failed: &[&Record]) -> String {
     const SHOWN: usize = 3;
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in failed {
-        let is_same = |group: &&mut Vec<&Record>| group[0].error == record.error;
+        let is_same = |group: &&mut Vec<&Record>| group[0].error_text() == record.error_text();
         match groups.iter_mut().find(is_same).filter(|_| record.error.is_some()) {
             Some(group) => group.push(record),
             None => groups.push(vec![record]),
@@ -222,7 +222,7 @@ fn warnings(record: &Record) -> String {
 /// Returns the error of an attempt with the name of its project, or of all projects with this error.
 fn error(names: &str, record: &Record) -> String {
     let line = |error| format!("{} {names}: {error}\n", paint(RED, "error:"));
-    record.error.as_ref().map(line).unwrap_or_default()
+    record.error_text().map(line).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -241,11 +241,13 @@ mod tests {
         let mut records: Vec<Record> = names
             .iter()
             .map(|name| Record {
-                error: Some("the install failed\nhint: try again".to_owned()),
+                error: Some("the install failed".to_owned()),
+                hints: vec!["try again".to_owned()],
                 ..record(Operation::Deploy, name, "local", DeployStatus::Failed)
             })
             .collect();
         records[1].error = Some("another".to_owned());
+        records[1].hints.clear();
         expect![[r#"
             error: a, c, d and 1 more: the install failed
             hint: try again
@@ -278,7 +280,8 @@ mod tests {
         }))
         .expect("a version");
         let failed = Record {
-            error: Some("the build failed\nhint: fix it".to_owned()),
+            error: Some("the build failed".to_owned()),
+            hints: vec!["fix it".to_owned()],
             ..record(Operation::Deploy, "broken", LOCAL, DeployStatus::Failed)
         };
         let deployed = Record {

@@ -7,7 +7,7 @@ use super::newest::newest;
 use super::tools::CurrentPin;
 use super::{PinnedTool, XTASK, archive, library};
 use crate::context::Ctx;
-use base::error::{Exit, Failure};
+use base::error::{Exit, Failure, with_hints};
 use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, YELLOW};
 use workspace::config::Config;
@@ -25,6 +25,8 @@ pub(super) struct PinRow {
     place: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    hints: Vec<String>,
 }
 
 /// The list.
@@ -80,16 +82,23 @@ impl PinRow {
         place: String,
         newest: Result<String, Failure>,
     ) -> PinRow {
-        let (newest, error) = match newest {
-            Ok(newest) => (Some(newest), None),
-            Err(failure) => (None, Some(failure.with_hints())),
+        let (newest, error, hints) = match newest {
+            Ok(newest) => (Some(newest), None, Vec::new()),
+            Err(failure) => (None, Some(failure.message), failure.hints),
         };
-        PinRow { part, current, newest, place, error }
+        PinRow { part, current, newest, place, error, hints }
     }
 
     /// A pin whose newest version no server names.
     pub(super) fn without_newest(current: Option<String>, place: &str) -> PinRow {
-        PinRow { part: XTASK, current, newest: None, place: place.to_owned(), error: None }
+        PinRow {
+            part: XTASK,
+            current,
+            newest: None,
+            place: place.to_owned(),
+            error: None,
+            hints: Vec::new(),
+        }
     }
 
     fn is_old(&self) -> bool {
@@ -116,7 +125,8 @@ impl PinList {
             text += &format!("next: `cargo xtask upgrade {}`\n", row.part);
         }
         for row in &self.pins {
-            text += &row.error.as_ref().map(|error| format!("{error}\n")).unwrap_or_default();
+            let text_of = |error: &String| with_hints(error, &row.hints) + "\n";
+            text += &row.error.as_ref().map(text_of).unwrap_or_default();
         }
         text
     }
