@@ -49,7 +49,7 @@ fn has_code(plan: &Plan, part: &ProjectPlan) -> bool {
     let has_steps = plan.verb == Operation::Deploy && !part.before_deploy.is_empty();
     let is_bundled = match part.containers.upload {
         ContainerUpload::Api => upload::is_bundled(part),
-        ContainerUpload::Module => part.target.main.is_some(),
+        ContainerUpload::Module => part.may_have_code(),
     };
     plan.verb != Operation::Build && (is_bundled || has_steps)
 }
@@ -110,7 +110,7 @@ fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     }
     calls.push(module);
     let steps = if plan.verb == Operation::Deploy { before_deploy(part) } else { None };
-    if part.target.main.is_some() || steps.is_some() {
+    if part.may_have_code() || steps.is_some() {
         calls.push(match container::is_used(part) {
             // With the installed and built files, so that wrangler bundles the build's output.
             true => format!(

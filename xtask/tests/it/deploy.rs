@@ -80,7 +80,7 @@ fn deploys_projects_in_parallel_and_one_failure_stops_no_other() {
     // What a look at the files can tell is refused before anything is built. The other project goes on.
     let refused = deploy(&env, &["typo", "good"]).exits(3);
     let error = refused.error("typo");
-    assert!(error.contains("neither `main` nor `assets.directory`"), "{error}");
+    assert!(error.contains("asssets") && error.contains("`assets`"), "{error}");
     assert_eq!(refused.record("good")["status"], "live");
     let with_code = config.replace("\"assets\"", "\"main\": \"src.ts\", \"asssets\"");
     env.write("projects/typo/wrangler.jsonc", &with_code);

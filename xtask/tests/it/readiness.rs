@@ -90,3 +90,61 @@ fn an_entry_that_the_build_does_not_write_is_refused() {
     "#]].assert_eq(&shown);
     env.xtask(&["deploy", "edge"]).exits(0);
 }
+
+/// A project whose config names neither code nor assets, as the template of SolidStart.
+fn without_entry(env: &TestEnv, name: &str, build: &str) {
+    project(env, name, "removed", "node build.mjs");
+    let config = json!({ "name": name, "compatibility_date": "2026-10-01", "workers_dev": true });
+    env.write(&format!("projects/{name}/wrangler.json"), &config.to_string());
+    env.write(&format!("projects/{name}/.gitignore"), ".output/\n.wrangler/\n");
+    env.write(&format!("projects/{name}/build.mjs"), build);
+}
+
+#[test]
+fn a_build_may_write_the_config_that_names_the_code() {
+    let env = TestEnv::with_tools();
+    let generated = json!({
+        "name": "start", "main": "index.mjs", "compatibility_date": "2026-10-01", "workers_dev": true,
+        "assets": { "binding": "ASSETS", "directory": "../public" }, "no_bundle": true,
+        "rules": [{ "type": "ESModule", "globs": ["**/*.mjs", "**/*.js"] }]
+    });
+    without_entry(
+        &env,
+        "start",
+        &format!(
+            "import {{ mkdirSync, writeFileSync }} from 'node:fs';\n\
+             for (const dir of ['.output/server', '.output/public', '.wrangler/deploy']) mkdirSync(dir, {{ recursive: true }});\n\
+             writeFileSync('.output/server/index.mjs', 'export default {{ fetch: () => new Response(\"rendered\") }};');\n\
+             writeFileSync('.output/server/wrangler.json', JSON.stringify({generated}));\n\
+             writeFileSync('.output/public/robots.txt', 'all');\n\
+             writeFileSync('.wrangler/deploy/config.json', '{{ \"configPath\": \"../../.output/server/wrangler.json\" }}');\n"
+        ),
+    );
+    without_entry(&env, "nothing", "");
+    env.write("projects/typo/wrangler.json", r#"{ "name": "typo" }"#);
+    env.commit("projects");
+    let doctor = env.xtask(&["doctor", "--offline", "--json"]).json()["projects"].clone();
+    let problems = doctor.as_array().expect("rows").iter();
+    let problems: Vec<_> = problems.map(|row| row["problem"].as_str().unwrap_or("–")).collect();
+    expect![[r#"
+        [
+            "–",
+            "–",
+            "projects/typo/wrangler.json: neither `main` nor `assets.directory`",
+        ]
+    "#]]
+    .assert_debug_eq(&problems);
+
+    let live = env.xtask(&["deploy", "start", "--json"]).exits(0).record("start");
+    assert_eq!((&live["status"], &live["output"]["notKept"]), (&json!("live"), &json!(null)));
+    assert_eq!(env.fetch("start.localhost", "/"), (200, "rendered".to_owned()));
+    assert_eq!(env.fetch("start.localhost", "/robots.txt"), (200, "all".to_owned()));
+    let again = env.xtask(&["deploy", "start", "--json"]).exits(0).record("start");
+    assert_eq!(again["status"], "unchanged");
+
+    let nothing = env.xtask(&["deploy", "nothing", "--json"]).exits(3).record("nothing");
+    expect![[r#"
+        projects/nothing/wrangler.json: neither `main` nor `assets.directory`, and the build wrote no .wrangler/deploy/config.json
+        hint: add `main` or `assets` with a `directory`, or let the framework write the config: `preset: "cloudflare-module"` of Nitro, `@cloudflare/vite-plugin` of Vite"#]]
+    .assert_eq(nothing["error"].as_str().expect("text"));
+}

@@ -66,7 +66,7 @@ impl ProjectRun<'_> {
                     let output = Some(Output { from_cache: true, built, not_kept, damaged });
                     // Wrangler bundles a Worker's code with its imports, unless an adapter did.
                     let is_bundled = OutputFolders::find(&self.run.ctx.root, self.part)?.is_bundled;
-                    let needs_packages = self.part.target.main.is_some() && !is_bundled;
+                    let needs_packages = self.part.may_have_code() && !is_bundled;
                     let dependencies =
                         if needs_packages { self.install()? } else { DependencyResult::default() };
                     return Ok(BuildResult { output, ..BuildResult::new(dependencies) });
@@ -188,7 +188,7 @@ impl ProjectRun<'_> {
         }
         let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
         // Wrangler bundles the code with its imports.
-        if self.part.target.main.is_some() && !output.is_bundled {
+        if self.part.may_have_code() && !output.is_bundled {
             let mut outside = after;
             // Types are not code.
             outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));

@@ -214,7 +214,7 @@ pub(super) fn check(
     let Some(expected) = ExpectedResponse::new(job.part, built) else {
         return Verdict::Right { notes: Vec::new() };
     };
-    let is_default = job.part.health == Health::Default && job.part.target.main.is_some();
+    let is_default = job.part.health == Health::Default && job.part.may_have_code();
     if is_default && live.is_some_and(Live::answers_no_request) {
         return Verdict::Right { notes: Vec::new() };
     }

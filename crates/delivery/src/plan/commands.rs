@@ -176,8 +176,9 @@ impl Places {
         let mut command = cmd!(dir, "{manager} {release...} {arguments...}", INSTALL_DEADLINE)
             .inherits(&self.variables.install, true);
         let quiet: &[(&str, &str)] = match installation.manager {
-            // Without it, pnpm asks before it replaces an install.
-            Manager::Pnpm => &[("CI", "true")],
+            // Without `CI`, pnpm asks before it replaces an install. The other one turns off pnpm's own choice of its version:
+            // the right one runs already, and a frozen install fails if pnpm 12 did not record it in the lock file.
+            Manager::Pnpm => &[("CI", "true"), ("pnpm_config_pm_on_fail", "ignore")],
             Manager::YarnBerry => &[("YARN_ENABLE_TELEMETRY", "0")],
             Manager::Npm => &[("npm_config_update_notifier", "false")],
             Manager::YarnClassic | Manager::Bun => &[],

@@ -47,10 +47,12 @@ pub fn no_lock_file(project: &Project) -> Failure {
     ))
 }
 
-/// Refuses configs that would fail silently in `environment`.
+/// Refuses configs that would fail silently in `environment`. A build may write the config that names the code, as Nitro
+/// and the plugin of Vite do.
 pub fn check(project: &Project, environment: &str) -> Result<(), Failure> {
     let target = project.target(environment);
-    if target.main.is_none() && target.assets.is_none() {
+    let is_built = project.package.as_ref().is_some_and(|package| package.build.is_some());
+    if target.main.is_none() && target.assets.is_none() && !is_built {
         return Err(refused(format!("{}: neither `main` nor `assets.directory`", project.config))
             .hint("add the code or the assets of the Worker")
             .hint(format!("or {}", workspace::discovery::leave_out(&project.dir))));

@@ -80,8 +80,16 @@ fn build_hint(project: &Project) -> String {
     )
 }
 
-/// Refuses an entry point that the build did not write, or that it wrote for another host than Cloudflare.
+/// Refuses an entry point that the build did not write, or that it wrote for another host than Cloudflare. No adapter wrote
+/// a config.
 pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
+    if part.is_named_by_adapter() {
+        return Err(refused(format!(
+            "{}: neither `main` nor `assets.directory`, and the build wrote no {REDIRECT}",
+            part.config
+        ))
+        .hint("add `main` or `assets` with a `directory`, or let the framework write the config: `preset: \"cloudflare-module\"` of Nitro, `@cloudflare/vite-plugin` of Vite"));
+    }
     let is_checked = |main: &&Utf8PathBuf| is_code(main) && !part.target.has_build_command;
     let Some(main) = part.target.main.as_ref().filter(is_checked) else { return Ok(()) };
     let Some(path) = normalize(&part.dir.join(main)) else { return Ok(()) };

@@ -146,12 +146,13 @@ fn commands(
         commands.extend(places.build(build, part.build_environment.as_deref()));
     }
     if plan.verb != Operation::Build {
-        let is_bundled = part.target.main.is_some() || part.target.has_build_command;
+        let is_bundled = part.may_have_code() || part.target.has_build_command;
+        let is_redirected = part.is_named_by_adapter();
         if is_bundled {
-            let has_assets = part.target.assets.is_some();
-            commands.push(places.bundle(part, Bundling { is_redirected: false, has_assets }));
+            let has_assets = part.target.assets.is_some() || is_redirected;
+            commands.push(places.bundle(part, Bundling { is_redirected, has_assets }));
         }
-        let mut prepare = places.prepare_upload(part, &plan.destination, false, is_bundled);
+        let mut prepare = places.prepare_upload(part, &plan.destination, is_redirected, is_bundled);
         prepare.stdin = None;
         for word in prepare.argv.iter_mut().filter(|word| *word == "-") {
             *word = program.to_string();

@@ -78,7 +78,7 @@ pub fn results(part: &ProjectPlan) -> Utf8PathBuf {
 /// Returns true if the first container bundles.
 #[must_use]
 pub fn is_bundled(part: &ProjectPlan) -> bool {
-    part.target.main.is_some() || part.target.has_build_command
+    part.may_have_code() || part.target.has_build_command
 }
 
 /// Returns the name of a step of `xtask.beforeDeploy`.

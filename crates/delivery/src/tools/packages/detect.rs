@@ -25,8 +25,8 @@ const NODE_OF_PNPM_11: &str = ">=22.13";
 /// The versions of Node that wrangler accepts.
 const NODE_OF_WRANGLER: &str = ">=22.12";
 
-/// Files that name a version of Node.
-const NODE_FILES: [&str; 2] = [".node-version", ".nvmrc"];
+/// Files that name a version of Node. The last one is that of asdf and mise.
+const NODE_FILES: [&str; 3] = [".node-version", ".nvmrc", ".tool-versions"];
 
 /// Returns the tools that install and build `package`, whose lock file is in its folder or above it.
 pub fn toolchain(
@@ -258,24 +258,52 @@ fn node(
     let files = package.dir.ancestors().flat_map(|dir| NODE_FILES.map(|name| dir.join(name)));
     for path in files {
         let Ok(text) = std::fs::read_to_string(root.join(&path)) else { continue };
-        let wanted = text.trim().trim_start_matches('v');
+        let Some(wanted) = requested_node(&path, &text) else { continue };
         if is_exact(wanted) {
             return Ok(exact(wanted));
         }
-        if wanted.starts_with(|c: char| c.is_ascii_digit()) {
-            return within(&package_name, wanted, path.as_str());
-        }
+        return within(&package_name, wanted, path.as_str());
     }
     // Most workspaces have it in their root alone.
     let engine = package.dir.ancestors().find_map(|dir| {
         let manifest = read_manifest(root, dir)?;
-        let range = manifest["engines"]["node"].as_str()?;
+        let range = node_field(&manifest)?;
         Some((dir.join("package.json"), range.to_owned()))
     });
     match engine {
+        Some((_, version)) if is_exact(&version) => Ok(exact(&version)),
         Some((path, range)) => within(&package_name, &range, path.as_str()),
         None => Ok(tool("node", &package_name, NODE_VERSIONS[0], Some(any))),
     }
+}
+
+/// Returns the version or the major version of Node in one of [`NODE_FILES`]. `None` if the file has none, or an alias such
+/// as `lts/*`.
+fn requested_node<'t>(path: &Utf8Path, text: &'t str) -> Option<&'t str> {
+    let wanted = if path.file_name() == Some(".tool-versions") {
+        let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+        lines.find_map(|line| {
+            let mut words = line.split_whitespace();
+            words.next().filter(|name| ["nodejs", "node"].contains(name))?;
+            words.next()
+        })?
+    } else {
+        text.trim()
+    };
+    let wanted = wanted.trim_start_matches('v');
+    wanted.starts_with(|c: char| c.is_ascii_digit()).then_some(wanted)
+}
+
+/// Returns the version or range of Node in a `package.json`: `devEngines.runtime`, Volta's pin or `engines`.
+fn node_field(manifest: &Value) -> Option<&str> {
+    let runtime = &manifest["devEngines"]["runtime"];
+    let mut runtimes =
+        runtime.as_array().map_or(std::slice::from_ref(runtime), Vec::as_slice).iter();
+    runtimes
+        .find(|runtime| runtime["name"] == "node")
+        .and_then(|runtime| runtime["version"].as_str())
+        .or_else(|| manifest["volta"]["node"].as_str())
+        .or_else(|| manifest["engines"]["node"].as_str())
 }
 
 /// Returns Node in any version of `range`.
@@ -492,6 +520,29 @@ mod tests {
                 Some(">=22"),
             ),
             ("end of life", (".nvmrc", "16"), "16.20.2", Some("16")),
+            (
+                "asdf",
+                (".tool-versions", "# tools\npython 3.12.1\nnodejs 20.11.1 system # lts\n"),
+                "20.11.1",
+                None,
+            ),
+            ("mise", (".tool-versions", "node 22\n"), "22.23.5", Some("22")),
+            ("no node", (".tool-versions", "bun 1.4.5\n"), NODE_VERSIONS[0], Some(ANY_NODE)),
+            (
+                "volta",
+                ("package.json", r#"{"volta":{"node":"20.11.1"},"engines":{"node":">=18"}}"#),
+                "20.11.1",
+                None,
+            ),
+            (
+                "runtime of devEngines",
+                (
+                    "package.json",
+                    r#"{"devEngines":{"runtime":[{"name":"bun"},{"name":"node","version":"^22"}]}}"#,
+                ),
+                "22.23.5",
+                Some("^22"),
+            ),
         ] {
             let node = detect(name, &[lock, file]).expect(name).node.expect("npm needs it");
             assert_eq!(

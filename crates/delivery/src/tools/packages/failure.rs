@@ -7,13 +7,15 @@ use base::env::variable;
 use workspace::config::{CONFIG_FILE, Variables};
 
 /// Messages about a lock file that does not match the manifests.
-const STALE: [&str; 9] = [
+const STALE: [&str; 10] = [
     "lockfile had changes, but lockfile is frozen",
     "npm ci` can only install packages when your package.json",
     // The end of npm's message, which is longer than the stored output.
     "Run \"npm help ci\" for more info",
     "npm ci` can only install with an existing package-lock.json",
     "ERR_PNPM_OUTDATED_LOCKFILE",
+    // pnpm 12.
+    "ERR_PNPM_FROZEN_LOCKFILE_WITH_OUTDATED_LOCKFILE",
     "ERR_PNPM_LOCKFILE_CONFIG_MISMATCH",
     "Your lockfile needs to be updated",
     "YN0028",
@@ -153,6 +155,28 @@ fn is_denied(variables: &Variables) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::packages::{Manager, Tool};
+
+    #[test]
+    fn a_lock_file_of_pnpm_12_that_is_out_of_date_has_the_command_that_updates_it() {
+        let install = Installation {
+            dir: "".into(),
+            manager: Manager::Pnpm,
+            lock: "pnpm-lock.yaml",
+            tool: Tool {
+                name: "pnpm",
+                package: "pnpm".to_owned(),
+                version: "12.21.0".to_owned(),
+                accepts: None,
+            },
+            release: None,
+        };
+        let line = "Error: ERR_PNPM_FROZEN_LOCKFILE_WITH_OUTDATED_LOCKFILE".to_owned();
+        assert_eq!(
+            specific_hint(&install, &Variables::default(), &[line]).as_deref(),
+            Some("run `pnpm install` in the repository's root and commit pnpm-lock.yaml")
+        );
+    }
 
     #[test]
     fn a_failed_install_script_names_its_package() {
