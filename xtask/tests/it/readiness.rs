@@ -4,7 +4,7 @@
 use expect_test::expect;
 use serde_json::json;
 
-use crate::support::TestEnv;
+use crate::support::{TestEnv, error_text};
 
 #[test]
 fn a_project_with_a_remote_binding_is_ready_at_cloudflare_only() {
@@ -146,5 +146,5 @@ fn a_build_may_write_the_config_that_names_the_code() {
     expect![[r#"
         projects/nothing/wrangler.json: neither `main` nor `assets.directory`, and the build wrote no .wrangler/deploy/config.json
         hint: add `main` or `assets` with a `directory`, or let the framework write the config: `preset: "cloudflare-module"` of Nitro, `@cloudflare/vite-plugin` of Vite"#]]
-    .assert_eq(nothing["error"].as_str().expect("text"));
+    .assert_eq(&error_text(&nothing));
 }
