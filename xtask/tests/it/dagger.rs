@@ -15,23 +15,26 @@ use crate::support::{Ran, TestEnv, copy, ran, repository};
 pub struct Dagger {
     pub env: TestEnv,
     state: Utf8PathBuf,
+    /// The words of a shell that call the CLI.
+    cli: String,
     /// The variables that the CLI needs to find its engine.
     pub variables: Vec<(&'static str, String)>,
 }
 
 impl Dagger {
     pub fn new() -> Dagger {
-        let dagger = Dagger::with(Vec::new());
+        let mut dagger = Dagger::with(String::new(), Vec::new());
+        let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set");
+        let fake = repository().join("xtask/tests/fakes/dagger.ts");
+        let (state, root) = (&dagger.state, &dagger.env.root);
+        dagger.cli = format!("'{bun}' '{fake}' '{state}' '{root}' '{}'", repository());
         dagger.wrap("", "");
         dagger
     }
 
     /// Runs shell commands before and after each call of the CLI.
     pub fn wrap(&self, before: &str, after: &str) {
-        let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set");
-        let fake = repository().join("xtask/tests/fakes/dagger.ts");
-        let (state, root) = (&self.state, &self.env.root);
-        let call = format!("'{bun}' '{fake}' '{state}' '{root}' '{}' \"$@\"", repository());
+        let call = format!("{} \"$@\"", self.cli);
         let text = match (before, after) {
             ("", "") => format!("#!/bin/sh\nexec {call}\n"),
             _ => format!("#!/bin/sh\n{before}\n{call}\ncode=$?\n{after}\nexit $code\n"),
@@ -39,13 +42,13 @@ impl Dagger {
         self.env.program("dagger", &text);
     }
 
-    /// With whatever `dagger` is on PATH, and `variables` to find its engine.
-    pub fn with(variables: Vec<(&'static str, String)>) -> Dagger {
+    /// With the CLI that the words `cli` of a shell call, and `variables` to find its engine.
+    pub fn with(cli: String, variables: Vec<(&'static str, String)>) -> Dagger {
         let env = TestEnv::with_tools();
         copy(&env, "dagger");
         let state = env.folder.join("dagger");
         std::fs::create_dir_all(&state).expect("a folder");
-        Dagger { env, state, variables }
+        Dagger { env, state, cli, variables }
     }
 
     /// Lets scripts upload by Dagger's own API.

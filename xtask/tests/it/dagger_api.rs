@@ -61,10 +61,13 @@ fn a_worker_of_an_npm_workspace_is_built_and_deployed() {
     dagger::npm_workspace(&by_api());
 }
 
-/// A repository has only its config, its projects and the pins of wrangler.
 #[test]
 fn a_repository_without_modules_builds_deploys_and_previews() {
-    let dagger = by_api();
+    without_modules(&by_api());
+}
+
+/// A repository has only its config, its projects and the pins of wrangler.
+pub fn without_modules(dagger: &Dagger) {
     let env = &dagger.env;
     for module in ["bun", "cloudflare", "gitlab", "config"] {
         std::fs::remove_file(env.root.join(format!("dagger/{module}/dagger.json")))
@@ -82,10 +85,13 @@ fn a_repository_without_modules_builds_deploys_and_previews() {
     assert!(!doctor.stdout.contains("no dagger.json"), "{}", doctor.stdout);
 }
 
-/// Results that are missing, damaged or of another attempt prove nothing.
 #[test]
 fn only_whole_results_of_this_attempt_count() {
-    let dagger = by_api();
+    whole_results(&by_api());
+}
+
+/// Results that are missing, damaged or of another attempt prove nothing.
+pub fn whole_results(dagger: &Dagger) {
     let env = &dagger.env;
     env.site("projects/site", "site");
     env.commit("project");
@@ -112,10 +118,13 @@ fn only_whole_results_of_this_attempt_count() {
     }
 }
 
-/// Wrangler fails in the container of the upload: its reason is shown, and nothing is live.
 #[test]
 fn a_token_that_cloudflare_refuses_fails_the_upload() {
-    let dagger = by_api();
+    refused_token(&by_api());
+}
+
+/// Wrangler fails in the container of the upload: its reason is shown, and nothing is live.
+pub fn refused_token(dagger: &Dagger) {
     let env = &dagger.env;
     env.site("projects/site", "site");
     env.commit("project");
@@ -126,4 +135,48 @@ fn a_token_that_cloudflare_refuses_fails_the_upload() {
     let error = record["error"].as_str().expect("an error");
     assert!(error.contains("Authentication error") && error.contains("nothing is live"), "{error}");
     assert!(!ran.stdout.contains("another-token") && !ran.stderr.contains("another-token"));
+}
+
+#[test]
+fn an_upload_that_fails_keeps_the_live_version() {
+    failed_upload(&by_api());
+}
+
+/// Cloudflare refuses the code of a new version: its reason is shown, and the old one stays live.
+pub fn failed_upload(dagger: &Dagger) {
+    let env = &dagger.env;
+    env.worker("projects/api", "api");
+    env.commit("project");
+    let first = dagger.deploy(&["api"]).exits(0).record("api");
+    let code = "throw new Error('reason of the code');\nexport default { fetch: () => new Response('x') };\n";
+    env.write("projects/api/src/worker.ts", code);
+    let failed = dagger.deploy(&["api"]).exits(1).record("api");
+    let error = failed["error"].as_str().expect("an error");
+    assert!(error.contains("Uncaught Error: reason of the code"), "{error}");
+    assert_eq!(failed["live"]["version"], first["version"]);
+    assert_eq!(env.fetch("api.localhost", "/up").1, "{\"stage\":\"top\"}");
+}
+
+#[test]
+fn hostile_values_pass_unchanged() {
+    hostile_values(&by_api());
+}
+
+/// A folder and a flag with characters that shells interpret pass unchanged.
+pub fn hostile_values(dagger: &Dagger) {
+    let env = &dagger.env;
+    let text = "it's $HOME `id` $(id) {x}, [y] *.txt \\ é";
+    let dir = "projects/it's a $HOME, `id`";
+    env.worker(dir, "api");
+    env.write(
+        &format!("{dir}/src/worker.ts"),
+        "declare const TEXT: string; export default { fetch: () => new Response(TEXT) };",
+    );
+    let define = format!("TEXT:{}", serde_json::json!(text));
+    let package =
+        serde_json::json!({ "name": "api", "xtask": { "wrangler": ["--define", define] } });
+    env.write(&format!("{dir}/package.json"), &package.to_string());
+    env.commit("project");
+    dagger.deploy(&["api"]).exits(0);
+    assert_eq!(env.fetch("api.localhost", "/").1, text);
 }

@@ -30,6 +30,7 @@ mod discovery;
 mod dist;
 mod doctor_variables;
 mod engine;
+mod engine_api;
 mod fake_gitlab;
 mod first_minute;
 mod foreign;
