@@ -29,6 +29,8 @@ type Member = {
 	compatibilityFlags: string[];
 	/** The entry module. Absent for a Worker of assets alone. */
 	mainModule?: string;
+	/** Present if the version has methods that other Workers can call. */
+	rpc?: { hasDefault: boolean };
 	modules: Record<string, Module>;
 	env: Record<string, Fields>;
 	exports: Record<string, Fields>;
@@ -61,7 +63,10 @@ type Command = { load: Group; id: number } | { tail: boolean; id: number } | { u
 type Exception = { name: string; message: string; stack?: string; timestamp: number };
 
 /** workerd's report of one invocation of a Worker. */
-type Trace = { outcome: string; logs: unknown[]; exceptions: Exception[]; [field: string]: unknown };
+type Trace = { outcome: string; logs: { message: unknown }[]; exceptions: Exception[]; eventTimestamp?: number; [field: string]: unknown };
+
+/** An error that a method threw to its caller in another Worker or object. */
+type RpcError = { member: string; name: string; message: string; stack: string; time: number; isShown: boolean };
 
 const packages = Bun.argv[2] ?? "node_modules";
 /** Loads a file of a package. A path as a URL may have a question mark in a folder's name. */
@@ -220,6 +225,17 @@ function clamp(date: string): string {
 	return [date, newest as string, today].sort()[0] ?? date;
 }
 
+/** Watches the methods that other Workers can call. */
+const RPC_CODE = await Bun.file(`${import.meta.dir}/rpc.js`).text();
+const RPC_MODULE = "sandbox-rpc.js";
+const RPC_MARKER = "sandbox-rpc:";
+
+/** The number of errors that is kept. */
+const MAX_RPC_ERRORS = 100;
+
+/** The time to wait for the report of an error in milliseconds. */
+const MAX_REPORT_WAIT = 500;
+
 /** Creates a helper Worker. */
 const helperWorker = (name: string, code: string, env: Record<string, object> = {}) => ({
 	config: {
@@ -242,13 +258,28 @@ async function worker(member: Member): Promise<object> {
 	const hasUserWorker = member.mainModule !== undefined;
 	if (!hasUserWorker) modules["idle.js"] = { type: "esm", contents: IDLE };
 	const { name, worker: workerName, version, account } = member;
+	let mainModule = member.mainModule ?? "idle.js";
+	// A tail consumer of the user would see the reports.
+	if (member.rpc && member.tailConsumers.length === 0) {
+		const main = JSON.stringify(`./${mainModule}`);
+		mainModule = "sandbox-main.js";
+		const lines = [
+			`import { watch } from "./${RPC_MODULE}";`,
+			`import * as version from ${main};`,
+			`export * from ${main};`,
+			...(member.rpc.hasDefault ? [`export { default } from ${main};`] : []),
+			`watch(version, ${JSON.stringify(RPC_MARKER)}, ${JSON.stringify(name)});`,
+		];
+		modules[mainModule] = { type: "esm", contents: lines.join("\n") };
+		modules[RPC_MODULE] = { type: "esm", contents: RPC_CODE };
+	}
 	const tail = { worker: TAIL, props: { worker: workerName, version, account, member: name } };
 	return {
 		config: {
 			name,
 			compatibilityDate: clamp(member.compatibilityDate),
 			compatibilityFlags: member.compatibilityFlags,
-			manifest: { mainModule: member.mainModule ?? "idle.js", modulesRoot: `/${name}`, modules },
+			manifest: { mainModule, modulesRoot: `/${name}`, modules },
 			env: Object.fromEntries(Object.entries(member.env).map(([name, binding]) => [name, withDatabase(binding)])),
 			exports: member.exports,
 			triggers: member.triggers,
@@ -270,7 +301,8 @@ const maps = new Map<string, Promise<InstanceType<typeof TraceMap> | undefined>>
 
 /** Maps the locations in a stack to the sources, if the upload has a source map. */
 async function mapStack(stack: string, member: Member | undefined): Promise<string> {
-	const lines = stack.split("\n").map(async (line) => {
+	const ownLines = stack.split("\n").filter((line) => !line.includes(`/${RPC_MODULE}:`));
+	const lines = ownLines.map(async (line) => {
 		const place = /^(.*?)file:\/\/\/[^/]+\/(.+?):(\d+):(\d+)(\)?)$/.exec(line);
 		if (place === null) return line;
 		const [, before, module, row, column, after] = place;
@@ -282,14 +314,53 @@ async function mapStack(stack: string, member: Member | undefined): Promise<stri
 	return (await Promise.all(lines)).join("\n");
 }
 
+/** The latest errors of methods, by group. */
+const rpcErrors = new Map<string, RpcError[]>();
+
+/** Stores the error of a method. */
+function addRpcError(group: Group, report: string, time: number): void {
+	const errors = rpcErrors.get(group.name) ?? [];
+	errors.push({ ...JSON.parse(report), time, isShown: false });
+	rpcErrors.set(group.name, errors.slice(-MAX_RPC_ERRORS));
+}
+
+/** Returns the stack of an exception, after those of the methods that threw it over RPC since `start`. */
+async function fullStack(group: Group, member: Member | undefined, start: number, { message, stack }: Exception): Promise<string | undefined> {
+	const ownStack = stack ? await mapStack(stack, member) : undefined;
+	const isCause = (error: RpcError) => {
+		const isSame = message === error.message || message === `${error.name}: ${error.message}`;
+		// Each Worker that an error passes through reports it. Those without a stack only pass it on.
+		return isSame && error.time >= start && (stack !== undefined || !error.isShown);
+	};
+	const findCauses = () => (rpcErrors.get(group.name) ?? []).filter(isCause);
+	let causes = findCauses();
+	// On a busy machine, the reports may arrive later.
+	const isPossible = group.members.some(({ rpc }) => rpc !== undefined);
+	for (let wait = 0; isPossible && causes.length === 0 && wait < MAX_REPORT_WAIT; wait += 50) {
+		await Bun.sleep(50);
+		causes = findCauses();
+	}
+	const stacks = causes.map(async (error) => {
+		error.isShown = true;
+		const thrower = group.members.find((one) => one.name === error.member);
+		const frames = error.stack.split("\n").filter((line) => /^\s+at /.test(line));
+		const lines = (await mapStack(frames.join("\n"), thrower)).split("\n");
+		return lines.map((line) => (thrower === member ? line : `${line} in ${thrower?.worker}`)).join("\n");
+	});
+	const all = new Set([...(await Promise.all(stacks)), ...(ownStack === undefined ? [] : [ownStack])]);
+	return all.size === 0 ? undefined : [...all].join("\n");
+}
+
+/** Returns whether a line of the console is the report of a method's error. */
+const isRpcReport = ({ message }: { message: unknown }) => Array.isArray(message) && typeof message[0] === "string" && message[0].startsWith(RPC_MARKER);
+
 /** Receives workerd's reports of a group's members. */
 const receiveTraces = (group: Group) => async (request: Request) => {
 	const { traces, member: name, ...rest } = (await request.json()) as { traces: Trace[]; member: string };
 	const member = group.members.find((one) => one.name === name);
 	for (const trace of traces) {
-		for (const exception of trace.exceptions) {
-			if (exception.stack) exception.stack = await mapStack(exception.stack, member);
-		}
+		trace.logs = trace.logs.filter((line) => !isRpcReport(line));
+		for (const exception of trace.exceptions) exception.stack = await fullStack(group, member, trace.eventTimestamp ?? 0, exception);
 		send({ trace: { ...rest, ...trace } });
 	}
 	return new MiniflareResponse(null, { status: 204 });
@@ -361,10 +432,12 @@ async function options(group: Group, failures: string[]): Promise<object> {
 		// With the registry, `wrangler dev` of the same user and the sandbox would see each other's Workers.
 		enableDevRegistry: false,
 		log: new StderrLog(LogLevel.WARN),
-		handleStructuredLogs: ({ level, message }: { level: string; message: string }) => {
+		handleStructuredLogs: ({ timestamp, level, message }: { timestamp: number; level: string; message: string }) => {
 			// The output of a Worker arrives as a trace with its name. This log has no name and only serves
-			// for errors that the tail does not see: why a group does not start.
+			// for errors that the tail does not see: why a group does not start, and those of methods. They
+			// arrive here before the tail reports the exceptions that they cause.
 			if (level === "error") failures.push(message);
+			else if (message.startsWith(RPC_MARKER)) addRpcError(group, message.slice(RPC_MARKER.length), timestamp);
 		},
 		telemetry: { enabled: false },
 		// The only way to list the instances of a workflow.
@@ -389,6 +462,7 @@ async function unload(name: string): Promise<void> {
 	const miniflare = loaded.get(name);
 	loaded.delete(name);
 	ports.delete(name);
+	rpcErrors.delete(name);
 	if (miniflare === undefined) return ending.get(name);
 	const ended = miniflare.dispose().catch((error: unknown) => console.error(error));
 	ending.set(name, ended);

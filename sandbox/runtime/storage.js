@@ -1,8 +1,12 @@
 // Reads and writes the storage of Workers for the API. The sandbox loads it like a Worker, with one
 // binding called STORE. The request's header `order` holds the operation.
 
-/** Splits SQL into statements. Ignores semicolons in quotes, comments and bodies of triggers. */
-function split(sql) {
+/**
+ * Splits SQL into statements. Ignores semicolons in quotes, comments and bodies of triggers. As at Cloudflare,
+ * only `BEGIN` in upper case starts a body (https://github.com/cloudflare/workers-sdk/issues/10998), except in
+ * files.
+ */
+function split(sql, isFile) {
 	const statements = [];
 	let start = 0;
 	let depth = 0;
@@ -19,19 +23,19 @@ function split(sql) {
 		content = true;
 		const word = text.toUpperCase();
 		const isTrigger = /^(?:\s|--[^\n]*\n|\/\*[\s\S]*?\*\/)*CREATE\s+(?:TEMP\s+|TEMPORARY\s+)?TRIGGER\b/i.test(sql.slice(start, start + 500));
-		if (isTrigger && (word === "BEGIN" || word === "CASE")) depth += 1;
-		else if (isTrigger && word === "END") depth -= 1;
+		if (isTrigger && ((isFile ? word : text) === "BEGIN" || (word === "CASE" && depth > 0))) depth += 1;
+		else if (isTrigger && word === "END" && depth > 0) depth -= 1;
 	}
 	if (content) statements.push(sql.slice(start));
 	return statements;
 }
 
-async function query({ raw }, request, store) {
+async function query({ raw, isFile }, request, store) {
 	const body = await request.json();
 	const queries = Array.isArray(body.batch) ? body.batch : Array.isArray(body) ? body : [body];
 	const answers = [];
 	for (const { sql, params } of queries) {
-		const statements = split(sql ?? "").map((text) => store.prepare(text));
+		const statements = split(sql ?? "", isFile).map((text) => store.prepare(text));
 		if (params?.length && statements.length === 1) statements[0] = statements[0].bind(...params);
 		if (statements.length === 0) throw new Error("No SQL statements detected.");
 		if (!raw) {
@@ -121,7 +125,9 @@ export default {
 		try {
 			return await { query, dump, ...kv, ...r2 }[order.action](order, request, env.STORE);
 		} catch (error) {
-			return new Response(error instanceof Error ? error.message : String(error), { status: 400 });
+			// Workers see the type of an error of D1 in its message, and clients of the API do not.
+			const text = error instanceof Error ? error.message : String(error);
+			return new Response(text.replace(/^D1_ERROR: /, ""), { status: 400 });
 		}
 	},
 };

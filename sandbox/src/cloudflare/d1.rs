@@ -217,7 +217,7 @@ pub async fn import(
     let sql = std::str::from_utf8(&file).map_err(|error| {
         CloudflareError::new(400, 7500, &format!("The file is not UTF-8: {error}"))
     })?;
-    let order = json!({ "action": "query", "raw": false });
+    let order = json!({ "action": "query", "raw": false, "isFile": true });
     let body = json!({ "sql": sql }).to_string();
     let results =
         StorageTarget::Database(&database.uuid).json(&app, &account, &order, body).await?;

@@ -134,7 +134,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/storage/kv/namespaces", get(kv::list).post(kv::create))
         .nest("/storage/kv/namespaces/{namespace}", namespace)
         .route("/r2/buckets", get(r2::list).post(r2::create))
-        .route("/r2/buckets/{bucket}", get(r2::view).delete(r2::delete))
+        .route("/r2/buckets/{bucket}", get(r2::view).patch(r2::patch).delete(r2::delete))
+        .route("/r2/buckets/{bucket}/cors", get(r2::cors).put(r2::set_cors).delete(r2::delete_cors))
         .route("/r2/buckets/{bucket}/objects", get(r2::objects))
         .route(
             "/r2/buckets/{bucket}/objects/{*object}",
@@ -165,7 +166,11 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/user/tokens/verify", get(account::verify))
         .route("/memberships", get(account::memberships))
         .route("/zones", get(zones::list))
-        .route("/zones/{zone}/workers/routes", get(zones::routes))
+        .route("/zones/{zone}/workers/routes", get(zones::routes).post(zones::create_route))
+        .route(
+            "/zones/{zone}/workers/routes/{route}",
+            get(zones::route).put(zones::update_route).delete(zones::delete_route),
+        )
         .fallback(any(not_implemented))
         .method_not_allowed_fallback(not_implemented)
         .layer(from_fn_with_state(app.clone(), auth::authenticate))

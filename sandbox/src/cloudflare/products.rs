@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::envelope::CloudflareError;
 
 /// Parts of paths with the products to which they belong. The first one that matches counts.
-const PRODUCTS: [(&str, &str); 33] = [
+const PRODUCTS: [(&str, &str); 32] = [
     ("/vectorize/", "Vectorize"),
     ("/hyperdrive/", "the configurations of Hyperdrive"),
     ("/secrets_store/", "the Secrets Store"),
@@ -36,7 +36,6 @@ const PRODUCTS: [(&str, &str); 33] = [
     ("/purge", "the purge of a queue"),
     ("/domains/custom", "the public domains of R2"),
     ("/domains/managed", "the public domains of R2"),
-    ("/cors", "the CORS rules of R2"),
     ("/lifecycle", "the lifecycle rules of R2"),
     ("/lock", "the lock rules of R2"),
     ("/sippy", "the migration of R2"),

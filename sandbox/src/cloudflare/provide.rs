@@ -121,6 +121,7 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
                 creation_date: now(),
                 location: "weur".to_owned(),
                 storage_class: "Standard".to_owned(),
+                cors: None,
             });
             created.push(format!("R2 bucket {name}"));
         }

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, Query};
@@ -18,6 +18,12 @@ use crate::state::resources::Bucket;
 
 /// The locations of buckets, by the API's names.
 const LOCATIONS: [&str; 6] = ["apac", "eeur", "enam", "weur", "wnam", "oc"];
+
+/// The storage classes of buckets and objects (<https://developers.cloudflare.com/r2/buckets/storage-classes/>).
+const STORAGE_CLASSES: [&str; 2] = ["Standard", "InfrequentAccess"];
+
+/// The header with a storage class.
+const STORAGE_CLASS_HEADER: &str = "cf-r2-storage-class";
 
 /// The path parameters: account, bucket, object.
 type Object = Path<(String, String, String)>;
@@ -37,10 +43,13 @@ fn bucket_json(bucket: &Bucket) -> Value {
         "storage_class": bucket.storage_class, "jurisdiction": "default" })
 }
 
+fn missing_bucket() -> CloudflareError {
+    CloudflareError::new(404, 10_006, "The specified bucket does not exist.")
+}
+
 fn find(app: &App, account: &str, name: &str) -> Result<Bucket, CloudflareError> {
     let resources = app.store.resources.get(account)?;
-    let missing = || CloudflareError::new(404, 10_006, "The specified bucket does not exist.");
-    resources.bucket(name).cloned().ok_or_else(missing)
+    resources.bucket(name).cloned().ok_or_else(missing_bucket)
 }
 
 /// The filter of a list of buckets.
@@ -92,14 +101,16 @@ pub async fn create(
             &format!("The location {location:?} is not valid."),
         ));
     }
+    let storage_class = body.storage_class.unwrap_or_else(|| STORAGE_CLASSES[0].to_owned());
+    check_storage_class(&storage_class)?;
     let created = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             if resources.bucket(&name).is_some() {
                 let text = "The bucket you tried to create already exists, and you own it.";
                 return Err(CloudflareError::new(409, 10_004, text));
             }
-            let storage_class = body.storage_class.unwrap_or_else(|| "Standard".to_owned());
-            let created = Bucket { name, creation_date: now(), location, storage_class };
+            let created =
+                Bucket { name, creation_date: now(), location, storage_class, cors: None };
             resources.buckets.push(created.clone());
             Ok(created)
         })
@@ -110,6 +121,112 @@ pub async fn create(
 /// `GET /accounts/{account}/r2/buckets/{bucket}`
 pub async fn view(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     Ok(ok(&bucket_json(&find(&app, &account, &name)?)))
+}
+
+fn check_storage_class(class: &str) -> Result<(), CloudflareError> {
+    if STORAGE_CLASSES.contains(&class) {
+        return Ok(());
+    }
+    Err(invalid_field())
+}
+
+/// Makes the error for an invalid field (<https://github.com/cloudflare/workers-sdk/issues/8486>).
+fn invalid_field() -> CloudflareError {
+    CloudflareError::new(400, 10_040, "The JSON you provided was not well formed.")
+}
+
+fn change(
+    app: &App,
+    account: &str,
+    name: &str,
+    change: impl FnOnce(&mut Bucket),
+) -> Result<Bucket, CloudflareError> {
+    find(app, account, name)?;
+    tokio::task::block_in_place(|| {
+        app.store.resources.change(account, |resources| {
+            let bucket = resources.buckets.iter_mut().find(|one| one.name == name);
+            let bucket = bucket.ok_or_else(missing_bucket)?;
+            change(bucket);
+            Ok(bucket.clone())
+        })
+    })
+}
+
+/// `PATCH /accounts/{account}/r2/buckets/{bucket}`: changes the storage class of new objects.
+pub async fn patch(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+    headers: HeaderMap,
+) -> ApiResult {
+    let class = headers.get(STORAGE_CLASS_HEADER).and_then(|value| value.to_str().ok());
+    let class = class.unwrap_or_default();
+    check_storage_class(class)?;
+    let bucket =
+        change(&app, &account, &name, |bucket| class.clone_into(&mut bucket.storage_class))?;
+    Ok(ok(&bucket_json(&bucket)))
+}
+
+/// The CORS rules of a bucket. They are kept and returned. They have no other effect, because buckets have no
+/// public address here.
+#[derive(Debug, Deserialize)]
+pub struct CorsRules {
+    rules: Vec<CorsRule>,
+}
+
+/// A CORS rule (<https://developers.cloudflare.com/api/resources/r2/subresources/buckets/subresources/cors/methods/update/>).
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CorsRule {
+    allowed: AllowedRequests,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// The requests that a CORS rule allows.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct AllowedRequests {
+    methods: Vec<String>,
+    origins: Vec<String>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+/// `GET …/cors`
+pub async fn cors(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    // The code was captured from the API (alchemy-run/distilled, `patches/r2/getBucketCors.json`).
+    let missing = || CloudflareError::new(404, 10_059, "The CORS configuration does not exist.");
+    let rules = find(&app, &account, &name)?.cors.ok_or_else(missing)?;
+    Ok(ok(&json!({ "rules": rules })))
+}
+
+/// `PUT …/cors`
+pub async fn set_cors(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult {
+    const METHODS: [&str; 5] = ["GET", "PUT", "POST", "DELETE", "HEAD"];
+    let CorsRules { rules } = serde_json::from_value(body).map_err(|_| invalid_field())?;
+    let is_origin = |origin: &String| !origin.is_empty() && !origin.ends_with("://");
+    let is_valid = |CorsRule { allowed, .. }: &CorsRule| {
+        allowed.methods.iter().all(|method| METHODS.contains(&method.as_str()))
+            && allowed.origins.iter().all(is_origin)
+            && !(allowed.methods.is_empty() || allowed.origins.is_empty())
+    };
+    if !rules.iter().all(is_valid) {
+        return Err(invalid_field());
+    }
+    change(&app, &account, &name, |bucket| bucket.cors = Some(json!(rules)))?;
+    Ok(ok(&json!({})))
+}
+
+/// `DELETE …/cors`
+pub async fn delete_cors(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+) -> ApiResult {
+    change(&app, &account, &name, |bucket| bucket.cors = None)?;
+    Ok(ok(&json!({})))
 }
 
 /// `DELETE /accounts/{account}/r2/buckets/{bucket}`. Refuses a bucket that is not empty.
@@ -140,7 +257,7 @@ pub async fn put(
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
-    find(&app, &account, &name)?;
+    let bucket = find(&app, &account, &name)?;
     let mut metadata = Map::new();
     for (header, field) in [
         (CONTENT_TYPE, "contentType"),
@@ -151,9 +268,18 @@ pub async fn put(
             metadata.insert(field.to_owned(), json!(value));
         }
     }
+    let class = headers.get(STORAGE_CLASS_HEADER).and_then(|value| value.to_str().ok());
+    if let Some(class) = class.filter(|class| *class != bucket.storage_class) {
+        check_storage_class(class)?;
+        // miniflare ignores the option.
+        let text = "The sandbox does not keep the storage class of single objects";
+        return Err(CloudflareError::new(501, 7000, text));
+    }
     let order =
         json!({ "action": "objectPut", "key": key, "options": { "httpMetadata": metadata } });
-    Ok(ok(&StorageTarget::Bucket(&name).json(&app, &account, &order, body).await?))
+    let mut stored = StorageTarget::Bucket(&name).json(&app, &account, &order, body).await?;
+    stored["storage_class"] = json!(bucket.storage_class);
+    Ok(ok(&stored))
 }
 
 /// `GET …/objects/{object}`

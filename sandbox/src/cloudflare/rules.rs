@@ -401,14 +401,31 @@ fn check_service(
         return Ok(());
     }
     let Some(other) = app.store.worker(&worker.account, target) else {
-        let text = format!(
-            "Could not resolve service binding '{name}'. Target script '{target}' not found."
-        );
-        return Err(CloudflareError::new(400, 10_143, &text));
+        return Err(service_not_found(name, target, binding["environment"].as_str()));
     };
     match other.live().and_then(|version| version.exports.as_ref()) {
         Some(exports) => check_entrypoint(binding, exports),
         None => Ok(()),
+    }
+}
+
+/// Makes the error for a service binding to a missing Worker. A binding that names the environment has another
+/// code (captured from the API: `ServiceBindingNotFound` of <https://github.com/alchemy-run/distilled>).
+fn service_not_found(name: &str, target: &str, environment: Option<&str>) -> CloudflareError {
+    match environment {
+        Some(environment) => {
+            let text = format!(
+                "Service binding '{name}' references environment '{environment}' on Worker '{target}' which was not found."
+            );
+            CloudflareError::new(400, 10_144, &text)
+        }
+        None => {
+            let text = format!(
+                "Service binding '{name}' references Worker '{target}' which was not found. Verify the Worker exists \
+                 in your account and that the service name in your configuration is correct."
+            );
+            CloudflareError::new(400, 10_143, &text)
+        }
     }
 }
 
@@ -450,6 +467,14 @@ mod tests {
             ["2026-11-25", "2027-01-01", "", "today", "2026-13-01", "2026-1-1", "2026-11-24T00"]
         {
             assert!(!check(date), "{date}");
+        }
+    }
+
+    #[test]
+    fn a_missing_service_has_the_code_of_its_binding() {
+        for (environment, code) in [(None, "10143"), (Some("production"), "10144")] {
+            let error = format!("{:?}", service_not_found("API", "shop", environment));
+            assert!(error.contains(code) && error.contains("'API'") && error.contains("'shop'"));
         }
     }
 

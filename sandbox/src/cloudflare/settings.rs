@@ -309,7 +309,7 @@ pub async fn set_routes(
     Path((account, name)): AccountAndName,
     JsonBody(routes): JsonBody<Value>,
 ) -> ApiResult {
-    zones::check_routes(&app, &routes)?;
+    zones::check_routes(&app, &account, &name, &routes)?;
     change(&app, &account, &name, |worker| {
         worker.routes.clone_from(&routes);
     })?;

@@ -54,7 +54,7 @@ impl StorageTarget<'_> {
             StorageTarget::Namespace(_) if text.contains("Invalid expiration") => 10_034,
             // miniflare's code for the errors of its API, which copies Cloudflare's.
             StorageTarget::Namespace(_) | StorageTarget::Bucket(_) => 10_001,
-            // For each error of SQLite (<https://developers.cloudflare.com/d1/observability/debug-d1/>).
+            // For each error of SQLite, with its text (<https://github.com/cloudflare/workers-sdk/issues/15690>).
             StorageTarget::Database(_) => 7500,
         };
         CloudflareError::new(400, code, text)

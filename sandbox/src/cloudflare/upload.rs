@@ -111,6 +111,10 @@ pub(super) async fn load(
     match app.runtime.checker.check(&app.store.blobs, version).await? {
         CheckOutcome::Starts(exports) => Ok(Some(exports)),
         CheckOutcome::Fails(reason) => Err(CloudflareError::invalid(&reason)),
+        CheckOutcome::TooLarge(limit) => {
+            let text = format!("Your Worker exceeded the size limit of {limit} MiB.");
+            Err(CloudflareError::new(413, 10_027, &text))
+        }
     }
 }
 

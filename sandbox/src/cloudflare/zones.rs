@@ -1,4 +1,5 @@
-//! Reads zones. Every name is a zone, unless the sandbox was started with a list of zones.
+//! Reads zones, and reads and changes their routes. Every name is a zone, unless the sandbox was started with
+//! a list of zones.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -6,11 +7,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::account::USER;
-use super::body::Query;
-use super::envelope::{CloudflareError, list as listed, list_page};
-use super::scripts;
+use super::body::{JsonBody, Query};
+use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok};
 use super::versions::Page;
+use super::{AccountAndName, scripts, settings};
 use crate::app::App;
+use crate::state::model::Worker;
 
 /// The filter of a list of zones.
 #[derive(Debug, Deserialize)]
@@ -49,26 +51,177 @@ pub async fn list(
     list_page(&page, &names.iter().map(zone).collect::<Vec<Value>>())
 }
 
-/// `GET /zones/{zone}/workers/routes`: the routes of all Workers of the zone.
-pub async fn routes(State(app): State<App>, Path(zone): Path<String>) -> Response {
-    let name = app.zones.iter().find(|name| id(name) == zone);
-    let mut routes: Vec<Value> = Vec::new();
-    for worker in app.store.workers() {
-        let own = scripts::routes(&worker);
-        let own = own.as_array().cloned().unwrap_or_default();
-        routes.extend(own.into_iter().filter(|route| {
-            let host = route["pattern"].as_str().map(host_of).unwrap_or_default();
-            name.is_none_or(|name| is_below(&host, name))
-        }));
-    }
-    listed(&routes)
+/// Returns all routes with the accounts of their Workers.
+fn all_routes(app: &App) -> Vec<(String, Value)> {
+    let of_worker = |worker: std::sync::Arc<Worker>| {
+        let routes = scripts::routes(&worker).as_array().cloned().unwrap_or_default();
+        routes.into_iter().map(|route| (worker.account.clone(), route)).collect::<Vec<_>>()
+    };
+    app.store.workers().into_iter().flat_map(of_worker).collect()
 }
 
-/// Refuses zone routes outside of the zones.
-pub fn check_routes(app: &App, routes: &Value) -> Result<(), CloudflareError> {
+/// Returns whether a pattern belongs to a zone, by the zone's id. A zone's name is the end of the pattern's host.
+fn is_in_zone(app: &App, zone: &str, pattern: &str) -> bool {
+    let host = host_of(pattern);
+    let parents = host.match_indices('.').map(|(at, _)| &host[at + 1..]);
+    let name = std::iter::once(host.as_str()).chain(parents).find(|name| id(name) == zone);
+    name.is_some_and(|name| app.zones.is_empty() || app.zones.iter().any(|one| one == name))
+}
+
+/// `GET /zones/{zone}/workers/routes`: the routes of all Workers of the zone.
+pub async fn routes(State(app): State<App>, Path(zone): Path<String>) -> Response {
+    let is_own = |route: &Value| {
+        route["pattern"].as_str().is_some_and(|pattern| is_in_zone(&app, &zone, pattern))
+    };
+    let routes = all_routes(&app).into_iter().map(|(_, route)| route);
+    listed(&routes.filter(is_own).collect::<Vec<_>>())
+}
+
+/// The body of a new or changed route.
+#[derive(Debug, Deserialize)]
+pub struct RouteFields {
+    pattern: String,
+    script: Option<String>,
+}
+
+/// `POST /zones/{zone}/workers/routes`
+pub async fn create_route(
+    State(app): State<App>,
+    Path(zone): Path<String>,
+    JsonBody(fields): JsonBody<RouteFields>,
+) -> ApiResult {
+    put_route(&app, &zone, None, &fields)
+}
+
+/// `PUT /zones/{zone}/workers/routes/{route}`
+pub async fn update_route(
+    State(app): State<App>,
+    Path((zone, route)): AccountAndName,
+    JsonBody(fields): JsonBody<RouteFields>,
+) -> ApiResult {
+    let previous = find_route(&app, &zone, &route)?;
+    put_route(&app, &zone, Some(&previous), &fields)
+}
+
+/// `GET /zones/{zone}/workers/routes/{route}`
+pub async fn route(State(app): State<App>, Path((zone, route)): AccountAndName) -> ApiResult {
+    Ok(ok(&find_route(&app, &zone, &route)?.1))
+}
+
+/// `DELETE /zones/{zone}/workers/routes/{route}`
+pub async fn delete_route(
+    State(app): State<App>,
+    Path((zone, route)): AccountAndName,
+) -> ApiResult {
+    let (account, found) = find_route(&app, &zone, &route)?;
+    remove_route(&app, &account, &found)?;
+    Ok(ok(&json!({ "id": route })))
+}
+
+/// Returns a route of a zone with the account of its Worker. The code was captured from the API
+/// (<https://github.com/alchemy-run/distilled>, `patches/workers/deleteRoute.json`).
+fn find_route(app: &App, zone: &str, route: &str) -> Result<(String, Value), CloudflareError> {
+    let is_route = |(_, one): &(String, Value)| {
+        one["id"] == route && is_in_zone(app, zone, one["pattern"].as_str().unwrap_or_default())
+    };
+    let missing = || CloudflareError::new(404, 10_009, "This route does not exist.");
+    all_routes(app).into_iter().find(is_route).ok_or_else(missing)
+}
+
+fn put_route(
+    app: &App,
+    zone: &str,
+    previous: Option<&(String, Value)>,
+    fields: &RouteFields,
+) -> ApiResult {
+    let RouteFields { pattern, script } = fields;
+    check_pattern(pattern)?;
+    if !is_in_zone(app, zone, pattern) {
+        return Err(CloudflareError::new(400, 10_022, "Route pattern must include zone name"));
+    }
+    let Some(script) = script.as_deref().filter(|script| !script.is_empty()) else {
+        let text = "The sandbox does not have routes that disable Workers";
+        return Err(CloudflareError::new(501, 7000, text));
+    };
+    let workers = app.store.workers();
+    let worker = workers.iter().find(|worker| worker.name == script);
+    // The code and the text were captured from the API (alchemy-run/distilled, pull request 368).
+    let worker = worker.ok_or_else(|| {
+        let text = "Cannot configure a route for a Worker which does not exist. Please ensure this Worker exists \
+                    and try again.";
+        CloudflareError::new(400, 10_019, text)
+    })?;
+    let is_previous = |one: &Value| previous.is_some_and(|(_, route)| route["id"] == one["id"]);
+    if all_routes(app).iter().any(|(_, one)| one["pattern"] == *pattern && !is_previous(one)) {
+        return Err(duplicate_route());
+    }
+    if let Some((account, route)) = previous {
+        remove_route(app, account, route)?;
+    }
+    settings::change(app, &worker.account, &worker.name, |worker| {
+        let mut routes = worker.routes.as_array().cloned().unwrap_or_default();
+        routes.push(json!({ "pattern": pattern }));
+        worker.routes = Value::Array(routes);
+    })?;
+    let created = all_routes(app).into_iter().find(|(_, route)| route["pattern"] == *pattern);
+    Ok(ok(&created.map(|(_, route)| route)))
+}
+
+fn remove_route(app: &App, account: &str, route: &Value) -> Result<(), CloudflareError> {
+    let name = route["script"].as_str().unwrap_or_default();
+    settings::change(app, account, name, |worker| {
+        let mut routes = worker.routes.as_array().cloned().unwrap_or_default();
+        routes.retain(|one| *pattern_of(one) != route["pattern"]);
+        worker.routes = Value::Array(routes);
+    })
+}
+
+/// Makes the error for a route that exists (<https://github.com/cloudflare/workers-sdk/issues/1585>).
+fn duplicate_route() -> CloudflareError {
+    CloudflareError::new(409, 10_020, "A route with the same pattern already exists")
+}
+
+/// Refuses a pattern that Cloudflare does not understand. A wildcard may only be at the start of the host and
+/// at the end of the path (<https://developers.cloudflare.com/workers/configuration/routing/routes/#matching-behavior>).
+fn check_pattern(pattern: &str) -> Result<(), CloudflareError> {
+    let without_scheme =
+        ["http://", "https://"].iter().find_map(|scheme| pattern.strip_prefix(scheme));
+    let rest = without_scheme.unwrap_or(pattern);
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = host.strip_prefix('*').unwrap_or(host);
+    let path = path.strip_suffix('*').unwrap_or(path);
+    let is_host = host.contains('.') && !host.contains(['*', ' ', ':', '@']);
+    if is_host && !path.contains(['*', '?', '#', ' ']) {
+        return Ok(());
+    }
+    let text =
+        format!("Could not understand route pattern [{pattern}], please try a different pattern");
+    Err(CloudflareError::new(400, 10_022, &text))
+}
+
+fn pattern_of(route: &Value) -> &str {
+    route["pattern"].as_str().or(route.as_str()).unwrap_or_default()
+}
+
+/// Refuses routes of a Worker that are invalid, outside of the zones, or another Worker's.
+pub fn check_routes(
+    app: &App,
+    account: &str,
+    worker: &str,
+    routes: &Value,
+) -> Result<(), CloudflareError> {
+    let others: Vec<Value> = all_routes(app)
+        .into_iter()
+        .filter(|(other, route)| !(*other == account && route["script"] == worker))
+        .map(|(_, route)| route)
+        .collect();
     for route in routes.as_array().into_iter().flatten() {
-        let pattern = route["pattern"].as_str().or(route.as_str()).unwrap_or_default();
+        let pattern = pattern_of(route);
+        check_pattern(pattern)?;
         check(app, &host_of(pattern))?;
+        if others.iter().any(|other| other["pattern"] == pattern) {
+            return Err(duplicate_route());
+        }
     }
     Ok(())
 }
@@ -101,6 +254,31 @@ fn is_below(host: &str, zone: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wildcards_are_at_the_ends_of_patterns() {
+        for pattern in [
+            "example.com/*",
+            "*.example.com/*",
+            "*example.com/api*",
+            "https://shop.example.com/buy",
+            "example.com",
+        ] {
+            assert!(check_pattern(pattern).is_ok(), "{pattern}");
+        }
+        for pattern in [
+            "",
+            "*",
+            "example/*",
+            "example.com/*.jpg",
+            "shop.*.com/*",
+            "example.com/?a=1",
+            "ftp://example.com/*",
+            "example.com:8080/*",
+        ] {
+            assert!(check_pattern(pattern).is_err(), "{pattern}");
+        }
+    }
 
     #[test]
     fn hosts_are_below_zones() {

@@ -8,6 +8,7 @@ use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::changes::{MergeRequestAction, apply, is_draft};
 use super::context::{RequestContext, merge_request, merge_request_mut};
 use super::fields::{RequestFields, parse_time};
+use super::markdown::render;
 use super::model::{self, StoredMergeRequest, StoredProject, StoredUser};
 use super::notes::add_system_notes;
 use super::paging::sort_rows;
@@ -16,6 +17,7 @@ use super::store::now;
 use super::tokens::{UserRole, user};
 use super::users::user_json;
 use crate::app::App;
+use crate::serve::missing::escape;
 
 /// The list filters that the sandbox supports.
 const FILTERS: [&str; 19] = [
@@ -229,11 +231,13 @@ pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResul
         "include_rebase_in_progress",
         "render_html",
     ])?;
-    if fields.flag("render_html") {
-        return Err(GitlabError::not_implemented("`render_html=true`"));
-    }
     let one = merge_request(&project, request.item())?;
     let mut document = merge_request_json(&request.app, &project, one);
+    // `glab mr view` asks for it.
+    if fields.flag("render_html") {
+        document["title_html"] = json!(escape(&one.title));
+        document["description_html"] = json!(render(&one.description));
+    }
     if fields.flag("include_diverged_commits_count") {
         document["diverged_commits_count"] = json!(0);
     }

@@ -52,7 +52,10 @@ pub fn page<T>(
     let read_number = |name: &str| -> Result<Option<usize>, GitlabError> {
         Ok(fields.number(name)?.and_then(|number| usize::try_from(number).ok()))
     };
-    let per_page = read_number("per_page")?.filter(|number| *number > 0).unwrap_or(20).min(100);
+    let per_page = read_number("per_page")?.unwrap_or(20).min(100);
+    if per_page == 0 {
+        return Err(GitlabError::error(400, "per_page has a value not allowed"));
+    }
     let page = read_number("page")?.unwrap_or(1).max(1);
     let pages = rows.len().div_ceil(per_page).max(1);
     let on_page = rows.iter().skip((page - 1).saturating_mul(per_page)).take(per_page);

@@ -37,6 +37,17 @@ const MESSAGE_PREFIX: &str = "service main: ";
 /// The location of modules in workerd's messages, which Cloudflare hides.
 const BUNDLE: &str = "file:///bundle/";
 
+const MIB: u64 = 1024 * 1024;
+
+/// The maximum size of a version's code in a paid plan in MiB, before and after compression
+/// (<https://developers.cloudflare.com/workers/platform/limits/#worker-size>).
+const MAX_CODE_SIZE: u64 = 64;
+const MAX_GZIP_SIZE: u64 = 10;
+
+/// Prints the size of files after compression. Bun runs it, so that the sandbox needs no library for this.
+const GZIP_CODE: &str = "const files = await Promise.all(process.argv.slice(1).map((path) => Bun.file(path).bytes()));\n\
+     console.log(Bun.gzipSync(Buffer.concat(files)).length);";
+
 /// The result of loading a version.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CheckOutcome {
@@ -44,12 +55,15 @@ pub enum CheckOutcome {
     Starts(Exports),
     /// It does not start, for this reason.
     Fails(String),
+    /// Its code exceeds this limit, in MiB.
+    TooLarge(u64),
 }
 
 /// Checks that versions start.
 #[derive(Clone, Debug)]
 pub struct StartChecker {
     workerd: Utf8PathBuf,
+    bun: Utf8PathBuf,
     dir: Utf8PathBuf,
     /// The newest compatibility date that this workerd supports.
     newest_date: String,
@@ -57,7 +71,7 @@ pub struct StartChecker {
 
 impl StartChecker {
     /// Makes a checker of the workerd in `packages`, with its files below `dir`.
-    pub fn new(packages: &Utf8Path, dir: &Utf8Path) -> Result<StartChecker> {
+    pub fn new(bun: &Utf8Path, packages: &Utf8Path, dir: &Utf8Path) -> Result<StartChecker> {
         let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
         let machine = if cfg!(target_arch = "x86_64") { "64" } else { "arm64" };
         let workerd = packages.join(format!("@cloudflare/workerd-{os}-{machine}/bin/workerd"));
@@ -70,7 +84,7 @@ impl StartChecker {
         let version = package["version"].as_str().unwrap_or_default();
         let newest_date =
             newest_date(version).with_context(|| format!("{path}: version {version:?}"))?;
-        Ok(StartChecker { workerd, dir: dir.to_owned(), newest_date })
+        Ok(StartChecker { workerd, bun: bun.to_owned(), dir: dir.to_owned(), newest_date })
     }
 
     /// Loads `version` once. Errors only if workerd itself cannot be run.
@@ -78,10 +92,42 @@ impl StartChecker {
         let Some(main) = &version.main_module else {
             return Ok(CheckOutcome::Starts(Exports::default()));
         };
+        if let Some(limit) = self.exceeded_limit(blobs, version).await? {
+            return Ok(CheckOutcome::TooLarge(limit));
+        }
         let folder = self.dir.join(format!("check-{}", hex(&random::<6>())));
         let outcome = self.run(blobs, version, main, &folder).await;
         files::remove(&folder).with_context(|| format!("cannot remove {folder}"))?;
         outcome
+    }
+
+    /// Returns the limit in MiB that the code of a version exceeds.
+    async fn exceeded_limit(
+        &self,
+        blobs: &BlobStore,
+        version: &WorkerVersion,
+    ) -> Result<Option<u64>> {
+        let paths: Vec<Utf8PathBuf> =
+            version.modules.iter().filter(is_code).map(|module| blobs.path(&module.blob)).collect();
+        let mut size = 0;
+        for path in &paths {
+            size += std::fs::metadata(path).with_context(|| format!("cannot read {path}"))?.len();
+        }
+        if size > MAX_CODE_SIZE * MIB {
+            return Ok(Some(MAX_CODE_SIZE));
+        }
+        if size <= MAX_GZIP_SIZE * MIB {
+            return Ok(None);
+        }
+        let mut command = Command::new(&self.bun);
+        command.args(["-e", GZIP_CODE]).args(&paths).env_clear().env("TMPDIR", &self.dir);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.with_context(|| format!("cannot run {}", self.bun))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let size: u64 = text.trim().parse().with_context(|| {
+            format!("cannot compress the code: {}", String::from_utf8_lossy(&output.stderr))
+        })?;
+        Ok((size > MAX_GZIP_SIZE * MIB).then_some(MAX_GZIP_SIZE))
     }
 
     async fn run(
@@ -95,7 +141,6 @@ impl StartChecker {
         let mut modules =
             format!("(name = {}, esModule = embed \"check.js\")", quote(CHECK_MODULE));
         std::fs::write(folder.join("check.js"), check_module(main))?;
-        let is_code = |module: &&StoredModule| module.content_type != "application/source-map";
         for (index, module) in version.modules.iter().filter(is_code).enumerate() {
             std::fs::write(folder.join(format!("m{index}")), blobs.read(&module.blob)?)?;
             let kind = match super::bindings::module_kind(&module.content_type) {
@@ -152,6 +197,11 @@ impl StartChecker {
             None => bail!("workerd ended with {}: {}", output.status, messages.trim()),
         }
     }
+}
+
+/// Returns whether a module is loaded and counted. Source maps are not.
+fn is_code(module: &&StoredModule) -> bool {
+    module.content_type != "application/source-map"
 }
 
 /// The newest date of a version such as `1.20261117.1`.

@@ -24,6 +24,9 @@ use crate::state::resources::Resources;
 /// The program of the process.
 const PROGRAM: &str = include_str!("../../runtime/serve.ts");
 
+/// The module that it adds to versions with methods for other Workers.
+const RPC_MODULE: &str = include_str!("../../runtime/rpc.js");
+
 /// The maximum number of loaded groups. The least recently used one is evicted. A workerd uses about
 /// 90 MB, most of it shared with the others.
 const MAX_GROUPS: usize = 16;
@@ -150,12 +153,14 @@ impl WorkerRuntime {
         // The folder is derived from the state, and the leftovers of a killed run are useless.
         files::remove(&dir).with_context(|| format!("cannot empty {dir}"))?;
         std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot make {dir}"))?;
-        std::fs::write(dir.join("serve.ts"), PROGRAM).context("cannot write serve.ts")?;
+        for (name, code) in [("serve.ts", PROGRAM), ("rpc.js", RPC_MODULE)] {
+            std::fs::write(dir.join(name), code).with_context(|| format!("cannot write {name}"))?;
+        }
         if bun.as_str().contains('/') && !bun.is_file() {
             bail!("{bun} is not a program");
         }
         let bun = if bun.as_str().contains('/') { camino::absolute_utf8(bun)? } else { bun.into() };
-        let checker = StartChecker::new(&packages, &dir)?;
+        let checker = StartChecker::new(&bun, &packages, &dir)?;
         Ok(WorkerRuntime {
             bun,
             packages,
@@ -508,6 +513,9 @@ impl WorkerRuntime {
         member["modules"] = Value::Object(modules.collect());
         if let Some(main) = &version.main_module {
             member["mainModule"] = json!(main);
+        }
+        if let Some(exports) = version.exports.as_ref().filter(|exports| exports.has_methods()) {
+            member["rpc"] = json!({ "hasDefault": !exports.handlers.is_empty() });
         }
         if let Some(assets) = &version.assets {
             files::link_assets(folder, blobs, &node.worker.account, assets)?;

@@ -91,6 +91,22 @@ pub const WORKFLOW: &str = "workflow";
 /// The kind of a class that extends none of the runtime's classes. It can be a Durable Object.
 const PLAIN_CLASS: &str = "class";
 
+/// The methods that the runtime calls for events.
+const EVENT_HANDLERS: [&str; 12] = [
+    "fetch",
+    "scheduled",
+    "queue",
+    "email",
+    "tail",
+    "tailStream",
+    "trace",
+    "test",
+    "alarm",
+    "webSocketMessage",
+    "webSocketClose",
+    "webSocketError",
+];
+
 impl Exports {
     /// Returns whether a class of this kind is exported.
     #[must_use]
@@ -99,6 +115,16 @@ impl Exports {
             one.name == name
                 && (one.kind == kind || (kind == DURABLE_OBJECT && one.kind == PLAIN_CLASS))
         })
+    }
+
+    /// Returns whether other Workers can call a method over RPC, apart from the handlers of events.
+    #[must_use]
+    pub fn has_methods(&self) -> bool {
+        let is_method = |name: &String| !EVENT_HANDLERS.contains(&name.as_str());
+        let has_method = |one: &Entrypoint| {
+            matches!(&*one.kind, "worker" | DURABLE_OBJECT) && one.handlers.iter().any(is_method)
+        };
+        self.handlers.iter().any(is_method) || self.entrypoints.iter().any(has_method)
     }
 
     /// Returns whether a binding can name this export.

@@ -66,6 +66,9 @@ pub struct Bucket {
     pub location: String,
     /// `Standard` or `InfrequentAccess`.
     pub storage_class: String,
+    /// The CORS rules, as sent.
+    #[serde(default)]
+    pub cors: Option<Value>,
 }
 
 /// A queue.

@@ -70,7 +70,7 @@ async fn unsupported_requests_are_refused() {
     for (path, named) in [
         (format!("{ALL}?approved_by_ids=1"), "approved_by_ids"),
         (format!("{ALL}?not[labels]=a"), "not[labels]"),
-        (format!("{ALL}/42?render_html=true"), "render_html"),
+        (format!("{ALL}/42?with_stats=true"), "with_stats"),
         (format!("{ALL}/42/approvals?rules=1"), "rules"),
         ("/user?with_custom_attributes=true".to_owned(), "with_custom_attributes"),
         ("/version?verbose=1".to_owned(), "verbose"),
@@ -92,6 +92,14 @@ async fn unsupported_requests_are_refused() {
         (&one["diverged_commits_count"], &one["rebase_in_progress"]),
         (&json!(0), &json!(false))
     );
+    // `glab mr view` asks for HTML.
+    let text = json!({ "title": "a < b", "description": "**bold**" });
+    server.put(&format!("{ALL}/42"), "ann", text).await.is(200);
+    let one = server.get(&format!("{ALL}/42?render_html=true"), "ann").await.is(200);
+    assert_eq!(one["title_html"], "a &lt; b");
+    let html = one["description_html"].as_str().expect("HTML");
+    assert!(html.contains("<strong>bold</strong>"), "{html}");
+    server.get(&format!("{ALL}?per_page=0"), "ann").await.is(400);
     server.delete(&format!("{ALL}/42/approvals"), "ann").await.is(501);
     server.put(&format!("{ALL}/42"), "ann", json!({ "milestone_id": 1 })).await.is(501);
     // Without a valid token the response tells nothing.

@@ -178,3 +178,114 @@ export default {
         output(&server, wanted).await;
     }
 }
+
+/// Errors of methods called over RPC, of a Worker and of a Durable Object. workerd gives them to the caller without
+/// their stack.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_of_methods_have_their_place_in_the_worker_that_threw() {
+    let server = Server::new("rpc");
+    let write = |name: &str, source: &str, config: serde_json::Value| {
+        let site = server.dir.join("sites").join(name);
+        std::fs::create_dir_all(site.join("src")).expect("a folder");
+        std::fs::write(site.join("src/index.ts"), source).expect("a file");
+        let mut config = config;
+        config["name"] = json!(name);
+        config["main"] = json!("src/index.ts");
+        config["compatibility_date"] = json!("2026-10-01");
+        config["upload_source_maps"] = json!(true);
+        std::fs::write(site.join("wrangler.json"), config.to_string()).expect("a file");
+        let (output, _) = wrangler(&server, &site, &["deploy"]);
+        assert!(output.status.success(), "{output:?}");
+    };
+    let calc = "import { DurableObject, RpcTarget, WorkerEntrypoint } from 'cloudflare:workers';
+
+class Cursor extends RpcTarget {
+  next(): number { throw new RangeError('no rows'); }
+}
+
+class OutOfStock extends Error { override name = 'OutOfStock'; }
+
+export class Calc extends WorkerEntrypoint {
+  #left = 1;
+  add(count: number): number {
+    if (count < 0) throw new TypeError('negative count');
+    return count + this.#left;
+  }
+  async order(): Promise<void> {
+    await Promise.resolve();
+    throw new OutOfStock('empty shelf');
+  }
+  open(): Cursor { return new Cursor(); }
+  guarded(): string {
+    try { return String(this.add(-1)); } catch { return 'fine'; }
+  }
+}
+
+export class Room extends DurableObject {
+  join(): void { throw new Error('the room is full'); }
+}
+
+export default {
+  async fetch(_: Request, env: { ROOM: DurableObjectNamespace<Room> }): Promise<Response> {
+    await env.ROOM.getByName('a').join();
+    return new Response('joined');
+  },
+};
+";
+    let front = "import type { Calc } from '../../calc/src/index';
+
+export default {
+  async fetch(request: Request, env: { CALC: Service<Calc>; ROOMS: Fetcher }): Promise<Response> {
+    const { pathname } = new URL(request.url);
+    if (pathname === '/room') return env.ROOMS.fetch(request);
+    if (pathname === '/order') await env.CALC.order();
+    if (pathname === '/open') await (await env.CALC.open()).next();
+    if (pathname === '/add') await env.CALC.add(-1);
+    if (pathname === '/caught') return env.CALC.add(-1).then(String, ({ message }) => new Response(message));
+    return new Response(`${await env.CALC.add(1)} ${await env.CALC.guarded()}`);
+  },
+};
+";
+    let migrations = json!([{ "tag": "v1", "new_sqlite_classes": ["Room"] }]);
+    let rooms = json!({ "bindings": [{ "name": "ROOM", "class_name": "Room" }] });
+    write("calc", calc, json!({ "durable_objects": rooms, "migrations": migrations }));
+    let services = json!([
+        { "binding": "CALC", "service": "calc", "entrypoint": "Calc" },
+        { "binding": "ROOMS", "service": "calc" },
+    ]);
+    write("front", front, json!({ "services": services }));
+    assert_eq!(server.text("front.localhost", "/").await, "2 fine");
+    assert_eq!(server.text("front.localhost", "/caught").await, "negative count");
+    for (path, wanted) in [
+        (
+            "/add",
+            "front error GET /add: Uncaught TypeError: negative count
+    at Calc.add (src/index.ts:12:26) in calc
+    at async Object.fetch (src/index.ts:9:30)",
+        ),
+        (
+            "/order",
+            "front error GET /order: Uncaught OutOfStock: empty shelf
+    at Calc.order (src/index.ts:17:11) in calc
+    at async Object.fetch (src/index.ts:7:32)",
+        ),
+        (
+            "/open",
+            "front error GET /open: Uncaught RangeError: no rows
+    at Cursor.next (src/index.ts:4:26) in calc
+    at async Object.fetch (src/index.ts:8:31)",
+        ),
+        (
+            "/room",
+            "calc error GET /room: Uncaught Error: the room is full
+    at Room.join (src/index.ts:26:24)
+    at async Object.fetch (src/index.ts:31:5)",
+        ),
+    ] {
+        assert_eq!(server.fetch("front.localhost", path).await.status(), 500, "{path}");
+        output(&server, wanted).await;
+    }
+    // An error that its caller catches, and the reports themselves, are not in the output.
+    let output = output(&server, "the room is full").await;
+    assert!(!output.contains("sandbox-rpc") && !output.contains("/caught"), "{output}");
+}

@@ -118,9 +118,21 @@ async fn sql_runs_on_the_workers_database() {
     );
     let (_, rows) = run("SELECT 1 AS a", json!(null)).await;
     assert_eq!(rows["result"][0]["results"], json!([{ "a": 1 }]), "{rows}");
-    for sql in ["SELEC 1", "SELECT * FROM missing", ""] {
+    // Cloudflare ends the body of the trigger at its first semicolon, because of the lower case.
+    let trigger = "CREATE TRIGGER low AFTER UPDATE ON t begin UPDATE t SET name = 'x'; end;";
+    for (sql, text) in [
+        ("SELEC 1", "near \"SELEC\": syntax error at offset 0: SQLITE_ERROR"),
+        ("SELECT * FROM missing", "no such table: missing: SQLITE_ERROR"),
+        (
+            "INSERT INTO t (id) VALUES (1)",
+            "UNIQUE constraint failed: t.id: SQLITE_CONSTRAINT (extended: SQLITE_CONSTRAINT_PRIMARYKEY)",
+        ),
+        (trigger, "incomplete input: SQLITE_ERROR"),
+        ("", "No SQL statements detected."),
+    ] {
         let (status, refusal) = run(sql, json!([])).await;
         assert_eq!((status, code(&refusal)), (400, 7500), "{sql}: {refusal}");
+        assert_eq!(refusal["errors"][0]["message"], text, "{sql}");
     }
     let bindings = json!([{ "name": "DB", "type": "d1", "id": database }]);
     let reader = "export default { async fetch(_, env) {
@@ -278,4 +290,85 @@ async fn settings_are_stored_and_returned() {
     assert_eq!(content.headers()["cf-entrypoint"], "main.js");
     let content = content.text().await.expect("text");
     assert!(content.contains("name=\"main.js\"") && content.contains(GOOD), "{content}");
+}
+
+#[tokio::test]
+async fn buckets_keep_their_storage_class_and_cors_rules() {
+    let server = Server::new("bucket-settings");
+    server.storage().await;
+    let bucket = path("r2/buckets/files");
+    let patch = async |class: &str| {
+        let request = server.request(Method::PATCH, &bucket, TOKEN);
+        answer(request.header("cf-r2-storage-class", class)).await
+    };
+    let (status, changed) = patch("InfrequentAccess").await;
+    assert_eq!((status, &changed["result"]["storage_class"]), (200, &json!("InfrequentAccess")));
+    assert_eq!(code(&patch("Glacier").await.1), 10_040);
+    assert_eq!(server.get(&bucket).await.1["result"]["storage_class"], "InfrequentAccess");
+    for (class, wanted) in [("InfrequentAccess", 200), ("Standard", 501), ("Glacier", 400)] {
+        let request = server.request(Method::PUT, &format!("{bucket}/objects/a"), TOKEN).body("x");
+        let (status, stored) = answer(request.header("cf-r2-storage-class", class)).await;
+        assert_eq!(status, wanted, "{stored}");
+        assert!(status != 200 || stored["result"]["storage_class"] == class, "{stored}");
+    }
+    let cors = format!("{bucket}/cors");
+    assert_eq!(code(&server.get(&cors).await.1), 10_059);
+    let rules = json!({ "rules": [{
+        "allowed": { "origins": ["https://example.com"], "methods": ["GET"], "headers": ["x-a"] },
+        "exposeHeaders": ["etag"], "maxAgeSeconds": 60, "id": "one",
+    }] });
+    assert_eq!(server.send(Method::PUT, &cors, rules.clone()).await.0, 200);
+    assert_eq!(server.get(&cors).await.1["result"], rules);
+    for rule in [
+        json!({ "AllowedOrigins": ["*"], "AllowedMethods": ["GET"] }),
+        json!({ "allowed": { "origins": ["https://"], "methods": ["GET"] } }),
+        json!({ "allowed": { "origins": ["*"], "methods": ["OPTIONS"] } }),
+    ] {
+        let (status, refusal) = server.send(Method::PUT, &cors, json!({ "rules": [rule] })).await;
+        assert_eq!((status, code(&refusal)), (400, 10_040), "{refusal}");
+    }
+    assert_eq!(server.send(Method::DELETE, &cors, Value::Null).await.0, 200);
+    assert_eq!(code(&server.get(&cors).await.1), 10_059);
+}
+
+#[tokio::test]
+async fn routes_of_a_zone_are_created_changed_and_deleted() {
+    let server = Server::new("routes");
+    for worker in ["shop", "blog"] {
+        assert_eq!(server.upload_code(worker, GOOD, json!({})).await.0, 200);
+    }
+    let (_, zones) = server.get("/zones?name=example.com").await;
+    let zone = zones["result"][0]["id"].as_str().expect("an id");
+    let routes = format!("/zones/{zone}/workers/routes");
+    let fields = |pattern: &str, script: &str| json!({ "pattern": pattern, "script": script });
+    let post = async |pattern: &str, script: &str| {
+        server.send(Method::POST, &routes, fields(pattern, script)).await
+    };
+    let (status, created) = post("shop.example.com/*", "shop").await;
+    assert_eq!(status, 200, "{created}");
+    let route = format!("{routes}/{}", created["result"]["id"].as_str().expect("an id"));
+    assert_eq!(server.get(&route).await.1["result"]["script"], "shop");
+    for (pattern, script, wanted) in [
+        ("shop.example.com/*", "blog", 10_020),
+        ("blog.example.com/*", "none", 10_019),
+        ("blog.example.org/*", "blog", 10_022),
+        ("example.com/*.jpg", "blog", 10_022),
+    ] {
+        let (_, refusal) = post(pattern, script).await;
+        assert_eq!(code(&refusal), wanted, "{pattern}: {refusal}");
+    }
+    // The routes of a deployment are the same ones.
+    let of_worker = path("workers/scripts/blog/routes");
+    let (_, refusal) =
+        server.send(Method::PUT, &of_worker, json!([{ "pattern": "shop.example.com/*" }])).await;
+    assert_eq!(code(&refusal), 10_020);
+    let (status, moved) = server.send(Method::PUT, &route, fields("example.com/*", "blog")).await;
+    assert_eq!(status, 200, "{moved}");
+    let (_, all) = server.get(&routes).await;
+    assert_eq!(all["result"].as_array().map(Vec::len), Some(1), "{all}");
+    assert_eq!(all["result"][0]["script"], "blog");
+    assert_eq!(code(&server.get(&route).await.1), 10_009, "its id is that of the pattern");
+    let route = format!("{routes}/{}", moved["result"]["id"].as_str().expect("an id"));
+    assert_eq!(server.send(Method::DELETE, &route, Value::Null).await.0, 200);
+    assert_eq!(server.get(&routes).await.1["result"], json!([]));
 }

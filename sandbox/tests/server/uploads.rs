@@ -296,3 +296,22 @@ async fn invalid_secrets_and_crons_are_refused() {
     }
     assert_eq!(server.get(&format!("{script}/schedules")).await.1, schedules);
 }
+
+#[tokio::test]
+async fn code_above_ten_mib_after_compression_is_refused() {
+    let server = Server::new("size");
+    let mut state = 1_u64;
+    let mut random_letter = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(b'0' + u8::try_from(state >> 58).expect("six bits"))
+    };
+    let random: String = std::iter::repeat_with(&mut random_letter).take(16 << 20).collect();
+    let random = random.replace(['\\', '*'], "x");
+    let (status, wanted, text) =
+        upload_invalid(&server, &format!("/*{random}*/ {GOOD}"), json!({})).await;
+    assert_eq!((status, wanted), (413, 10_027));
+    assert_eq!(text, "Your Worker exceeded the size limit of 10 MiB.");
+    let code = format!("/*{}*/ {GOOD}", "a".repeat(12 << 20));
+    let (status, made) = server.upload_code("repetitive", &code, json!({})).await;
+    assert_eq!(status, 200, "{made}");
+}
