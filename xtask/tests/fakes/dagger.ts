@@ -52,7 +52,8 @@ function variable(text: string): string {
 	let depth = 0;
 	let quoted = false;
 	for (let index = 1; index < text.length; index += 1) {
-		if (text[index] === "'") quoted = !quoted;
+		if (!quoted && text[index] === "\\") index += 1;
+		else if (text[index] === "'") quoted = !quoted;
 		else if (!quoted && text[index] === "(") depth += 1;
 		else if (!quoted && text[index] === ")" && --depth === 0) return text.slice(0, index + 1);
 	}
@@ -65,7 +66,9 @@ function statements(script: string): string[] {
 	let open = "";
 	for (const line of script.split("\n")) {
 		open = open === "" ? line : `${open}\n${line}`;
-		if ((open.match(/'/g) ?? []).length % 2 === 0) {
+		// Outside of quotes, a backslash takes the next quote.
+		const closed = open.replace(/'[^']*'|\\./gs, "");
+		if (!closed.includes("'")) {
 			if (open.trim() !== "") found.push(open);
 			open = "";
 		}
