@@ -9,6 +9,7 @@ mod releases;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -16,7 +17,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use base::cmd;
-use base::error::refused;
+use base::error::{interrupted, refused};
 use base::probe;
 pub use blobs::{Blobs, Contents, Gap, below, contents};
 pub use grep::{grep, is_code, is_partial};
@@ -85,9 +86,13 @@ pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
     })
 }
 
+/// Excludes wrangler's own folder from the untracked files. Builds write it, and not every template ignores it: as an input
+/// it would change the content key with each build.
+const NOT_WRANGLERS: &str = "--exclude=.wrangler/";
+
 /// Starts to list the untracked files, which needs a walk through all folders.
 fn start_others(root: &Utf8Path) -> Result<Child> {
-    start(root, &["ls-files", "-z", "--others", "--exclude-standard"])
+    start(root, &["ls-files", "-z", "--others", "--exclude-standard", NOT_WRANGLERS])
 }
 
 /// Returns the paths whose name passes `wanted` and that are in no dependency folder.
@@ -147,10 +152,18 @@ fn finish(child: Child, verb: &str) -> Result<Vec<u8>> {
     output_of(child.wait_with_output().with_context(|| format!("`git {verb}`"))?, verb)
 }
 
+/// The numbers of the signals that stop a run.
+const SIGINT: i32 = 2;
+const SIGTERM: i32 = 15;
+
 /// Returns the standard output of a git command that has ended.
 fn output_of(output: Output, verb: &str) -> Result<Vec<u8>> {
     if output.status.success() {
         return Ok(output.stdout);
+    }
+    // Ctrl-C reaches git too, and git says nothing then.
+    if matches!(output.status.signal(), Some(SIGINT | SIGTERM)) {
+        return Err(interrupted().into());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     let message = stderr.trim().lines().next().unwrap_or("no message");
@@ -285,4 +298,26 @@ pub fn is_generated(root: &Utf8Path, folder: &Utf8Path) -> Result<bool> {
     let path = Utf8PathBuf::from(format!("{folder}/"));
     Ok(is_ignored(root, &path)?
         && output(root, &["ls-files", "-z", "--", path.as_str()])?.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::ExitStatus;
+
+    use base::error::{ErrorKind, kind_of};
+
+    use super::*;
+
+    #[test]
+    fn a_git_that_a_signal_stops_is_an_interruption() {
+        let interrupted = [SIGINT, SIGTERM].map(|signal| (signal, ErrorKind::Interrupted));
+        // Exit code 128, and SIGKILL.
+        let refused = [128 << 8, 9].map(|status| (status, ErrorKind::Refused));
+        for (status, kind) in interrupted.into_iter().chain(refused) {
+            let status = ExitStatus::from_raw(status);
+            let output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
+            let error = output_of(output, "ls-files").expect_err("an error");
+            assert_eq!(kind_of(&error), kind, "{status}");
+        }
+    }
 }

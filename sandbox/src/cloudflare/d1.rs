@@ -20,6 +20,8 @@ use crate::state::resources::Database;
 #[derive(Debug, Deserialize)]
 pub struct NewDatabase {
     name: String,
+    primary_location_hint: Option<String>,
+    jurisdiction: Option<String>,
 }
 
 /// The filter of a list of databases.
@@ -31,9 +33,23 @@ pub struct DatabaseFilter {
 fn database_json(database: &Database) -> Value {
     json!({
         "uuid": database.uuid, "name": database.name, "created_at": database.created_at,
-        "version": "production", "num_tables": 0, "file_size": 0, "running_in_region": "WEUR",
-        "read_replication": { "mode": "disabled" }, "jurisdiction": null,
+        "version": "production", "num_tables": 0, "file_size": 0,
+        "running_in_region": database.region.as_deref().unwrap_or("WEUR"),
+        "read_replication": { "mode": "disabled" }, "jurisdiction": database.jurisdiction,
     })
+}
+
+/// Returns a database with its size and the number of its tables.
+async fn with_size(app: &App, account: &str, database: &Database) -> ApiResult {
+    const SQL: &str = "SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND \
+                       name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'";
+    let order = json!({ "action": "query", "raw": false });
+    let body = json!({ "sql": SQL }).to_string();
+    let result = StorageTarget::Database(&database.uuid).json(app, account, &order, body).await?;
+    let mut document = database_json(database);
+    document["num_tables"] = result[0]["results"][0]["tables"].clone();
+    document["file_size"] = result[0]["meta"]["size_after"].clone();
+    Ok(ok(&document))
 }
 
 fn find(app: &App, account: &str, identifier: &str) -> Result<Database, CloudflareError> {
@@ -62,8 +78,9 @@ pub async fn list(
 pub async fn create(
     State(app): State<App>,
     Path(account): Path<String>,
-    JsonBody(NewDatabase { name }): JsonBody<NewDatabase>,
+    JsonBody(fields): JsonBody<NewDatabase>,
 ) -> ApiResult {
+    let NewDatabase { name, primary_location_hint, jurisdiction } = fields;
     if name.is_empty() {
         return Err(CloudflareError::new(400, 7400, "The database's name is empty"));
     }
@@ -73,7 +90,8 @@ pub async fn create(
                 let text = format!("A database with that name already exists: {name}");
                 return Err(CloudflareError::new(400, 7502, &text));
             }
-            Ok(resources.add_database(&name))
+            let region = primary_location_hint.map(|hint| hint.to_ascii_uppercase());
+            Ok(resources.add_database(&name, region, jurisdiction))
         })
     })?;
     Ok(ok(&database_json(&database)))
@@ -81,7 +99,8 @@ pub async fn create(
 
 /// `GET …/d1/database/{database}`, by id or by name.
 pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
-    Ok(ok(&database_json(&find(&app, &account, &id)?)))
+    let database = find(&app, &account, &id)?;
+    with_size(&app, &account, &database).await
 }
 
 /// `DELETE …/d1/database/{database}`

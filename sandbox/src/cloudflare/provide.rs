@@ -109,7 +109,10 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
     }
     for NamedDatabase { id, name } in list.databases.iter().filter(|one| is_uuid(&one.id)) {
         if !resources.databases.iter().any(|one| one.uuid == *id) {
-            let one = Database { uuid: id.clone(), name: name.clone(), created_at: now() };
+            let (region, jurisdiction) = (None, None);
+            let uuid = id.clone();
+            let one =
+                Database { uuid, name: name.clone(), created_at: now(), region, jurisdiction };
             resources.databases.push(one);
             created.push(format!("D1 database {name}"));
         }
@@ -121,6 +124,7 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
                 creation_date: now(),
                 location: "weur".to_owned(),
                 storage_class: "Standard".to_owned(),
+                jurisdiction: None,
                 cors: None,
             });
             created.push(format!("R2 bucket {name}"));

@@ -40,7 +40,8 @@ pub struct NewBucket {
 
 fn bucket_json(bucket: &Bucket) -> Value {
     json!({ "name": bucket.name, "creation_date": bucket.creation_date, "location": bucket.location,
-        "storage_class": bucket.storage_class, "jurisdiction": "default" })
+        "storage_class": bucket.storage_class,
+        "jurisdiction": bucket.jurisdiction.as_deref().unwrap_or("default") })
 }
 
 fn missing_bucket() -> CloudflareError {
@@ -81,6 +82,7 @@ pub async fn list(
 pub async fn create(
     State(app): State<App>,
     Path(account): Path<String>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<NewBucket>,
 ) -> ApiResult {
     let name = body.name;
@@ -103,14 +105,22 @@ pub async fn create(
     }
     let storage_class = body.storage_class.unwrap_or_else(|| STORAGE_CLASSES[0].to_owned());
     check_storage_class(&storage_class)?;
+    let jurisdiction = headers.get("cf-r2-jurisdiction").and_then(|value| value.to_str().ok());
+    let jurisdiction = jurisdiction.map(str::to_owned);
     let created = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             if resources.bucket(&name).is_some() {
                 let text = "The bucket you tried to create already exists, and you own it.";
                 return Err(CloudflareError::new(409, 10_004, text));
             }
-            let created =
-                Bucket { name, creation_date: now(), location, storage_class, cors: None };
+            let created = Bucket {
+                name,
+                creation_date: now(),
+                location,
+                storage_class,
+                jurisdiction,
+                cors: None,
+            };
             resources.buckets.push(created.clone());
             Ok(created)
         })

@@ -66,7 +66,9 @@ pub async fn list(
     let deployable = page.deployable == Some(true);
     let all = worker.versions.iter().rev().take(if deployable { DEPLOYABLE } else { usize::MAX });
     let (total, info) = (all.clone().count(), page.clone());
-    let items: Vec<Value> = page.slice(all).map(version_summary).collect();
+    // wrangler reads the bindings of the latest deployable version from the list.
+    let to_json = if deployable { version_json } else { version_summary };
+    let items: Vec<Value> = page.slice(all).map(to_json).collect();
     let info = info.info(items.len(), total);
     Ok(with_info(&json!({ "items": items }), &info))
 }

@@ -53,6 +53,12 @@ pub struct Database {
     pub name: String,
     /// The time of its creation.
     pub created_at: String,
+    /// The requested location, in upper case.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// The requested jurisdiction.
+    #[serde(default)]
+    pub jurisdiction: Option<String>,
 }
 
 /// An R2 bucket.
@@ -66,6 +72,9 @@ pub struct Bucket {
     pub location: String,
     /// `Standard` or `InfrequentAccess`.
     pub storage_class: String,
+    /// The requested jurisdiction.
+    #[serde(default)]
+    pub jurisdiction: Option<String>,
     /// The CORS rules, as sent.
     #[serde(default)]
     pub cors: Option<Value>,
@@ -171,8 +180,19 @@ impl Resources {
     }
 
     /// Adds a D1 database.
-    pub fn add_database(&mut self, name: &str) -> Database {
-        let created = Database { uuid: uuid(), name: name.to_owned(), created_at: now() };
+    pub fn add_database(
+        &mut self,
+        name: &str,
+        region: Option<String>,
+        jurisdiction: Option<String>,
+    ) -> Database {
+        let created = Database {
+            uuid: uuid(),
+            name: name.to_owned(),
+            created_at: now(),
+            region,
+            jurisdiction,
+        };
         self.databases.push(created.clone());
         created
     }

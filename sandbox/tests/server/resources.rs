@@ -134,6 +134,9 @@ async fn sql_runs_on_the_workers_database() {
         assert_eq!((status, code(&refusal)), (400, 7500), "{sql}: {refusal}");
         assert_eq!(refusal["errors"][0]["message"], text, "{sql}");
     }
+    let (_, view) = server.get(&path(&format!("d1/database/{database}"))).await;
+    assert_eq!(view["result"]["num_tables"], 1, "{view}");
+    assert!(view["result"]["file_size"].as_u64().is_some_and(|size| size >= 4096), "{view}");
     let bindings = json!([{ "name": "DB", "type": "d1", "id": database }]);
     let reader = "export default { async fetch(_, env) {
         return Response.json(await env.DB.prepare('SELECT count(*) AS n FROM t').first()) } }";
@@ -311,6 +314,16 @@ async fn buckets_keep_their_storage_class_and_cors_rules() {
         assert_eq!(status, wanted, "{stored}");
         assert!(status != 200 || stored["result"]["storage_class"] == class, "{stored}");
     }
+    // The place of storage has no effect, but is returned.
+    let fields =
+        json!({ "name": "data-eu", "primary_location_hint": "eeur", "jurisdiction": "eu" });
+    let (_, made) = server.send(Method::POST, &path("d1/database"), fields).await;
+    assert_eq!(made["result"]["running_in_region"], "EEUR", "{made}");
+    assert_eq!(made["result"]["jurisdiction"], "eu", "{made}");
+    let request = server.request(Method::POST, &path("r2/buckets"), TOKEN);
+    let request = request.header("cf-r2-jurisdiction", "eu").body("{\"name\":\"files-eu\"}");
+    assert_eq!(answer(request).await.1["result"]["jurisdiction"], "eu");
+    assert_eq!(server.get(&path("r2/buckets/files-eu")).await.1["result"]["jurisdiction"], "eu");
     let cors = format!("{bucket}/cors");
     assert_eq!(code(&server.get(&cors).await.1), 10_059);
     let rules = json!({ "rules": [{
@@ -371,4 +384,17 @@ async fn routes_of_a_zone_are_created_changed_and_deleted() {
     let route = format!("{routes}/{}", moved["result"]["id"].as_str().expect("an id"));
     assert_eq!(server.send(Method::DELETE, &route, Value::Null).await.0, 200);
     assert_eq!(server.get(&routes).await.1["result"], json!([]));
+}
+
+/// `wrangler versions secret list --latest-version` reads the bindings from the list.
+#[tokio::test]
+async fn deployable_versions_are_listed_with_their_bindings() {
+    let server = Server::new("deployable");
+    let bindings = json!([{ "name": "KEY", "type": "secret_text", "text": "hush" }]);
+    assert_eq!(server.upload_code("site", GOOD, json!({ "bindings": bindings })).await.0, 200);
+    let versions = path("workers/scripts/site/versions");
+    let (_, all) = server.get(&format!("{versions}?deployable=true")).await;
+    let listed = &all["result"]["items"][0]["resources"]["bindings"];
+    assert_eq!(*listed, json!([{ "name": "KEY", "type": "secret_text" }]), "{all}");
+    assert!(server.get(&versions).await.1["result"]["items"][0]["resources"].is_null());
 }

@@ -138,7 +138,8 @@ fn links_in_a_commit_are_followed_inside_of_it() {
     link("/etc/hostname", "projects/linked/wrangler.json");
     env.commit("leaves");
     let json = affected_json(&env, &ask);
-    let message = json["broken"][0]["failure"].as_str().unwrap_or_else(|| panic!("{json:#}"));
+    let message =
+        json["broken"][0]["failure"]["message"].as_str().unwrap_or_else(|| panic!("{json:#}"));
     assert!(
         message.starts_with("projects/linked/wrangler.json leads out of the repository"),
         "{message}"
