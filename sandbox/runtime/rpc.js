@@ -12,9 +12,8 @@ const print = console.debug.bind(console);
 /** The classes of the runtime. Their subclasses have methods for callers. */
 const bases = [DurableObject, WorkerEntrypoint, RpcTarget].map((base) => base.prototype);
 
-/** The methods that the runtime calls. workerd reports their errors. */
-const events = "constructor fetch scheduled queue email tail tailStream trace test alarm webSocketMessage webSocketClose webSocketError";
-const eventNames = events.split(" ");
+/** The methods that the runtime calls itself. workerd reports their errors. */
+const unwatched = new Set(["constructor"]);
 
 const seen = new WeakSet();
 
@@ -25,7 +24,7 @@ function watchPrototype(prototype, report) {
 	for (let at = prototype; at && at !== Object.prototype && !bases.includes(at) && !seen.has(at); at = Object.getPrototypeOf(at)) {
 		seen.add(at);
 		for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
-			const isMethod = typeof property.value === "function" && property.configurable && !eventNames.includes(name);
+			const isMethod = typeof property.value === "function" && property.configurable && !unwatched.has(name);
 			if (isMethod) Object.defineProperty(at, name, { ...property, value: new Proxy(property.value, { apply: watchCall(report) }) });
 		}
 	}
@@ -47,8 +46,9 @@ const watchCall = (report) => (method, target, given) => {
 	}
 };
 
-/** Reports the errors of the methods of these exports. */
-export function watch(exports, marker, member) {
+/** Reports the errors of the methods of these exports, except for the handlers of `events`. */
+export function watch(exports, marker, member, events) {
+	for (const event of events) unwatched.add(event);
 	const report = (error) => {
 		if (!(error instanceof Error)) return;
 		const { name, message, stack } = error;

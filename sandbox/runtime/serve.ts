@@ -30,7 +30,7 @@ type Member = {
 	/** The entry module. Absent for a Worker of assets alone. */
 	mainModule?: string;
 	/** Present if the version has methods that other Workers can call. */
-	rpc?: { hasDefault: boolean };
+	rpc?: { hasDefault: boolean; events: string[] };
 	modules: Record<string, Module>;
 	env: Record<string, Fields>;
 	exports: Record<string, Fields>;
@@ -268,7 +268,7 @@ async function worker(member: Member): Promise<object> {
 			`import * as version from ${main};`,
 			`export * from ${main};`,
 			...(member.rpc.hasDefault ? [`export { default } from ${main};`] : []),
-			`watch(version, ${JSON.stringify(RPC_MARKER)}, ${JSON.stringify(name)});`,
+			`watch(version, ${[RPC_MARKER, name, member.rpc.events].map((value) => JSON.stringify(value)).join(", ")});`,
 		];
 		modules[mainModule] = { type: "esm", contents: lines.join("\n") };
 		modules[RPC_MODULE] = { type: "esm", contents: RPC_CODE };

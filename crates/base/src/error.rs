@@ -83,6 +83,12 @@ impl Failure {
         self
     }
 
+    /// Returns an error as one failure: the kind, the text of the whole chain, and all of its hints.
+    #[must_use]
+    pub fn flatten(error: &anyhow::Error) -> Failure {
+        Failure { kind: kind_of(error), message: format!("{error:#}"), hints: hints_of(error) }
+    }
+
     /// Returns the message, and each hint on its own line.
     #[must_use]
     pub fn with_hints(&self) -> String {
@@ -237,6 +243,7 @@ mod tests {
             .expect_err("an error");
         assert_eq!(kind_of(&error), ErrorKind::Refused);
         assert_eq!(hints_of(&error), ["set it"]);
+        assert_eq!(Failure::flatten(&error).with_hints(), "website: no token\nhint: set it");
     }
 
     #[test]

@@ -86,13 +86,13 @@ pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
     })
 }
 
-/// Excludes wrangler's own folder from the untracked files. Builds write it, and not every template ignores it: as an input
-/// it would change the content key with each build.
-const NOT_WRANGLERS: &str = "--exclude=.wrangler/";
+/// Selects the untracked files. Leaves out wrangler's own folder: builds write it, and not every template ignores it. As an
+/// input it would change the content key with each build.
+const UNTRACKED: [&str; 3] = ["--others", "--exclude-standard", "--exclude=.wrangler/"];
 
 /// Starts to list the untracked files, which needs a walk through all folders.
 fn start_others(root: &Utf8Path) -> Result<Child> {
-    start(root, &["ls-files", "-z", "--others", "--exclude-standard", NOT_WRANGLERS])
+    start(root, &[&["ls-files", "-z"], &UNTRACKED[..]].concat())
 }
 
 /// Returns the paths whose name passes `wanted` and that are in no dependency folder.

@@ -105,8 +105,7 @@ pub async fn create(
     }
     let storage_class = body.storage_class.unwrap_or_else(|| STORAGE_CLASSES[0].to_owned());
     check_storage_class(&storage_class)?;
-    let jurisdiction = headers.get("cf-r2-jurisdiction").and_then(|value| value.to_str().ok());
-    let jurisdiction = jurisdiction.map(str::to_owned);
+    let jurisdiction = header(&headers, "cf-r2-jurisdiction").map(str::to_owned);
     let created = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             if resources.bucket(&name).is_some() {
@@ -133,6 +132,11 @@ pub async fn view(State(app): State<App>, Path((account, name)): AccountAndName)
     Ok(ok(&bucket_json(&find(&app, &account, &name)?)))
 }
 
+/// Returns a header that is text.
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name)?.to_str().ok()
+}
+
 fn check_storage_class(class: &str) -> Result<(), CloudflareError> {
     if STORAGE_CLASSES.contains(&class) {
         return Ok(());
@@ -151,7 +155,6 @@ fn change(
     name: &str,
     change: impl FnOnce(&mut Bucket),
 ) -> Result<Bucket, CloudflareError> {
-    find(app, account, name)?;
     tokio::task::block_in_place(|| {
         app.store.resources.change(account, |resources| {
             let bucket = resources.buckets.iter_mut().find(|one| one.name == name);
@@ -168,8 +171,7 @@ pub async fn patch(
     Path((account, name)): AccountAndName,
     headers: HeaderMap,
 ) -> ApiResult {
-    let class = headers.get(STORAGE_CLASS_HEADER).and_then(|value| value.to_str().ok());
-    let class = class.unwrap_or_default();
+    let class = header(&headers, STORAGE_CLASS_HEADER).unwrap_or_default();
     check_storage_class(class)?;
     let bucket =
         change(&app, &account, &name, |bucket| class.clone_into(&mut bucket.storage_class))?;
@@ -269,16 +271,16 @@ pub async fn put(
 ) -> ApiResult {
     let bucket = find(&app, &account, &name)?;
     let mut metadata = Map::new();
-    for (header, field) in [
+    for (name, field) in [
         (CONTENT_TYPE, "contentType"),
         (CONTENT_ENCODING, "contentEncoding"),
         (CACHE_CONTROL, "cacheControl"),
     ] {
-        if let Some(value) = headers.get(header).and_then(|value| value.to_str().ok()) {
+        if let Some(value) = header(&headers, name.as_str()) {
             metadata.insert(field.to_owned(), json!(value));
         }
     }
-    let class = headers.get(STORAGE_CLASS_HEADER).and_then(|value| value.to_str().ok());
+    let class = header(&headers, STORAGE_CLASS_HEADER);
     if let Some(class) = class.filter(|class| *class != bucket.storage_class) {
         check_storage_class(class)?;
         // miniflare ignores the option.

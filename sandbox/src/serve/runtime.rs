@@ -18,7 +18,7 @@ use super::{bindings, files};
 use crate::log;
 use crate::state::WorkerStore;
 use crate::state::blobs::BlobStore;
-use crate::state::model::Worker;
+use crate::state::model::{EVENT_HANDLERS, Worker};
 use crate::state::resources::Resources;
 
 /// The program of the process.
@@ -515,7 +515,8 @@ impl WorkerRuntime {
             member["mainModule"] = json!(main);
         }
         if let Some(exports) = version.exports.as_ref().filter(|exports| exports.has_methods()) {
-            member["rpc"] = json!({ "hasDefault": !exports.handlers.is_empty() });
+            let has_default = !exports.handlers.is_empty();
+            member["rpc"] = json!({ "hasDefault": has_default, "events": EVENT_HANDLERS });
         }
         if let Some(assets) = &version.assets {
             files::link_assets(folder, blobs, &node.worker.account, assets)?;

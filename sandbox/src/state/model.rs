@@ -92,7 +92,7 @@ pub const WORKFLOW: &str = "workflow";
 const PLAIN_CLASS: &str = "class";
 
 /// The methods that the runtime calls for events.
-const EVENT_HANDLERS: [&str; 12] = [
+pub const EVENT_HANDLERS: [&str; 12] = [
     "fetch",
     "scheduled",
     "queue",

@@ -18,7 +18,7 @@ use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
 use crate::record::{DeployStatus, Output, Record, StepResult};
 use base::env::variable;
-use base::error::{Failure, hints_of, kind_of, refused};
+use base::error::{Failure, refused};
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
 use workspace::strategy::Strategy;
@@ -191,26 +191,27 @@ impl<'a> ProjectDeployment<'a> {
 
     /// Ends with an error. After a failed upload it reads the live version, so that the record does not guess.
     fn fail(mut self, error: &anyhow::Error) -> Record {
-        let (mut text, mut hints) = (format!("{error:#}"), hints_of(error));
-        let mut status: DeployStatus = kind_of(error).into();
+        let mut failure = Failure::flatten(error);
+        let mut status: DeployStatus = failure.kind.into();
         if let Some(failed) = error.downcast_ref::<FailedUpload>() {
-            hints = hints_of(&failed.error);
-            status = kind_of(&failed.error).into();
-            let now = explain_failed_upload(&self.job, &self.before, failed, status, hints);
-            text = format!("{text}\n{}", now.text);
-            (self.live, status, hints) = (now.live, now.status, now.hints);
+            let Failure { kind, hints, .. } = Failure::flatten(&failed.error);
+            let now = explain_failed_upload(&self.job, &self.before, failed, kind.into(), hints);
+            failure.message = format!("{}\n{}", failure.message, now.text);
+            (self.live, status, failure.hints) = (now.live, now.status, now.hints);
             if self.before.live.is_none() {
-                hints.splice(0..0, order::first_deployment_hint(self.job.part, &text));
+                let first = order::first_deployment_hint(self.job.part, &failure.message);
+                failure.hints.splice(0..0, first);
             }
         }
-        self.end(status, Some((text, hints)))
+        self.end(status, Some(failure))
     }
 
-    /// Ends with `status`, and with an error and its next steps.
-    fn end(self, status: DeployStatus, error: Option<(String, Vec<String>)>) -> Record {
-        let (error, hints) = error.unzip();
-        let (ended, hints) = (rfc3339(unix_now()), hints.unwrap_or_default());
-        let mut record = Record { status, error, hints, ended, ..self.record() };
+    fn end(self, status: DeployStatus, failure: Option<Failure>) -> Record {
+        let record = match failure {
+            Some(failure) => self.record().ended_by(failure),
+            None => self.record(),
+        };
+        let mut record = Record { status, ended: rfc3339(unix_now()), ..record };
         record.save_at_the_end(&self.job.run.ctx.root);
         // Released first, so that the next run may start.
         drop(self.lock);

@@ -17,7 +17,7 @@ use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record, ToolVersions};
 use crate::report::status::age;
-use base::error::{Failure, hints_of, interrupted, kind_of, nearest, refused, remote, usage};
+use base::error::{Failure, interrupted, nearest, refused, remote, usage};
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
 use base::text::{short_commit, short_version};
@@ -182,11 +182,7 @@ impl Rollback {
         task.step("make it live");
         match self.make_live(ctx, &mut record) {
             Ok(()) => record.status = DeployStatus::Live,
-            Err(failure) => {
-                record.status = kind_of(&failure).into();
-                record.error = Some(format!("{failure:#}"));
-                record.hints = hints_of(&failure);
-            }
+            Err(error) => record = record.ended_by(Failure::flatten(&error)),
         }
         record.ended = rfc3339(unix_now());
         record.save_at_the_end(&ctx.root);

@@ -35,9 +35,8 @@ pub struct Verification {
     pub is_routed: bool,
 }
 
-/// The status of the record, or the failure.
-/// The status, and the error of a rollback with its next steps.
-type VerifyResult = Result<(DeployStatus, Option<(String, Vec<String>)>)>;
+/// The status of the record, and the reason of a rollback. Or the failure.
+type VerifyResult = Result<(DeployStatus, Option<Failure>)>;
 
 /// Verifies the uploaded version. Returns the findings even after a failure.
 pub fn verify(
@@ -349,9 +348,10 @@ fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str)
     };
     let rest = match remaining {
         Ok(remaining) if remaining.is_empty() => {
-            let fix = "fix it and deploy again; `--no-rollback` leaves a wrong version live";
-            let hints = vec![fix.to_owned(), setting(&job.part.manifest)];
-            return Ok((DeployStatus::RolledBack, Some((back, hints))));
+            let reason = failed(back)
+                .hint("fix it and deploy again; `--no-rollback` leaves a wrong version live")
+                .hint(setting(&job.part.manifest));
+            return Ok((DeployStatus::RolledBack, Some(reason)));
         }
         Ok(remaining) => remaining.join(", "),
         Err(reason) => reason,

@@ -222,20 +222,6 @@ pub struct ProjectPlan {
     pub strategy: Option<Strategy>,
 }
 
-impl ProjectPlan {
-    /// Returns true if the config names neither code nor assets, because the build writes a config that does.
-    #[must_use]
-    pub fn is_named_by_adapter(&self) -> bool {
-        self.target.main.is_none() && self.target.assets.is_none()
-    }
-
-    /// Returns true if the Worker has code, or may have some by the config of an adapter.
-    #[must_use]
-    pub fn may_have_code(&self) -> bool {
-        self.target.main.is_some() || self.is_named_by_adapter()
-    }
-}
-
 /// The build of one package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -414,6 +400,18 @@ impl PlanRequest<'_> {
 }
 
 impl ProjectPlan {
+    /// Returns true if the config names neither code nor assets, because the build writes a config that does.
+    #[must_use]
+    pub fn is_named_by_adapter(&self) -> bool {
+        self.target.main.is_none() && self.target.assets.is_none()
+    }
+
+    /// Returns true if the Worker has code, or may have some by the config of an adapter.
+    #[must_use]
+    pub fn may_have_code(&self) -> bool {
+        self.target.main.is_some() || self.is_named_by_adapter()
+    }
+
     /// Returns what installs and builds the project and the packages before it.
     pub fn toolchains(&self) -> impl Iterator<Item = &PackageToolchain> {
         all_toolchains(&self.toolchain, &self.dependencies, self.own_build.as_ref())

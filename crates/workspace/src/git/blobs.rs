@@ -10,9 +10,7 @@ use base::error::{Failure, refused};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
-use super::{
-    LINK, NOT_WRANGLERS, REPOSITORY, command, finish, history, is_repository, start, utf8,
-};
+use super::{LINK, REPOSITORY, UNTRACKED, command, finish, history, is_repository, start, utf8};
 use crate::key::{Blob, hex};
 
 /// The content of each file, by path.
@@ -148,8 +146,8 @@ impl Repository {
         };
         // In parallel: the second command checks every file.
         let staged = list(&["--stage", "-v"])?;
-        let others = ["--others", "--exclude-standard", NOT_WRANGLERS];
-        let differ = list(&[&others[..], &["--modified", "--deleted", "--deduplicate"]].concat())?;
+        let differ =
+            list(&[&["--modified", "--deleted", "--deduplicate"], &UNTRACKED[..]].concat())?;
         let staged = utf8(finish(staged, "ls-files")?)?;
         let entries: Vec<IndexEntry> = staged.split('\0').filter_map(IndexEntry::parse).collect();
         let differ = utf8(finish(differ, "ls-files")?)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{NOT_WRANGLERS, command, finish, is_repository, output, start, text, utf8_paths};
+use super::{UNTRACKED, command, finish, is_repository, output, start, text, utf8_paths};
 
 /// The timeout of one fetch.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
@@ -96,8 +96,7 @@ pub fn changed_between(root: &Utf8Path, from: &str, to: &str) -> Result<Vec<Utf8
 /// that git skips, and submodules that contain any of these.
 pub fn uncommitted_paths(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     // Two processes in parallel take less time than one that does both.
-    let untracked = ["--others", "--exclude-standard", NOT_WRANGLERS];
-    let all = start(root, &[&["ls-files", "-z", "-v", "--cached"], &untracked[..]].concat())?;
+    let all = start(root, &[&["ls-files", "-z", "-v", "--cached"], &UNTRACKED[..]].concat())?;
     let status = ["status", "--porcelain=v2", "-z", "--no-renames", "--untracked-files=no"];
     let listed = output(root, &[&status[..], &["--ignore-submodules=none"]].concat())?;
     // Paths are relative to the top of git's tree, which may lie above `root`.
