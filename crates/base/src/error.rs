@@ -110,12 +110,12 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Returns the failure that an error is, or one of kind [`ErrorKind::Failed`] with its text.
+/// Returns the failure that an error is, or one with the kind, the text and the hints of its chain.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
         match error.downcast::<Failure>() {
             Ok(failure) => failure,
-            Err(error) => failed(format!("{error:#}")),
+            Err(error) => Failure::flatten(&error),
         }
     }
 }

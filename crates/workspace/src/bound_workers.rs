@@ -1,6 +1,6 @@
 //! Finds the other Workers that a wrangler config names. Cloudflare refuses an upload while one of them is missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -42,8 +42,8 @@ pub struct DeployOrder {
     pub order: Vec<usize>,
     /// The Workers that each one follows.
     pub after: Vec<BTreeSet<usize>>,
-    /// The Workers that each one names but precedes, because they also name it, directly or through others.
-    pub cyclic: Vec<BTreeSet<usize>>,
+    /// The Workers that each one names but precedes because of a cycle: they also name it, directly or through others.
+    pub bound_later: Vec<BTreeSet<usize>>,
 }
 
 impl DeployOrder {
@@ -57,7 +57,7 @@ impl DeployOrder {
         let mut order = DeployOrder {
             order: Vec::new(),
             after: (0..workers.len()).map(names).collect(),
-            cyclic: vec![BTreeSet::new(); workers.len()],
+            bound_later: vec![BTreeSet::new(); workers.len()],
         };
         let mut open = BTreeSet::new();
         (0..workers.len()).for_each(|at| order.visit(at, &mut open));
@@ -73,7 +73,7 @@ impl DeployOrder {
         for to in self.after[at].clone() {
             if open.contains(&to) {
                 self.after[at].remove(&to);
-                self.cyclic[at].insert(to);
+                self.bound_later[at].insert(to);
             } else {
                 self.visit(to, open);
             }
@@ -81,6 +81,22 @@ impl DeployOrder {
         open.remove(&at);
         self.order.push(at);
     }
+}
+
+/// Returns true if the Worker `from` names the Worker `to`, directly or through others. `bound` has the Workers that each
+/// one names.
+#[must_use]
+pub fn is_bound(bound: &BTreeMap<String, BTreeSet<String>>, from: &str, to: &str) -> bool {
+    let (mut seen, mut waiting) = (BTreeSet::new(), vec![from]);
+    while let Some(worker) = waiting.pop() {
+        if worker == to {
+            return true;
+        }
+        if let Some(named) = bound.get(worker).filter(|_| seen.insert(worker)) {
+            waiting.extend(named.iter().map(String::as_str));
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -125,10 +141,10 @@ mod tests {
             workers.iter().map(|(name, _)| *name).zip(&bound).collect();
         let found = DeployOrder::new(&all);
         let name = |at: &usize| workers[*at].0.to_owned();
-        let cyclic = found.cyclic.iter().enumerate().flat_map(|(from, all)| {
+        let bound_later = found.bound_later.iter().enumerate().flat_map(|(from, all)| {
             all.iter().map(move |to| format!("{} before {}", name(&from), name(to)))
         });
-        (found.order.iter().map(name).collect(), cyclic.collect())
+        (found.order.iter().map(name).collect(), bound_later.collect())
     }
 
     #[test]

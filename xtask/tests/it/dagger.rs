@@ -9,6 +9,7 @@ use cloudflare::wrangler;
 use delivery::tools::engine_address::VARIABLE;
 
 use crate::preview_strategy;
+use crate::readiness;
 use crate::support::{Ran, TestEnv, copy, error_text, ran, repository};
 
 /// A repository with the modules and a `dagger` on PATH.
@@ -518,6 +519,22 @@ pub fn built_code(dagger: &Dagger) {
     let error = dagger.deploy(&["api"]).exits(3).error("api");
     assert!(error.contains("the build would replace all of it"), "{error}");
     assert!(error.contains("`--engine host`"), "{error}");
+}
+
+#[test]
+fn a_build_may_write_the_config_that_names_the_code() {
+    generated_config(&Dagger::new());
+}
+
+/// The build of a project writes the config that names its code and assets.
+pub fn generated_config(dagger: &Dagger) {
+    let env = &dagger.env;
+    readiness::config_by_the_build(env);
+    env.commit("project");
+    assert_eq!(dagger.deploy(&["start"]).exits(0).record("start")["status"], "live");
+    assert_eq!(env.fetch("start.localhost", "/"), (200, "rendered".to_owned()));
+    assert_eq!(env.fetch("start.localhost", "/robots.txt"), (200, "all".to_owned()));
+    assert_eq!(dagger.deploy(&["start"]).exits(0).record("start")["status"], "unchanged");
 }
 
 /// Writes an npm workspace: a package with a build, and a Worker of code that imports what it writes.

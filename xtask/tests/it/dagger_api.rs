@@ -58,6 +58,11 @@ fn a_build_that_writes_the_code_of_a_worker_is_exported() {
 }
 
 #[test]
+fn a_build_may_write_the_config_that_names_the_code() {
+    dagger::generated_config(&by_api());
+}
+
+#[test]
 fn a_worker_of_an_npm_workspace_is_built_and_deployed() {
     dagger::npm_workspace(&by_api());
 }

@@ -100,16 +100,15 @@ fn without_entry(env: &TestEnv, name: &str, build: &str) {
     env.write(&format!("projects/{name}/build.mjs"), build);
 }
 
-#[test]
-fn a_build_may_write_the_config_that_names_the_code() {
-    let env = TestEnv::with_tools();
+/// Writes the project `start`, whose build writes the config that names code and assets.
+pub fn config_by_the_build(env: &TestEnv) {
     let generated = json!({
         "name": "start", "main": "index.mjs", "compatibility_date": "2026-10-01", "workers_dev": true,
         "assets": { "binding": "ASSETS", "directory": "../public" }, "no_bundle": true,
         "rules": [{ "type": "ESModule", "globs": ["**/*.mjs", "**/*.js"] }]
     });
     without_entry(
-        &env,
+        env,
         "start",
         &format!(
             "import {{ mkdirSync, writeFileSync }} from 'node:fs';\n\
@@ -120,6 +119,12 @@ fn a_build_may_write_the_config_that_names_the_code() {
              writeFileSync('.wrangler/deploy/config.json', '{{ \"configPath\": \"../../.output/server/wrangler.json\" }}');\n"
         ),
     );
+}
+
+#[test]
+fn a_build_may_write_the_config_that_names_the_code() {
+    let env = TestEnv::with_tools();
+    config_by_the_build(&env);
     without_entry(&env, "nothing", "");
     env.write("projects/typo/wrangler.json", r#"{ "name": "typo" }"#);
     env.commit("projects");

@@ -124,7 +124,7 @@ impl QueueState {
 /// `error` names none of them.
 pub(super) fn first_deployment_hint(part: &ProjectPlan, error: &str) -> Option<String> {
     let is_missing = |worker: &str| error.contains(&format!("'{worker}'"));
-    let others = part.circle.iter().filter(|other| is_missing(&other.worker));
+    let others = part.cycle.iter().filter(|other| is_missing(&other.worker));
     let others: Vec<&str> = others.map(|other| other.project.as_str()).collect();
     (!others.is_empty()).then(|| {
         format!(
@@ -143,8 +143,8 @@ pub fn cycle_note(plan: &Plan) -> Option<String> {
     let parts: Vec<String> = plan
         .projects
         .iter()
-        .filter(|part| !part.cyclic.is_empty())
-        .map(|part| format!("{} before {}", part.project, part.cyclic.join(", ")))
+        .filter(|part| !part.bound_later.is_empty())
+        .map(|part| format!("{} before {}", part.project, part.bound_later.join(", ")))
         .collect();
     (!parts.is_empty()).then(|| {
         format!("Workers are bound to each other; deployed in this order: {}", parts.join("; "))

@@ -6,6 +6,7 @@ pub mod commands;
 pub mod destination;
 pub mod guard;
 pub mod merge_request;
+pub mod order;
 pub mod outputs;
 pub mod protection;
 pub mod refusal;
@@ -23,10 +24,10 @@ use crate::tools::packages::PackageToolchain;
 use base::error::{Failure, failed};
 use cloudflare::api::DIRTY;
 use destination::Destination;
+use order::CycleMember;
 use refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
 use workspace::Workspace;
 use workspace::before_deploy::BeforeDeploy;
-use workspace::bound_workers::DeployOrder;
 use workspace::git::Head;
 use workspace::graph::normalize;
 use workspace::health::Health;
@@ -191,12 +192,12 @@ pub struct ProjectPlan {
     /// The other projects of the run that are deployed before it, because its config names their Workers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
-    /// The projects whose Workers it names and that also name it, so that they are deployed after it.
+    /// The projects whose Workers its config names, but that are deployed after it because of a cycle.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cyclic: Vec<String>,
+    pub bound_later: Vec<String>,
     /// The projects of the repository that it is bound to and that are bound to it, directly or through others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub circle: Vec<CircleMember>,
+    pub cycle: Vec<CycleMember>,
     /// The message of the version, which begins with the commit.
     pub message: String,
     /// The settings that a deployment applies to the Worker, in addition to the version.
@@ -354,8 +355,8 @@ impl Plan {
             }
         }
         if inputs.verb == Operation::Deploy {
-            parts = in_order(parts);
-            find_circles(&mut parts, &workspace.projects, &inputs.destination.environment);
+            parts = order::sort(parts);
+            order::find_cycles(&mut parts, &workspace.projects, &inputs.destination.environment);
         }
         Plan {
             schema: 1,
@@ -467,8 +468,8 @@ impl ProjectPlan {
             triggers,
             removes: Vec::new(),
             after: Vec::new(),
-            cyclic: Vec::new(),
-            circle: Vec::new(),
+            bound_later: Vec::new(),
+            cycle: Vec::new(),
             before_deploy: project.before_deploy().cloned().unwrap_or_default(),
             flags: project.wrangler_flags().cloned().unwrap_or_default(),
             health: project.health(),
@@ -478,72 +479,6 @@ impl ProjectPlan {
             target,
         })
     }
-}
-
-/// A project whose Worker is bound to another one that is bound to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CircleMember {
-    /// The project.
-    pub project: String,
-    /// Its Worker.
-    pub worker: String,
-}
-
-/// Finds the projects of the repository that are bound to each other, also those outside of the run: a job of the
-/// pipeline deploys one project.
-fn find_circles(parts: &mut [ProjectPlan], projects: &[Project], environment: &str) {
-    if parts.iter().all(|part| part.target.bound_workers.is_empty()) {
-        return;
-    }
-    let all: BTreeMap<String, (String, BTreeSet<String>)> = projects
-        .iter()
-        .map(|project| {
-            let target = project.target(environment);
-            (target.worker, (project.name.clone(), target.bound_workers))
-        })
-        .collect();
-    let leads_to = |from: &str, to: &str| {
-        let (mut seen, mut waiting) = (BTreeSet::new(), vec![from]);
-        while let Some(worker) = waiting.pop() {
-            if worker == to {
-                return true;
-            }
-            if let Some((_, bound)) = all.get(worker).filter(|_| seen.insert(worker)) {
-                waiting.extend(bound.iter().map(String::as_str));
-            }
-        }
-        false
-    };
-    for part in parts {
-        let own = &part.target.worker;
-        let bound = part.target.bound_workers.iter();
-        let members = bound.filter(|worker| *worker != own && leads_to(worker, own));
-        part.circle = members
-            .filter_map(|worker| {
-                let (project, _) = all.get(worker)?;
-                Some(CircleMember { project: project.clone(), worker: worker.clone() })
-            })
-            .collect();
-    }
-}
-
-/// Sorts each project after those whose Workers its config names.
-fn in_order(mut parts: Vec<ProjectPlan>) -> Vec<ProjectPlan> {
-    let workers: Vec<(&str, &BTreeSet<String>)> = parts
-        .iter()
-        .map(|part| (part.target.worker.as_str(), &part.target.bound_workers))
-        .collect();
-    let found = DeployOrder::new(&workers);
-    let names: Vec<String> = parts.iter().map(|part| part.project.clone()).collect();
-    let names_of = |positions: &BTreeSet<usize>| -> Vec<String> {
-        positions.iter().map(|at| names[*at].clone()).collect()
-    };
-    for (at, part) in parts.iter_mut().enumerate() {
-        part.after = names_of(&found.after[at]);
-        part.cyclic = names_of(&found.cyclic[at]);
-    }
-    let mut parts: Vec<Option<ProjectPlan>> = parts.into_iter().map(Some).collect();
-    found.order.iter().filter_map(|at| parts[*at].take()).collect()
 }
 
 /// Returns the argument of `--env`, if the config has the block. If it has only other blocks, the argument is empty, which
