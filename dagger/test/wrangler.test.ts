@@ -316,10 +316,14 @@ test("the end of the output is plain text without short-lived tokens", () => {
 });
 
 test("a folder is published where there are assets, ours or an adapter's, or nothing but files", () => {
-  const published = (config: object, adapter: boolean) => hasAssets(site(config, undefined), adapter);
+  const published = (config: object, adapter: boolean, isBuilt = false) => hasAssets(site(config, undefined), adapter, isBuilt);
   expect(published({ main: "a.ts" }, false)).toBe(false);
   expect(published({ main: "a.ts" }, true)).toBe(true);
   expect(published({ main: "a.ts", assets: { directory: "dist" } }, false)).toBe(true);
   expect(published({ assets: { directory: "dist" } }, false)).toBe(true);
   expect(published({}, false)).toBe(true);
+  // The built repository has the assets of the adapter's config already.
+  expect(published({}, true, true)).toBe(false);
+  expect(published({ main: "a.ts" }, true, true)).toBe(false);
+  expect(published({ assets: { directory: "dist" } }, true, true)).toBe(true);
 });

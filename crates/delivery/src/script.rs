@@ -32,7 +32,10 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
     if container::is_used(part) && (part.build.is_some() || has_code(plan, part)) {
         lines.extend(container::lines(part)?);
     }
-    if part.build.is_some() {
+    // The framework writes the config of such a project, so its folders are not known yet. They stay in the container.
+    let stays =
+        part.is_named_by_adapter() && container::is_used(part) && plan.verb != Operation::Build;
+    if part.build.is_some() && !stays {
         lines.push(build(part)?);
     }
     if plan.verb != Operation::Build {

@@ -70,7 +70,7 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const path = projectPath(request);
   const sources = request.workspace?.directory(path) ?? request.source;
   const adapter = sources !== undefined && (await sources.glob(REDIRECT)).length > 0;
-  const dist = hasAssets(settings, adapter) ? request.dist : undefined;
+  const dist = hasAssets(settings, adapter, request.workspace !== undefined) ? request.dist : undefined;
   const refuse = (reason: string | undefined) => {
     if (reason !== undefined) throw new Error(`refused, nothing was changed: ${name}: ${reason}`);
   };

@@ -58,9 +58,10 @@ export function site(config: unknown, environment: string | undefined): Site {
  *
  * @param adapter `true` if an adapter generated the config that wrangler will use. Our config does not name its
  * assets.
+ * @param isBuilt `true` if the request has the built repository, which contains the assets of that config.
  */
-export function hasAssets(site: Site, adapter: boolean): boolean {
-  return site.assets !== undefined || adapter || !site.hasCode;
+export function hasAssets(site: Site, adapter: boolean, isBuilt: boolean): boolean {
+  return site.assets !== undefined || (adapter ? !isBuilt : !site.hasCode);
 }
 
 /** The facts that a refusal depends on, in addition to the config. */

@@ -184,11 +184,14 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const dist = resolve(process.cwd(), given.dist as string);
 	if (!existsSync(dist)) fail(`no such directory: ${given.dist}`);
 	const shared = JSON.parse(readFileSync(`${root}/dagger/config/config.json`, "utf8"));
+	const hasSource = given.source !== undefined || given.workspace !== undefined;
+	// The module's own name of this file is beside its imports of the engine's SDK.
+	const adapter = hasSource && existsSync(`${project}/.wrangler/deploy/config.json`);
 	const reason = refusal(found, {
 		accountId: shared.cloudflare.accountId,
-		hasSource: given.source !== undefined || given.workspace !== undefined,
-		adapter: false,
-		entries: hasAssets(found, false) ? readdirSync(dist) : undefined,
+		hasSource,
+		adapter,
+		entries: hasAssets(found, adapter, given.workspace !== undefined) ? readdirSync(dist) : undefined,
 		alias: given.alias,
 		strategy,
 	});
@@ -215,10 +218,10 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const own = mkdtempSync(`${state}/container-`);
 	const places = { empty: `${own}/empty`, bundle: `${own}/bundle.form`, upload: `${own}/upload` };
 	mkdirSync(places.empty, { recursive: true });
-	const isBundled = found.hasCode || found.builds;
+	const isBundled = found.hasCode || found.builds || adapter;
 	if (isBundled) {
-		const assets = found.assets === undefined ? undefined : places.empty;
-		const first = bundleArguments({ config: name, environment, assets, outdir: `${own}/out`, outfile: places.bundle, flags: flags.bundle });
+		const assets = found.assets === undefined && !adapter ? undefined : places.empty;
+		const first = bundleArguments({ config: adapter ? undefined : name, environment, assets, outdir: `${own}/out`, outfile: places.bundle, flags: flags.bundle });
 		const bundled = run([process.execPath, ...BUN_OPTIONS, wrangler, ...first], project, WRANGLER_ENV);
 		if (!bundled.success) {
 			const judged = verdict(command, bundled.exitCode, "", strategy);
@@ -230,7 +233,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 		project,
 		config: resolve(project, name),
 		environment: environment || null,
-		redirected: false,
+		redirected: adapter,
 		bundle: isBundled ? places.bundle : null,
 		upload: places.upload,
 		account: shared.cloudflare.accountId,
