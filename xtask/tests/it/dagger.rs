@@ -91,7 +91,7 @@ impl Dagger {
     }
 
     /// Returns the arguments of the CLI's calls, without those that ask for its version.
-    fn calls(&self) -> Vec<Value> {
+    pub fn calls(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.state.join("log.ndjson")).unwrap_or_default();
         let calls = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
         calls.filter(|call: &Value| call["argv"][1] == "/dev/stdin").collect()
@@ -186,11 +186,14 @@ pub fn worker_preview(dagger: &Dagger) {
     assert_eq!(again["deployment"], record["deployment"]);
 }
 
-/// The engine of an address on which nothing listens is refused, and one that goes ends the run, which the CLI would
-/// not: it waits forever for an engine.
 #[test]
 fn reports_a_missing_or_vanished_engine() {
-    let mut dagger = Dagger::new();
+    vanished_engine(Dagger::new());
+}
+
+/// The engine of an address on which nothing listens is refused, and one that goes ends the run, which the CLI would
+/// not: it waits forever for an engine.
+pub fn vanished_engine(mut dagger: Dagger) {
     dagger.env.site("projects/site", "site");
     dagger.env.commit("project");
     let socket = dagger.env.folder.join("engine.sock");

@@ -1,5 +1,8 @@
 //! Uploads by Dagger's own API, which `"dagger": { "upload": "api" }` chooses, with the stand-in for the CLI.
 
+use expect_test::expect;
+use serde_json::Value;
+
 use crate::dagger::{self, Dagger};
 use crate::support::error_text;
 
@@ -92,6 +95,51 @@ pub fn without_modules(dagger: &Dagger) {
 }
 
 #[test]
+fn reports_a_missing_or_vanished_engine() {
+    dagger::vanished_engine(by_api());
+}
+
+#[test]
+fn several_projects_have_their_own_ends() {
+    several_projects(&by_api());
+}
+
+/// Projects that run at the same time have their own records, and a failure is that project's alone.
+pub fn several_projects(dagger: &Dagger) {
+    let env = &dagger.env;
+    for name in ["one", "two", "broken"] {
+        env.site(&format!("projects/{name}"), name);
+    }
+    env.write("projects/broken/build.ts", "console.error('no content'); process.exit(7);");
+    env.commit("projects");
+    let ran = dagger.deploy(&["one", "two", "broken", "--jobs", "3"]).exits(1);
+    for name in ["one", "two"] {
+        let record = ran.record(name);
+        assert_eq!(record["status"], "live", "{record}");
+        assert_eq!(env.fetch(&format!("{name}.localhost"), "/").1, format!("<h1>{name} one</h1>"));
+    }
+    let broken = ran.record("broken");
+    assert_eq!((&broken["status"], &broken["version"]), (&"failed".into(), &Value::Null));
+    let log = std::fs::read_to_string(env.root.join(broken["log"].as_str().expect("a path")));
+    assert!(log.expect("a log").contains("no content"), "{broken}");
+}
+
+#[test]
+fn a_missing_token_is_refused_before_the_engine_starts() {
+    let dagger = by_api();
+    let env = &dagger.env;
+    env.worker("projects/api", "api");
+    env.commit("project");
+    let ran = dagger.deploy(&["api", "--env", "staging"]).exits(3);
+    let message = ran.json()["error"]["message"].as_str().expect("a message").to_owned();
+    expect![[r#"
+        2 things are missing or wrong
+          account id: `cloudflare.accountId` in dagger/config/config.json is the placeholder that the repository comes with
+          token of staging: the variable CLOUDFLARE_WORKERS_TOKEN is not set"#]].assert_eq(&message);
+    assert!(dagger.calls().is_empty(), "the CLI was called");
+}
+
+#[test]
 fn only_whole_results_of_this_attempt_count() {
     whole_results(&by_api());
 }
@@ -137,7 +185,7 @@ pub fn refused_token(dagger: &Dagger) {
     dagger.wrap("SANDBOX_TOKEN=another-token; export SANDBOX_TOKEN", "");
     let ran = dagger.deploy(&["site"]).exits(1);
     let record = ran.record("site");
-    assert_eq!((&record["status"], &record["live"]), (&"failed".into(), &serde_json::Value::Null));
+    assert_eq!((&record["status"], &record["live"]), (&"failed".into(), &Value::Null));
     let error = error_text(&record);
     assert!(error.contains("Authentication error") && error.contains("nothing is live"), "{error}");
     assert!(!ran.stdout.contains("another-token") && !ran.stderr.contains("another-token"));

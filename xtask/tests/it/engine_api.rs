@@ -68,6 +68,16 @@ fn a_repository_without_modules_builds_deploys_and_previews() {
 }
 
 #[test]
+fn several_projects_have_their_own_ends() {
+    on_engine(dagger_api::several_projects);
+}
+
+#[test]
+fn a_build_may_write_the_config_that_names_the_code() {
+    on_engine(dagger::generated_config);
+}
+
+#[test]
 fn only_whole_results_of_this_attempt_count() {
     on_engine(dagger_api::whole_results);
 }

@@ -1,5 +1,7 @@
 //! The rows in a note: one hidden line of JSON for each.
 
+use std::fmt::Write as _;
+
 use super::{CommentRow, MARKER};
 
 const START: &str = "<!-- row ";
@@ -34,7 +36,7 @@ pub fn line(row: &CommentRow) -> String {
             }
             _ => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    text += &format!("\\u{unit:04x}");
+                    let _infallible = write!(text, "\\u{unit:04x}");
                 }
             }
         }
