@@ -28,6 +28,20 @@ pub fn sanitize(text: &str) -> String {
     out
 }
 
+/// Returns a path or name on one line, with control and bidi characters escaped: a line break as `\n`.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_control_or_bidi(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// Returns a commit as people read it: the seven characters that git shows. JSON and links have the whole id.
 #[must_use]
 pub fn short_commit(id: &str) -> &str {

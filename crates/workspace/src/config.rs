@@ -21,7 +21,7 @@ pub const LOCAL: &str = "local";
 /// token.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "an object")]
 pub struct Config {
     /// The schema of this file, for editors.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ pub struct Config {
 /// Settings of the Dagger engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
 pub struct DaggerSettings {
     /// The way to upload. `module` calls the functions of `dagger/cloudflare`. `api` uses Dagger's own API and
     /// loads no module, which is faster on a cold engine.
@@ -88,7 +88,7 @@ pub enum ContainerUpload {
 /// A Cloudflare account.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "an object")]
 pub struct Cloudflare {
     /// The account id: 32 hexadecimal digits. It is not a secret.
     pub account_id: String,
@@ -107,7 +107,7 @@ impl Cloudflare {
 /// A GitLab project.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "an object")]
 pub struct Gitlab {
     /// The URL of the instance, with its relative root if it has one.
     pub url: String,
@@ -140,7 +140,7 @@ pub fn is_project_number(id: &str) -> bool {
 /// An environment that projects are deployed to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "an object")]
 pub struct Environment {
     /// Only a pipeline of the protected default branch may change it.
     #[serde(default)]
@@ -165,7 +165,7 @@ pub struct Environment {
 /// The fields of [`Cloudflare`] that an environment replaces.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "an object")]
 pub struct CloudflareOverride {
     /// The account id of this environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,7 +178,7 @@ pub struct CloudflareOverride {
 /// Versions that must match exactly.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct Tools {
     /// The Dagger CLI and engine.
     pub dagger: String,
@@ -203,7 +203,7 @@ pub struct Tools {
 /// Names of variables. Their values come from the environment and are in no file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, expecting = "an object")]
 pub struct Variables {
     /// Variables that only installs see, such as `NPM_TOKEN` for `${NPM_TOKEN}` in an `.npmrc`. Their
     /// values are redacted in all output.
@@ -226,7 +226,7 @@ impl Variables {
 /// Container images.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 pub struct Images {
     /// The image with Bun.
     pub bun: String,

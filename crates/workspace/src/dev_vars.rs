@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::limits::without_bom;
 use super::symlinks;
 use super::wrangler::Target;
-use base::error::{Failure, refused};
+use base::error::Failure;
 
 /// The name of the file. A file with the suffix `.ENVIRONMENT` replaces it in that environment.
 pub const DEV_VARS: &str = ".dev.vars";
@@ -43,9 +43,7 @@ impl DevVars {
         let names = [format!("{DEV_VARS}.{environment}"), DEV_VARS.to_owned()];
         let path = names.iter().map(|name| dir.join(name)).find(|path| root.join(path).is_file());
         let Some(path) = path else { return Ok(None) };
-        symlinks::check(root, &path)?;
-        let text = std::fs::read_to_string(root.join(&path))
-            .map_err(|error| refused(format!("cannot read {path}: {error}")))?;
+        let text = symlinks::read(root, &path)?;
         let mut values = parse(&text);
         values.retain(|name, _| {
             let is_wanted =

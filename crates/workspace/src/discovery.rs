@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::config::{self, CONFIG_FILE, Config};
 use super::files::{MANIFEST, MODULE, PROJECTS, Source};
@@ -13,7 +14,7 @@ use super::pattern::Patterns;
 use super::project::{Project, ends_with_path};
 use super::wrangler::{CONFIG_NAMES, WranglerConfig, is_config_name, is_variant};
 use base::error::{Failure, invalid_config, nearest, refused};
-use base::text::is_control_or_bidi;
+use base::text::{is_control_or_bidi, one_line};
 
 /// The folders that are searched for projects: those in the shared config, else those below
 /// `projects/`. In a repository without that folder, all except for ours.
@@ -99,10 +100,16 @@ impl BrokenConfig {
     #[must_use]
     pub fn row(&self) -> Failure {
         let mut failure = self.failure.clone();
-        if !failure.message.starts_with(self.config.as_str()) {
-            failure.message = format!("{}: {}", self.config, failure.message);
+        if !failure.message.contains(self.config.as_str()) {
+            failure.message = format!("{}: {}", self.label(), failure.message);
         }
         failure.hint(self.leave_out())
+    }
+
+    /// Returns the path of the config for a line of text.
+    #[must_use]
+    pub fn label(&self) -> String {
+        one_line(self.config.as_str())
     }
 
     /// Returns the hint that excludes it.
@@ -142,7 +149,8 @@ pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
 #[must_use]
 pub fn leave_out(dir: &Utf8Path) -> String {
     let dir = if dir.as_str().is_empty() { Utf8Path::new(".") } else { dir };
-    format!("leave it out: `\"projects\": [\"**\", \"!{dir}\"]` in {CONFIG_FILE}")
+    let pattern = Value::from(format!("!{dir}"));
+    format!("leave it out: `\"projects\": [\"**\", {pattern}]` in {CONFIG_FILE}")
 }
 
 /// Names the configs that are not used, in a line for those beside one that is used, and one for the others.

@@ -80,7 +80,7 @@ pub enum BuildOrigin {
 
 /// The `xtask` key of a `package.json`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default, expecting = "an object")]
 pub struct Settings {
     /// Projects or packages that this one depends on in addition to its manifest.
     pub depends_on: Vec<String>,

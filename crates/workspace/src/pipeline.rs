@@ -24,7 +24,7 @@ const SCHEMES: [&str; 5] = ["unix://", "tcp://", "kube-pod://", "ssh://", "tls:/
 /// Values for the generated `.gitlab-ci.yml`. Every field has a default.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default, expecting = "an object")]
 pub struct PipelineSettings {
     /// The file that `cargo xtask ci generate` writes. Any file other than `.gitlab-ci.yml` is for an
     /// `include`: its jobs have a prefix, and it has no keys that would apply to other jobs.
@@ -74,7 +74,7 @@ pub struct PipelineSettings {
 /// The stages of an included pipeline's jobs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields, rename_all = "camelCase", expecting = "an object")]
 pub struct Stages {
     /// The stage of the check.
     pub check: String,

@@ -77,8 +77,13 @@ pub fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
 }
 
 fn text(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
-    std::fs::read_to_string(root.join(path))
-        .map_err(|error| refused(format!("cannot read {path}: {error}")))
+    let bytes = std::fs::read(root.join(path))
+        .map_err(|error| refused(format!("cannot read {path}: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = valid.split(|byte| *byte == b'\n').count();
+        refused(format!("{path}:{line}: the text is not UTF-8")).hint("save the file as UTF-8")
+    })
 }
 
 /// Refuses a folder with a link that leads out of the repository. A copy of the folder would

@@ -113,7 +113,7 @@ impl Process {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 
-    /// Loads a group and returns the loopback port that it replys on.
+    /// Loads a group and returns the loopback port that it listens on.
     pub async fn load(&self, command: &Value) -> Result<u16> {
         let reply =
             timeout(LOAD_TIMEOUT, self.request("load", command)).await.map_err(|_| {

@@ -1,5 +1,6 @@
 //! Projects are found and named right in trees that do not look like ours.
 
+use expect_test::expect;
 use serde_json::Value;
 use workspace::Workspace;
 
@@ -189,4 +190,41 @@ fn dependencies_are_edges_and_cycles_are_sets() {
     env.write("projects/b/content.txt", "other\n");
     let after = (key("a"), key("b"));
     assert!(before.0 != after.0 && before.1 != after.1, "members of a cycle share their inputs");
+}
+
+/// Each config that cannot be read has one row that names the file, the place and the fix.
+#[test]
+fn a_config_of_odd_bytes_is_one_row() {
+    let env = TestEnv::new();
+    env.site("projects/fine", "fine");
+    let write = |path: &str, bytes: &[u8]| {
+        let path = env.root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
+    };
+    write("projects/latin1/wrangler.toml", b"# one\nname = \"caf\xe9\"\n");
+    let utf16: Vec<u8> = "{ \"name\": \"a\" }".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    write("projects/utf16/wrangler.json", &[&[0xff, 0xfe], utf16.as_slice()].concat());
+    write("projects/new\nline/wrangler.json", b"{ \"name\": \"line\", \"main\": \"a.js\" }");
+    write("projects/setting/wrangler.json", b"{ \"name\": \"setting\", \"main\": \"a.js\" }");
+    write("projects/setting/package.json", b"{ \"name\": \"setting\", \"xtask\": 3 }");
+    let doctor = env.xtask(&["doctor", "--offline"]).stdout;
+    let rows = doctor
+        .lines()
+        .skip_while(|line| !line.starts_with('✗'))
+        .take_while(|line| !line.is_empty());
+    let rows: String = rows.map(|line| format!("{line}\n")).collect();
+    expect![[r#"
+        ✗ projects/latin1/wrangler.toml:2: the text is not UTF-8
+            fix: save the file as UTF-8
+            fix: leave it out: `"projects": ["**", "!projects/latin1"]` in dagger/config/config.json
+        ✗ projects/new\nline/wrangler.json: the folder "projects/new\nline" has an invisible character in its name
+            fix: rename it: such a name looks like another one, and can end a line
+            fix: leave it out: `"projects": ["**", "!projects/new\nline"]` in dagger/config/config.json
+        ✗ projects/setting/wrangler.json: projects/setting/package.json: invalid type: integer `3`, expected an object at line 1 column 31
+            fix: leave it out: `"projects": ["**", "!projects/setting"]` in dagger/config/config.json
+        ✗ projects/utf16/wrangler.json:1: the text is not UTF-8
+            fix: save the file as UTF-8
+            fix: leave it out: `"projects": ["**", "!projects/utf16"]` in dagger/config/config.json
+    "#]].assert_eq(&rows);
 }

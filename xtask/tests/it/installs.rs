@@ -222,6 +222,20 @@ fn names_the_variables_of_a_private_registry(manager: &Manager, settings: (&str,
     assert!(!text.contains("canary-registry-token"), "{text}");
 }
 
+/// npm reads the manifests of an npm workspace around the folder in which it runs, also for xtask's own tools.
+#[test]
+fn a_broken_manifest_of_an_npm_workspace_does_not_stop_the_install_of_tools() {
+    let env = TestEnv::new();
+    env.write("package.json", r#"{ "name": "root", "workspaces": ["projects/*"] }"#);
+    env.site("projects/site", "site");
+    env.write("projects/broken/package.json", r#"{ "name": "#);
+    env.commit("workspace");
+    let settings = "registry=http://127.0.0.1:9/\nfetch-retries=0\n";
+    std::fs::write(env.folder.join("home/.npmrc"), settings).expect("a file");
+    let ran = env.xtask(&["deploy", "site", "--engine", "host"]).exits(3);
+    assert!(ran.stderr.contains("connect ECONNREFUSED 127.0.0.1:9"), "{}", ran.stderr);
+}
+
 macro_rules! each_manager {
     ($($module:ident: $manager:expr, $runtime:literal, $settings:expr;)*) => {$(
         mod $module {

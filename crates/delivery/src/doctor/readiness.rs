@@ -180,7 +180,7 @@ fn build_text(project: &Project) -> Option<String> {
 fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
     let Failure { message, hints, .. } = broken.row();
     ReadinessRow {
-        project: broken.config.to_string(),
+        project: broken.label(),
         manager: None,
         lock: None,
         build: String::new(),

@@ -106,7 +106,7 @@ pub fn install(root: &Utf8Path, version: &str) -> Vec<ProcessCommand> {
     // An unreachable registry must not delay an install from the cache.
     let install = cmd!(
         &folder,
-        "npm ci --prefer-offline --ignore-scripts --no-audit --no-fund",
+        "npm ci --no-workspaces --prefer-offline --ignore-scripts --no-audit --no-fund",
         INSTALL_DEADLINE
     );
     let mut commands = vec![cmd!(root, "mkdir -p {folder}", INSTALL_DEADLINE)];
