@@ -181,6 +181,9 @@ pub fn wrangler(context: &Context) -> Finding {
     let finding = finding.with_expected(pinned).source(source.join("package.json").as_str());
     match install(context, &toolchain) {
         Some(commands) => finding.safe_fix("install it as its lock file says", commands),
+        None if context.config().is_err() => {
+            finding.manual_fix("first fix the shared config; see `config`")
+        }
         None => finding.manual_fix("first get npm or Bun; see `npm`"),
     }
 }
