@@ -171,6 +171,15 @@ fn expand<'s>(
     all
 }
 
+/// Returns true if `command` runs the script `build`, whose text is `script`, or does the same. The script is not run a
+/// second time before it.
+pub(super) fn runs_build(command: &str, script: &str) -> bool {
+    let steps: Vec<&str> = command.split("&&").map(str::trim).collect();
+    let is_build = |step: &&str| *step == script.trim() || script_name(step) == Some("build");
+    command.trim() == script.trim()
+        || (steps.iter().any(is_build) && !steps.iter().any(|step| step.starts_with("cd ")))
+}
+
 /// Returns the name of the script that a command runs: `build` of `npm run build`. `None` if it does more than that.
 fn script_name(command: &str) -> Option<&str> {
     let mut words = command.split_whitespace();
@@ -241,6 +250,29 @@ mod tests {
     fn check(scripts: &[(&str, &str)], expected: Option<&str>) {
         let specs = scripts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         assert_eq!(find_build(&specs.collect()).as_deref(), expected, "{scripts:?}");
+    }
+
+    #[test]
+    fn a_command_that_runs_the_script_build_is_found() {
+        for (command, expected) in [
+            ("npm run build", true),
+            ("npm run build --silent", false),
+            ("npm -s run build", true),
+            ("pnpm build", true),
+            ("yarn run build", true),
+            ("bun run build", true),
+            ("bun build", false),
+            ("npm ci && npm run build", true),
+            ("worker-build --release", true),
+            ("cargo install worker-build && worker-build --release", true),
+            ("cd ../web && npm run build", false),
+            ("npm run build:worker", false),
+            ("npm --prefix ../web run build", false),
+            ("node build.mjs", false),
+        ] {
+            assert_eq!(runs_build(command, "worker-build --release"), expected, "{command}");
+        }
+        assert!(runs_build("tsc && vite build", "tsc && vite build"));
     }
 
     #[test]

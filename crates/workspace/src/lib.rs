@@ -202,6 +202,30 @@ impl Workspace {
         self.roots.contains_key(package.dir.as_str())
     }
 
+    /// Returns the root of the workspace that a package in `dir` is a member of, which may not exist yet. With the package
+    /// manager, if a file names one.
+    #[must_use]
+    pub fn workspace_of(&self, dir: &Utf8Path) -> Option<(&Utf8Path, Option<PackageManager>)> {
+        let root = members::find_root(&self.roots, dir)?;
+        let manager = self.roots.get(root).and_then(|root| root.manager);
+        let has_pnpm_file = self.install_files.contains(&Utf8Path::new(root).join(PNPM));
+        let manager = manager.or_else(|| has_pnpm_file.then_some(PackageManager::Pnpm));
+        Some((Utf8Path::new(root), manager))
+    }
+
+    /// Returns the folder in which the dependencies of `package` are installed: the root of its workspace, else its own.
+    /// With the package manager, if a file names one.
+    #[must_use]
+    pub fn install_folder<'a>(
+        &'a self,
+        package: &'a Package,
+    ) -> (&'a Utf8Path, Option<PackageManager>) {
+        self.workspace_of(&package.dir).unwrap_or_else(|| {
+            let field = package.package_manager.as_deref();
+            (&package.dir, field.and_then(PackageManager::from_field))
+        })
+    }
+
     /// Returns the packages in the folders that are searched for projects.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
         let place = SearchFolders::new(&self.files, &self.config).ok();

@@ -110,7 +110,7 @@ impl<'w> Members<'w> {
 
 /// Returns the root whose patterns match `dir`. A root that is itself a member, as Yarn allows,
 /// belongs to the workspace above it unless it has its own lock file.
-fn find_root<'w>(roots: &'w BTreeMap<String, Root>, dir: &Utf8Path) -> Option<&'w str> {
+pub(super) fn find_root<'w>(roots: &'w BTreeMap<String, Root>, dir: &Utf8Path) -> Option<&'w str> {
     let mut found: Option<&'w str> = None;
     let mut below = dir;
     for above in dir.ancestors() {

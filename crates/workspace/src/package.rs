@@ -33,6 +33,9 @@ pub struct Package {
     /// The setting that defines its build. `None` if there is no build.
     #[serde(skip)]
     pub build: Option<BuildOrigin>,
+    /// The text of the script `build`.
+    #[serde(skip)]
+    pub build_script: Option<String>,
     /// `true` if the script `build` does not run the adapter of Next.js, but may have to.
     #[serde(skip)]
     needs_open_next: bool,
@@ -154,6 +157,7 @@ impl Package {
             builds: build.is_some(),
             needs_open_next: build_script::needs_open_next(&manifest.scripts),
             build,
+            build_script: manifest.scripts.get("build").cloned(),
             scripts: manifest.scripts.into_keys().collect(),
             has_dependencies,
             local_dependencies,

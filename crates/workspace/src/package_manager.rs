@@ -52,6 +52,17 @@ impl PackageManager {
         })
     }
 
+    /// Returns the command that installs and writes the lock file.
+    #[must_use]
+    pub fn install_command(self) -> &'static str {
+        match self {
+            PackageManager::Npm => "npm install",
+            PackageManager::Pnpm => "pnpm install",
+            PackageManager::Yarn => "yarn install",
+            PackageManager::Bun => "bun install",
+        }
+    }
+
     /// Returns the manager that installs a folder with these lock files and this `packageManager`.
     /// `None` if they contradict each other or name no manager. Then everything counts that any
     /// manager follows.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::bound_workers::bound_workers;
+use super::build_script::runs_build;
 use super::config_text::parse_config;
+use super::package::{BuildOrigin, Package};
 use super::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
 use base::error::{Failure, invalid_config};
 
@@ -43,6 +45,9 @@ pub struct Target {
     /// `true` if wrangler runs a `build.command` before it bundles.
     #[serde(default)]
     pub has_build_command: bool,
+    /// That command, if it runs in the folder of the config.
+    #[serde(skip)]
+    pub build_command: Option<String>,
     /// The storage that bindings name.
     #[serde(default, skip_serializing_if = "Storage::is_empty")]
     pub storage: Storage,
@@ -80,11 +85,40 @@ pub struct Storage {
     pub queues: Vec<String>,
 }
 
+impl Target {
+    /// Returns true if `build.command` runs the script `build` of `package`. wrangler runs it whenever it bundles.
+    #[must_use]
+    pub fn runs_script_build(&self, package: Option<&Package>) -> bool {
+        let script = package.filter(|package| package.build == Some(BuildOrigin::Script));
+        let script = script.and_then(|package| package.build_script.as_deref());
+        let commands = self.build_command.as_deref().zip(script);
+        commands.is_some_and(|(command, script)| runs_build(command, script))
+    }
+}
+
 impl Storage {
     /// Returns true if bindings name no storage.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Storage::default()
+    }
+
+    /// Returns the first id of a KV namespace without Cloudflare's format, such as `<your-id>`.
+    #[must_use]
+    pub fn namespace_placeholder(&self) -> Option<&str> {
+        let is_id = |id: &str| id.len() == 32 && is_hex(id);
+        self.namespaces.iter().map(String::as_str).find(|id| !is_id(id))
+    }
+
+    /// Returns the first id of a D1 database without Cloudflare's format, and the name of the database.
+    #[must_use]
+    pub fn database_placeholder(&self) -> Option<(&str, &str)> {
+        let is_id = |id: &str| {
+            let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+            lengths == [8, 4, 4, 4, 12] && id.split('-').all(is_hex)
+        };
+        let databases = self.databases.iter().map(|(id, name)| (id.as_str(), name.as_str()));
+        databases.into_iter().find(|(id, _)| !is_id(id))
     }
 
     /// Reads a block of a config. Blocks of `env` inherit no bindings.
@@ -112,6 +146,16 @@ impl Storage {
             .concat(),
         }
     }
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Returns the command of a `build` block. `None` if there is none, or if it runs in another folder.
+fn build_command(build: &Value) -> Option<String> {
+    let is_here = build["cwd"].as_str().is_none_or(|cwd| ["", ".", "./"].contains(&cwd));
+    build["command"].as_str().filter(|_| is_here).map(str::to_owned)
 }
 
 /// A wrangler config file, parsed.
@@ -212,6 +256,7 @@ impl WranglerConfig {
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
             has_build_command: get("build")["command"].is_string(),
+            build_command: build_command(get("build")),
             storage: Storage::from_block(own),
             required_secrets: required_secrets(&own["secrets"]),
             migrations: migrations(&own["d1_databases"]),

@@ -28,6 +28,9 @@ pub struct ResourceList {
     namespaces: Vec<String>,
     #[serde(default)]
     databases: Vec<NamedDatabase>,
+    /// Create storage for ids without Cloudflare's format too, such as `<your-id>`.
+    #[serde(default)]
+    accepts_placeholders: bool,
     #[serde(default)]
     buckets: Vec<String>,
     #[serde(default)]
@@ -56,8 +59,8 @@ struct NamedDatabase {
     name: String,
 }
 
-/// `POST /__sandbox/resources`: creates missing resources and lists them. Ignores ids that do not have
-/// Cloudflare's format, such as placeholders.
+/// `POST /__sandbox/resources`: creates missing resources and lists them. Ignores placeholders, which are ids that do
+/// not have Cloudflare's format, unless the request accepts them.
 /// Keeps default secrets, and returns the names of those in use.
 pub async fn provide(
     State(app): State<App>,
@@ -99,7 +102,8 @@ fn create_worker(app: &App, account: &str, name: &str) -> Result<(), CloudflareE
 /// Creates the missing resources of `list`. Returns their names.
 fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String> {
     let mut created = Vec::new();
-    for id in list.namespaces.iter().filter(|id| is_hex(id)) {
+    let is_placeholder = |id: &str| list.accepts_placeholders && is_placeholder(id);
+    for id in list.namespaces.iter().filter(|id| is_hex(id) || is_placeholder(id)) {
         if !resources.namespaces.iter().any(|one| one.id == *id) {
             resources
                 .namespaces
@@ -107,7 +111,8 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
             created.push(format!("KV namespace {id}"));
         }
     }
-    for NamedDatabase { id, name } in list.databases.iter().filter(|one| is_uuid(&one.id)) {
+    let has_id = |one: &&NamedDatabase| is_uuid(&one.id) || is_placeholder(&one.id);
+    for NamedDatabase { id, name } in list.databases.iter().filter(has_id) {
         if !resources.databases.iter().any(|one| one.uuid == *id) {
             let (region, jurisdiction) = (None, None);
             let uuid = id.clone();
@@ -164,6 +169,12 @@ fn is_hex(id: &str) -> bool {
     id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
 }
 
+/// Returns true if `id` can take the place of one that Cloudflare gives. It becomes part of a path.
+fn is_placeholder(id: &str) -> bool {
+    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_<>{}$ ".contains(&byte);
+    (1..=64).contains(&id.len()) && id.bytes().all(is_safe)
+}
+
 fn is_uuid(id: &str) -> bool {
     let parts: Vec<usize> = id.split('-').map(str::len).collect();
     parts == [8, 4, 4, 4, 12] && id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
@@ -191,5 +202,27 @@ mod tests {
         ];
         assert_eq!(created, lines);
         assert!(create_missing(&mut resources, &list).is_empty());
+    }
+
+    #[test]
+    fn placeholders_are_created_only_if_the_request_accepts_them() {
+        let body = |accepts: bool| {
+            json!({
+                "account": "a", "namespaces": ["xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "<your-id>", "../x", ""],
+                "databases": [{ "id": "local-dev-placeholder", "name": "data" }, { "id": "a/b", "name": "x" }],
+                "accepts_placeholders": accepts,
+            })
+        };
+        let created = |accepts: bool| {
+            let list: ResourceList = serde_json::from_value(body(accepts)).expect("a body");
+            create_missing(&mut Resources::default(), &list)
+        };
+        assert_eq!(created(false), [""; 0]);
+        let lines = [
+            "KV namespace xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+            "KV namespace <your-id>",
+            "D1 database data",
+        ];
+        assert_eq!(created(true), lines);
     }
 }

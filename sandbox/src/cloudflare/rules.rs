@@ -250,8 +250,7 @@ fn check_fields(name: &str, kind: &str, binding: &Value) -> Result<(), Cloudflar
         // A text may be empty, but a name or an id may not.
         let is_present =
             binding[field].as_str().is_some_and(|text| *field == "text" || !text.is_empty());
-        // A database has a UUID.
-        if !is_present || (kind == "d1" && !is_uuid(&binding[field])) {
+        if !is_present {
             return Err(invalid_field(name, kind, field));
         }
     }
@@ -338,20 +337,25 @@ fn check_resource(
     match kind {
         "kv_namespace" => {
             let id = text("namespace_id");
+            // A placeholder that a local deployment brought exists.
+            if resources.namespaces.iter().any(|one| one.id == id) {
+                return Ok(());
+            }
             if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 let text = format!(
                     "KV namespace '{id}' is not valid. Please verify the namespace_id in your configuration."
                 );
                 return Err(CloudflareError::new(400, 10_042, &text));
             }
-            if !resources.namespaces.iter().any(|one| one.id == id) {
-                let text = format!("KV namespace '{id}' not found.");
-                return Err(CloudflareError::new(400, 10_041, &text));
-            }
+            let text = format!("KV namespace '{id}' not found.");
+            return Err(CloudflareError::new(400, 10_041, &text));
         }
         "d1" => {
             let id = text("id");
             if !resources.databases.iter().any(|one| one.uuid == id) {
+                if !is_uuid(&binding["id"]) {
+                    return Err(invalid_field(name, kind, "id"));
+                }
                 let text =
                     format!("D1 binding '{name}' references database '{id}' which was not found.");
                 return Err(CloudflareError::new(400, 10_181, &text));
@@ -494,7 +498,8 @@ mod tests {
             (json!({ "type": "plain_text", "text": 5 }), false),
             (json!({ "type": "kv_namespace", "namespace_id": "" }), false),
             (json!({ "type": "d1", "id": "0a1b2c3d-0000-1111-2222-333344445555" }), true),
-            (json!({ "type": "d1", "id": "YOUR-DATABASE-ID" }), false),
+            // Valid if the storage exists.
+            (json!({ "type": "d1", "id": "YOUR-DATABASE-ID" }), true),
             (json!({ "type": "d1" }), false),
             (json!({ "type": "json", "json": null }), true),
             (json!({ "type": "json", "text": "x" }), false),

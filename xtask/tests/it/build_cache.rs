@@ -484,3 +484,34 @@ fn a_project_is_not_built_while_one_that_imports_it_is() {
         assert_eq!(pair[1], format!("end {name}"), "{builds}");
     }
 }
+
+#[test]
+fn a_build_command_that_runs_the_script_build_runs_once() {
+    let env = TestEnv::with_tools();
+    for (name, command) in [("once", "bun run build"), ("other", "true")] {
+        let dir = format!("projects/{name}");
+        let config = json!({ "name": name, "main": "src/worker.ts", "compatibility_date": "2026-10-01",
+            "build": { "command": command }, "assets": { "directory": "dist" } });
+        env.write(&format!("{dir}/wrangler.json"), &config.to_string());
+        env.write(&format!("{dir}/.gitignore"), "dist\nbuilt.txt\n");
+        env.write(
+            &format!("{dir}/package.json"),
+            r#"{ "scripts": { "build": "echo built >> built.txt && mkdir -p dist && echo page > dist/page.txt" } }"#,
+        );
+        env.write(
+            &format!("{dir}/src/worker.ts"),
+            "export default { fetch: () => new Response('code') };\n",
+        );
+        env.commit("project");
+        env.xtask(&["deploy", name, "--engine", "host"]).exits(0);
+        assert_eq!(env.fetch(&format!("{name}.localhost"), "/page.txt").1, "page\n", "{name}");
+        let built = std::fs::read_to_string(env.root.join(&dir).join("built.txt"));
+        assert_eq!(built.expect("the build ran"), "built\n", "{name}");
+    }
+    // Without an upload nothing is bundled.
+    env.xtask(&["build", "once", "--engine", "host"]).exits(0);
+    let built = std::fs::read_to_string(env.root.join("projects/once/built.txt"));
+    assert_eq!(built.expect("the build ran"), "built\nbuilt\n");
+    let script = env.xtask(&["deploy", "once", "--force", "--dry-run"]).exits(0).stdout;
+    assert!(!script.contains("bun run build") && !script.contains("run build\n"), "{script}");
+}

@@ -99,6 +99,38 @@ fn the_dry_run_is_a_script_that_makes_the_same_files() {
     }
 }
 
+/// Another lock file would leave that of the workspace out of date, and no other project could be installed.
+#[test]
+fn a_new_member_of_a_workspace_uses_its_lock_file() {
+    for (files, dir, next) in [
+        (
+            &[("package.json", r#"{ "workspaces": ["apps/*"] }"#), ("package-lock.json", "{}")][..],
+            "apps/blog",
+            "next: `npm install` in the repository's root, then `cargo xtask deploy apps/blog`",
+        ),
+        (
+            &[("web/pnpm-workspace.yaml", "packages: [\"apps/*\"]\n")],
+            "web/apps/blog",
+            "next: `pnpm install` in web, then `cargo xtask deploy web/apps/blog`",
+        ),
+        (
+            &[("package.json", r#"{ "workspaces": ["apps/*"] }"#), ("package-lock.json", "{}")],
+            "other/blog",
+            "next: `cargo xtask deploy other/blog`",
+        ),
+    ] {
+        let env = TestEnv::new();
+        for (path, text) in files {
+            env.write(path, text);
+        }
+        env.commit("workspace");
+        let made = env.xtask(&["new", dir, "--template", "astro"]).exits(0).stdout;
+        assert_eq!(made.lines().last(), Some(next), "{made}");
+        let has_own = env.root.join(dir).join("bun.lock").exists();
+        assert_eq!((has_own, made.contains("bun.lock")), (dir == "other/blog", has_own), "{made}");
+    }
+}
+
 #[test]
 fn keeps_existing_files() {
     let env = TestEnv::new();

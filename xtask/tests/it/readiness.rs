@@ -155,3 +155,44 @@ fn a_build_may_write_the_config_that_names_the_code() {
         hint: add `main` or `assets` with a `directory`, or let the framework write the config: `preset: "cloudflare-module"` of Nitro, `@cloudflare/vite-plugin` of Vite"#]]
     .assert_eq(&error_text(&nothing));
 }
+
+#[test]
+fn the_lock_file_of_a_workspace_is_made_in_its_root() {
+    let env = TestEnv::with_tools();
+    for name in ["apps/a", "apps/b", "other/c"] {
+        env.worker(name, name.rsplit('/').next().expect("a name"));
+        env.write(
+            &format!("{name}/package.json"),
+            r#"{ "dependencies": { "is-number": "7.0.0" } }"#,
+        );
+    }
+    let config = std::fs::read_to_string(env.root.join("dagger/config/config.json")).expect("text");
+    let places = r#"{ "projects": ["apps/**", "other/**"],"#;
+    env.write("dagger/config/config.json", &config.replacen('{', places, 1));
+    let fixes = |manifest: &str| {
+        env.write("package.json", manifest);
+        env.commit("root");
+        let rows = env.xtask(&["doctor", "--offline", "--json"]).json()["projects"].clone();
+        let fix = |row: &serde_json::Value| {
+            format!("{}: {}", row["project"].as_str().unwrap_or_default(), row["fixes"][0])
+        };
+        let rows: Vec<String> = rows.as_array().into_iter().flatten().map(fix).collect();
+        rows.join("\n")
+    };
+    expect![[r#"
+        apps/a: "run `npm install` in the repository's root and commit the lock file"
+        apps/b: "run `npm install` in the repository's root and commit the lock file"
+        other/c: "run `npm install`, `pnpm install`, `yarn install` or `bun install` in other/c and commit the lock file""#]]
+    .assert_eq(&fixes(r#"{ "workspaces": ["apps/*"], "packageManager": "npm@10.9.2" }"#));
+    expect![[r#"
+        apps/a: "run `npm install`, `pnpm install`, `yarn install` or `bun install` in the repository's root and commit the lock file"
+        apps/b: "run `npm install`, `pnpm install`, `yarn install` or `bun install` in the repository's root and commit the lock file"
+        other/c: "run `npm install`, `pnpm install`, `yarn install` or `bun install` in other/c and commit the lock file""#]]
+    .assert_eq(&fixes(r#"{ "workspaces": ["apps/*"] }"#));
+    env.write("pnpm-workspace.yaml", "packages: [\"apps/*\", \"other/*\"]\n");
+    expect![[r#"
+        apps/a: "run `pnpm install` in the repository's root and commit the lock file"
+        apps/b: "run `pnpm install` in the repository's root and commit the lock file"
+        other/c: "run `pnpm install` in the repository's root and commit the lock file""#]]
+    .assert_eq(&fixes("{}"));
+}

@@ -1,5 +1,6 @@
 //! A deployment that Cloudflare would refuse fails with its words, and what was live stays.
 
+use expect_test::expect;
 use serde_json::json;
 
 use crate::support::TestEnv;
@@ -44,8 +45,8 @@ fn a_refused_upload_exits_with_1_and_changes_nothing() {
         ),
         (
             answers("fifth"),
-            json!({ "kv_namespaces": [{ "binding": "KV", "id": "<your-namespace>" }] }),
-            "<your-namespace>",
+            json!({ "kv_namespaces": [{ "binding": "KV", "id": "your/namespace" }] }),
+            "your/namespace",
         ),
     ] {
         project(&env, &code, &fields);
@@ -79,4 +80,38 @@ fn creates_cloudflare_storage_in_the_sandbox() {
     assert_eq!(env.fetch("code.localhost", "/"), (200, "kept".to_owned()));
     let again = env.xtask(&[&deploy[..], &["--force"]].concat()).exits(0);
     assert!(!again.stderr.contains("new and empty"), "{}", again.stderr);
+}
+
+#[test]
+fn a_placeholder_names_storage_in_the_local_environment_only() {
+    let env = TestEnv::with_tools();
+    let code = "export default { async fetch(_, env) {
+        await env.KV.put('a', 'kept'); await env.DB.exec('CREATE TABLE IF NOT EXISTS t (a)');
+        return new Response(await env.KV.get('a')); } };\n";
+    let database =
+        json!({ "binding": "DB", "database_name": "data", "database_id": "local-dev-placeholder" });
+    let fields = |namespace: &str| {
+        let storage = json!({ "kv_namespaces": [{ "binding": "KV", "id": namespace }], "d1_databases": [database] });
+        let mut fields = storage.clone();
+        fields["env"] = json!({ "staging": storage });
+        fields
+    };
+    project(&env, code, &fields("<your-namespace>"));
+    let ran = env.xtask(&["deploy", "code", "--env", "local", "--engine", "host"]).exits(0);
+    let made = "new and empty in the sandbox: KV namespace <your-namespace>, D1 database data";
+    assert!(ran.stderr.contains(made), "{}", ran.stderr);
+    assert_eq!(env.fetch("code.localhost", "/"), (200, "kept".to_owned()));
+
+    let staging = ["deploy", "code", "--env", "staging", "--sandbox", "--engine", "host"];
+    let ran = env.xtask(&staging).exits(3);
+    expect![[r#"
+        error: projects/code/wrangler.json: `<your-namespace>` is not the id of a KV namespace, which is 32 hexadecimal digits
+        hint: create one with `cargo xtask wrangler code --env staging -- kv namespace create NAME`, and write its id into `kv_namespaces`
+    "#]].assert_eq(&ran.stderr);
+    project(&env, code, &fields("0123456789abcdef0123456789abcdef"));
+    let ran = env.xtask(&staging).exits(3);
+    expect![[r#"
+        error: projects/code/wrangler.json: `local-dev-placeholder` is not the id of a D1 database, which is a UUID
+        hint: create one with `cargo xtask wrangler code --env staging -- d1 create data`, and write its id into `d1_databases`
+    "#]].assert_eq(&ran.stderr);
 }

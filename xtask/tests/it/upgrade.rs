@@ -238,7 +238,10 @@ fn an_embedded_pin_moves_into_the_repository() {
     assert_eq!(names["projects"].as_array().map(Vec::len), Some(1), "the pins are no projects");
 }
 
-/// Serves the checksum of one archive.
+/// The token that reads the registry of a private project.
+const READER: &str = "glpat-reader-of-packages";
+
+/// Serves the checksum of one archive, and that of `v1.5.0` in a private project.
 fn serve_checksum(sum: &'static str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
@@ -250,7 +253,10 @@ fn serve_checksum(sum: &'static str) -> String {
             while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
                 request.push_str(&std::mem::take(&mut line));
             }
-            let is_there = request.contains("/v1.3.0/xtask-v1.3.0-x86_64-linux.tar.gz.sha256 ");
+            let is_private = request.contains("/v1.5.0/xtask-v1.5.0-x86_64-linux.tar.gz.sha256 ");
+            let may_read = request.contains(&format!("authorization: Bearer {READER}\r\n"));
+            let is_there = request.contains("/v1.3.0/xtask-v1.3.0-x86_64-linux.tar.gz.sha256 ")
+                || (is_private && may_read);
             let (status, body) = match is_there {
                 true => ("200 OK", format!("{sum}  xtask-v1.3.0-x86_64-linux.tar.gz\n")),
                 false => ("404 Not Found", String::new()),
@@ -318,7 +324,8 @@ fn the_archive_of_a_repository_moves_with_its_checksum() {
         hint: name the version: `cargo xtask upgrade xtask v1.2.0`
         upgrade xtask v1.4.0: exit 1
         error: SERVER/api/v4/projects/7/packages/generic/xtask/v1.4.0/xtask-v1.4.0-x86_64-linux.tar.gz.sha256 cannot be read: the server answered 404; nothing was changed
-        hint: check that the archive and its `.sha256` are there for everyone, or set `pipeline.xtaskArchive` and `pipeline.xtaskSha256` in dagger/config/config.json
+        hint: check that the archive and its `.sha256` are there; if the project is private, set GITLAB_TOKEN to a token with the scope `read_api`
+        hint: or set `pipeline.xtaskArchive` and `pipeline.xtaskSha256` in dagger/config/config.json
         upgrade xtask v1.2.0: exit 0
         up to date: v1.2.0
         upgrade xtask v1.3.0 --dry-run: exit 0
@@ -328,6 +335,14 @@ fn the_archive_of_a_repository_moves_with_its_checksum() {
         nothing is written by a dry run
     "#]].assert_eq(&normal(&shown));
     assert_eq!(env.sh("git status --porcelain").stdout, "", "nothing was changed");
+    let private = ["upgrade", "xtask", "v1.5.0", "--dry-run", "--json"];
+    env.xtask(&private).exits(1);
+    // The second name is `gitlab.tokenVariable`.
+    for name in ["GITLAB_TOKEN", "G"] {
+        let ran = env.xtask_with(&private, &[(name, READER)]).exits(0);
+        assert_eq!(ran.json()["to"], "v1.5.0");
+        assert!(!(ran.stdout + &ran.stderr).contains(READER), "{name}");
+    }
     let ran = env.xtask(&["upgrade", "xtask", "v1.3.0"]).exits(0);
     expect![[r#"
         v1.2.0 → v1.3.0

@@ -17,7 +17,8 @@ use workspace::discovery::SearchFolders;
 /// Create a project that builds, deploys and is in the pipeline.
 #[derive(Debug, Args)]
 pub struct NewCommand {
-    /// Folder below `projects/`, such as `shop` or `example.com/shop`
+    /// Folder below `projects/`, such as `shop` or `example.com/shop`. Without that folder, below the root, such as
+    /// `apps/shop`
     #[arg(required_unless_present = "list")]
     name: Option<String>,
     /// Template of the project
@@ -45,6 +46,10 @@ impl NewCommand {
             &workspace.config,
             &workspace.projects,
         )?;
+        let new = match workspace.workspace_of(&new.dir) {
+            Some((root, manager)) => new.in_workspace(root, manager),
+            None => new,
+        };
         if ctx.root.join(&new.dir).exists() {
             return Err(refused(format!("{} already exists", new.dir))
                 .hint("choose another name, or remove the folder")

@@ -161,8 +161,10 @@ impl Finding {
         self.detail = format!("{}\n{}", self.detail, other.detail);
         self.fix = match (self.fix, other.fix) {
             (Some(mut fix), Some(other)) => {
-                if !fix.text.lines().any(|line| line == other.text) {
-                    fix.text = format!("{}\n{}", fix.text, other.text);
+                for line in other.text.lines() {
+                    if !fix.text.lines().any(|known| known == line) {
+                        fix.text = format!("{}\n{line}", fix.text);
+                    }
                 }
                 fix.commands.extend(other.commands);
                 fix.safe &= other.safe;
@@ -240,5 +242,8 @@ mod tests {
         assert_eq!((whole.status, whole.detail.as_str()), (CheckStatus::Fail, "a\nb\nc"));
         assert_eq!(whole.fix.map(|fix| fix.text).as_deref(), Some("do this\nand that"));
         assert_eq!(Finding::all(Vec::new(), Finding::ok()), Finding::ok());
+        let two = || Finding::warn("a").manual_fix("do this\nor that");
+        let fix = Finding::all(vec![two(), two(), two()], Finding::ok()).fix;
+        assert_eq!(fix.map(|fix| fix.text).as_deref(), Some("do this\nor that"));
     }
 }

@@ -101,7 +101,7 @@ pub fn refusals(
         schema: schema.as_ref(),
         is_set,
     };
-    let rules = Rules::new(&workspace.config, &workspace.projects, facts);
+    let rules = Rules::new(workspace, facts);
     projects.iter().flat_map(|project| rules.refusals(project)).collect()
 }
 
@@ -135,9 +135,10 @@ fn row(
     problem: Option<Failure>,
     sandbox: Option<Failure>,
 ) -> ReadinessRow {
-    let installation = installation(&workspace.root, project, &workspace.config.tools);
+    let installation = installation(workspace, project);
     let target = project.target(LOCAL);
-    let build = match (build_text(project), target.has_build_command) {
+    let own = build_text(project).filter(|_| !target.runs_script_build(project.package.as_ref()));
+    let build = match (own, target.has_build_command) {
         (Some(build), true) => format!("{build}, then `build.command`"),
         (Some(build), false) => build,
         (None, true) => "`build.command`".to_owned(),
@@ -234,19 +235,108 @@ pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> St
             is_ready,
         ]);
     }
-    let mut text = table.text(width);
-    for row in rows {
-        let (mark, color) = if row.problem.is_some() { ("✗", RED) } else { ("!", YELLOW) };
-        let Some(problem) = row.problem.as_ref().or(row.sandbox_problem.as_ref()) else { continue };
-        // Most messages begin with the path of the config, which identifies the project. A list of several begins
-        // with their number.
-        let first = problem.lines().next().unwrap_or_default();
-        let name =
-            if first.contains(&row.project) { String::new() } else { format!("{}: ", row.project) };
-        text += &format!("{} {name}{problem}\n", paint(color, mark));
-        for fix in &row.fixes {
+    table.text(width) + &problems(rows) + &notes
+}
+
+/// The most problems with the same fixes that are printed in full. The table marks all of them.
+const MOST_PROBLEMS: usize = 5;
+
+/// Returns the problems of `rows`. Problems with the same fixes are one group, so that the fixes of a hundred projects are
+/// printed once.
+fn problems(rows: &[ReadinessRow]) -> String {
+    let mut groups: Vec<Vec<&ReadinessRow>> = Vec::new();
+    for row in rows.iter().filter(|row| row.problem.is_some() || row.sandbox_problem.is_some()) {
+        let is_same = |group: &&mut Vec<&ReadinessRow>| {
+            group.first().is_some_and(|first| {
+                !row.fixes.is_empty()
+                    && first.fixes == row.fixes
+                    && first.problem.is_some() == row.problem.is_some()
+            })
+        };
+        match groups.iter_mut().find(is_same) {
+            Some(group) => group.push(row),
+            None => groups.push(vec![row]),
+        }
+    }
+    let mut text = String::new();
+    for group in groups {
+        let shown = if group.len() > MOST_PROBLEMS { MOST_PROBLEMS - 1 } else { group.len() };
+        for row in group.iter().take(shown) {
+            let (mark, color) = if row.problem.is_some() { ("✗", RED) } else { ("!", YELLOW) };
+            let problem = row.problem.as_ref().or(row.sandbox_problem.as_ref());
+            let problem = problem.map(String::as_str).unwrap_or_default();
+            // Most messages begin with the path of the config, which identifies the project. A list of several begins
+            // with their number.
+            let is_named = problem.lines().next().is_some_and(|first| first.contains(&row.project));
+            let name = if is_named { String::new() } else { format!("{}: ", row.project) };
+            text += &format!("{} {name}{problem}\n", paint(color, mark));
+        }
+        if group.len() > shown {
+            text += &format!("    and {} more projects with the same fix\n", group.len() - shown);
+        }
+        for fix in group.first().into_iter().flat_map(|row| &row.fixes) {
             text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
         }
     }
-    text + &notes
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(project: &str, problem: &str, fixes: &[&str]) -> ReadinessRow {
+        ReadinessRow {
+            project: project.to_owned(),
+            manager: None,
+            lock: None,
+            build: String::new(),
+            health: "/".to_owned(),
+            bindings: Vec::new(),
+            problem: Some(problem.to_owned()),
+            sandbox_problem: None,
+            fixes: fixes.iter().map(|fix| (*fix).to_owned()).collect(),
+        }
+    }
+
+    fn plain(rows: &[ReadinessRow]) -> String {
+        anstream::adapter::strip_str(&problems(rows)).to_string()
+    }
+
+    #[test]
+    fn problems_with_the_same_fix_are_one_group() {
+        let install = ["run `npm install` in the repository's root and commit the lock file"];
+        let mut rows = vec![
+            row("apps/a", "apps/a has no lock file", &install),
+            row("apps/x", "apps/x/wrangler.json: broken", &["correct it"]),
+            row("apps/y", "apps/y/wrangler.json: broken", &[]),
+            row("apps/z", "apps/z/wrangler.json: broken", &[]),
+        ];
+        rows.extend(["apps/b", "apps/c"].map(|name| row(name, "no lock file", &install)));
+        expect_test::expect![[r"
+            ✗ apps/a has no lock file
+            ✗ apps/b: no lock file
+            ✗ apps/c: no lock file
+                fix: run `npm install` in the repository's root and commit the lock file
+            ✗ apps/x/wrangler.json: broken
+                fix: correct it
+            ✗ apps/y/wrangler.json: broken
+            ✗ apps/z/wrangler.json: broken
+        "]]
+        .assert_eq(&plain(&rows));
+        rows.extend(["d", "e", "f"].map(|name| row(name, "no lock file", &install)));
+        expect_test::expect![[r"
+            ✗ apps/a has no lock file
+            ✗ apps/b: no lock file
+            ✗ apps/c: no lock file
+            ✗ d: no lock file
+                and 2 more projects with the same fix
+                fix: run `npm install` in the repository's root and commit the lock file
+            ✗ apps/x/wrangler.json: broken
+                fix: correct it
+            ✗ apps/y/wrangler.json: broken
+            ✗ apps/z/wrangler.json: broken
+        "]]
+        .assert_eq(&plain(&rows));
+    }
 }

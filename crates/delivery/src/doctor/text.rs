@@ -86,7 +86,10 @@ fn brief(entries: &[ReportEntry]) -> String {
     text
 }
 
-/// Formats a problem with all of its details.
+/// The most details below the first line of a problem. A repository may have a hundred projects with the same problem.
+const MOST_DETAILS: usize = 5;
+
+/// Formats a problem with its details.
 fn problem(entry: &ReportEntry, width: usize) -> String {
     let finding = &entry.finding;
     let mut lines = finding.detail.lines();
@@ -96,8 +99,13 @@ fn problem(entry: &ReportEntry, width: usize) -> String {
         entry.label(),
         lines.next().unwrap_or_default()
     );
-    for line in lines {
+    let others: Vec<&str> = lines.collect();
+    let shown = if others.len() > MOST_DETAILS { MOST_DETAILS - 1 } else { others.len() };
+    for line in others.iter().take(shown) {
         text += &format!("      {line}\n");
+    }
+    if others.len() > shown {
+        text += &format!("      and {} more (`--json`)\n", others.len() - shown);
     }
     let long = |found: &&String| found.len() > LONG;
     let facts = [

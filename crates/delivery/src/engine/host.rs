@@ -26,10 +26,8 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     if !is_redirected(&job.run.ctx.root, part) {
         outputs::check_entry(&job.run.ctx.root, part)?;
     }
-    if let Some(dist) = &part.dist {
-        let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
-        let may_be_empty = outputs::is_beside_code(part, dist);
-        guard::check_output(&job.run.ctx.root, dist, may_be_empty, &manifest)?;
+    if !part.is_built_by_wrangler {
+        check_assets(job)?;
     }
     let command = places.upload(part, &job.run.plan.destination, job.run.plan.kind(part));
     let folder = Some(places.upload_folder(part));
@@ -38,6 +36,14 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
         PreparedUpload { command, report: places.output_file(part), folder, warnings };
     prepared.warnings = prepare_folder(job)?;
     Ok(prepared)
+}
+
+/// Refuses a folder of assets that the build did not write.
+fn check_assets(job: &ProjectRun<'_>) -> Result<(), Failure> {
+    let part = job.part;
+    let Some(dist) = &part.dist else { return Ok(()) };
+    let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
+    guard::check_output(&job.run.ctx.root, dist, outputs::is_beside_code(part, dist), &manifest)
 }
 
 /// Reads wrangler's output file. Exit code 0 alone proves nothing.
@@ -122,6 +128,9 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
             return Err(failure.hint(wrangler::BUNDLE).into());
         }
         finished.success().map_err(|failure| failure.hint_if_failed(wrangler::BUNDLE))?;
+        if part.is_built_by_wrangler {
+            check_assets(job)?;
+        }
     }
     let destination = &job.run.plan.destination;
     let command = places.prepare_upload(part, destination, is_redirected, is_bundled);

@@ -16,7 +16,7 @@ use crate::cache::{BuildCache, Cacheable, Lookup, OutputParts};
 use crate::plan::Operation;
 use crate::plan::variables::digests;
 use crate::record::Output;
-use crate::tools::packages::PackageToolchain;
+use crate::tools::packages::{PackageToolchain, failure};
 use base::command::ProcessCommand;
 use base::env::variable;
 use base::time::{rfc3339, unix_now};
@@ -55,7 +55,7 @@ impl ProjectRun<'_> {
     pub(super) fn build_on_host(&self) -> Result<BuildResult> {
         let alone = self.run.package_lock(self.part);
         let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(dir) = &self.part.build else {
+        let Some(dir) = self.part.build.as_ref().filter(|_| !self.part.is_built_by_wrangler) else {
             return Ok(BuildResult::new(self.install()?));
         };
         let key = self.build_key(dir)?;
@@ -90,8 +90,15 @@ impl ProjectRun<'_> {
             _ => format!("nothing was uploaded; run the build alone with `{command}`"),
         };
         for command in self.build_commands() {
-            let finished = self.execute(&command)?.success();
-            finished.map_err(|failure| failure.hint_if_failed(&alone))?;
+            let finished = self.execute(&command)?;
+            let hint = failure::node_hint(&finished.tail);
+            finished.success().map_err(|failure| {
+                let failure = match &hint {
+                    Some(hint) => failure.hint_if_failed(hint),
+                    None => failure,
+                };
+                failure.hint_if_failed(&alone)
+            })?;
         }
         let build = Some(millis(started.elapsed()));
         let built = rfc3339(unix_now());

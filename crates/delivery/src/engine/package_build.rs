@@ -11,6 +11,7 @@ use super::job::ProjectRun;
 use super::output::{BuildFacts, CHANGED, FileStamps, stamps};
 use crate::cache::{BuildCache, Cacheable, Lookup};
 use crate::plan::PackageBuild;
+use crate::tools::packages::failure;
 use base::error::{ErrorKind, Failure};
 use base::time::{rfc3339, unix_now};
 use workspace::git;
@@ -39,8 +40,15 @@ impl ProjectRun<'_> {
         }
         let before = self.files(build);
         for command in self.run.places.build(build, None) {
-            let built = self.execute(&command)?.success();
-            built.map_err(|failure| self.explain(build, failure))?;
+            let finished = self.execute(&command)?;
+            let hint = failure::node_hint(&finished.tail);
+            finished.success().map_err(|failure| {
+                let failure = match &hint {
+                    Some(hint) => failure.hint_if_failed(hint),
+                    None => failure,
+                };
+                self.explain(build, failure)
+            })?;
         }
         let stored = self.store_package(build, &outputs, keys, &before)?;
         if let Some(reason) = stored.objection() {

@@ -7,9 +7,11 @@ use super::outputs;
 use base::error::{Failure, refused};
 use base::text::is_control_or_bidi;
 use cloudflare::wrangler_fields;
+use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
 use workspace::config::Config;
 use workspace::graph::normalize;
+use workspace::package::Package;
 use workspace::project::Project;
 use workspace::remote_binding::RemoteBinding;
 use workspace::strategy::Strategy;
@@ -38,13 +40,25 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, F
     Ok(Some(dist))
 }
 
-/// Refuses dependencies without a lock file, because their versions would change over time.
+/// Refuses dependencies without a lock file, because their versions would change over time. The lock file of a member of
+/// a workspace belongs into the workspace's root.
 #[must_use]
-pub fn no_lock_file(project: &Project) -> Failure {
-    let dir = project.package.as_ref().map_or(project.dir.as_path(), |package| &package.dir);
-    refused(format!("{dir} has dependencies but no lock file in its folder or above")).hint(format!(
-        "run `npm install`, `pnpm install`, `yarn install` or `bun install` in {dir} and commit the lock file"
-    ))
+pub fn no_lock_file(workspace: &Workspace, package: &Package) -> Failure {
+    let (dir, manager) = workspace.install_folder(package);
+    let install = manager.map_or_else(
+        || "`npm install`, `pnpm install`, `yarn install` or `bun install`".to_owned(),
+        |manager| format!("`{}`", manager.install_command()),
+    );
+    let place = match dir.as_str() {
+        "" => "the repository's root",
+        dir => dir,
+    };
+    let name = match package.dir.as_str() {
+        "" => "the repository's root",
+        dir => dir,
+    };
+    refused(format!("{name} has dependencies but no lock file in its folder or above"))
+        .hint(format!("run {install} in {place} and commit the lock file"))
 }
 
 /// Refuses configs that would fail silently in `environment`. A build may write the config that names the code, as Nitro
@@ -99,6 +113,33 @@ pub fn check_local_form(
         })
         .hint("add `--allow-stub` to deploy anyway; a request that uses one is answered with 501")
         .hint("or deploy to Cloudflare with `--env`"))
+}
+
+/// Refuses ids of storage without Cloudflare's format, such as `<your-id>`, because the upload would fail after the build.
+/// The local environment accepts them.
+pub fn check_storage(project: &Project, environment: &str) -> Result<(), Failure> {
+    let target = project.target(environment);
+    let storage = &target.storage;
+    let command = |create: &str| {
+        format!("`cargo xtask wrangler {} --env {environment} -- {create}`", project.name)
+    };
+    if let Some(id) = storage.namespace_placeholder() {
+        let text = format!(
+            "{}: `{id}` is not the id of a KV namespace, which is 32 hexadecimal digits",
+            project.config
+        );
+        let create = command("kv namespace create NAME");
+        return Err(refused(text)
+            .hint(format!("create one with {create}, and write its id into `kv_namespaces`")));
+    }
+    if let Some((id, name)) = storage.database_placeholder() {
+        let text =
+            format!("{}: `{id}` is not the id of a D1 database, which is a UUID", project.config);
+        let create = command(&format!("d1 create {name}"));
+        return Err(refused(text)
+            .hint(format!("create one with {create}, and write its id into `d1_databases`")));
+    }
+    Ok(())
 }
 
 /// Refuses steps before the upload that read files outside of the repository.

@@ -174,6 +174,9 @@ pub struct ProjectPlan {
     /// The project's own build.
     #[serde(skip)]
     pub own_build: Option<PackageBuild>,
+    /// `true` if wrangler runs the own build when it bundles, as its `build.command`. The host engine does not run it before.
+    #[serde(skip)]
+    pub is_built_by_wrangler: bool,
     /// The inputs of a container that installs and builds it.
     #[serde(skip)]
     pub containers: ContainerInputs,
@@ -337,7 +340,7 @@ impl Plan {
     #[must_use]
     pub fn new(workspace: &Workspace, inputs: PlanRequest<'_>) -> Plan {
         let (mut parts, mut refused) = (Vec::new(), Vec::new());
-        let rules = Rules::new(&workspace.config, &workspace.projects, inputs.facts());
+        let rules = Rules::new(workspace, inputs.facts());
         for project in &inputs.projects {
             let broken = rules.refusals(project);
             if !broken.is_empty() {
@@ -452,6 +455,8 @@ impl ProjectPlan {
             toolchain: build.toolchain,
             dependencies: build.dependencies,
             own_build: build.own,
+            is_built_by_wrangler: inputs.verb != Operation::Build
+                && target.runs_script_build(project.package.as_ref()),
             containers: build.containers,
             inputs: inputs.inputs.get(&project.name).cloned().unwrap_or_default(),
             module: project.module,

@@ -13,7 +13,8 @@ use super::claims::Claims;
 use super::destination::Destination;
 use super::{BuildPlan, Operation, alias, guard, protection};
 use base::error::{ErrorKind, Failure};
-use workspace::config::Config;
+use workspace::Workspace;
+use workspace::config::LOCAL;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
 
@@ -37,6 +38,8 @@ pub enum RefusalRule {
     Preview,
     /// The sandbox can run every binding.
     LocalForm,
+    /// The config names storage by an id, and not by a placeholder.
+    Storage,
     /// Wrangler knows every field of the config.
     Field,
     /// Steps before the upload read files of the repository.
@@ -68,7 +71,8 @@ impl RefusalRule {
             | RefusalRule::Protection
             | RefusalRule::Claim
             | RefusalRule::Assets
-            | RefusalRule::LocalForm => "wrangler configs",
+            | RefusalRule::LocalForm
+            | RefusalRule::Storage => "wrangler configs",
         }
     }
 }
@@ -150,8 +154,7 @@ pub fn all_at_once(parts: &[(&str, &Failure)]) -> Option<Failure> {
 
 /// The facts that the rules depend on.
 pub struct Rules<'a> {
-    config: &'a Config,
-    all: &'a [Project],
+    workspace: &'a Workspace,
     claims: Claims<'a>,
     facts: Facts<'a>,
 }
@@ -182,10 +185,11 @@ pub struct Facts<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// Creates the rules for a request in a repository with the projects `all`.
+    /// Creates the rules for a request in a repository.
     #[must_use]
-    pub fn new(config: &'a Config, all: &'a [Project], facts: Facts<'a>) -> Rules<'a> {
-        Rules { config, all, claims: Claims::new(config, all), facts }
+    pub fn new(workspace: &'a Workspace, facts: Facts<'a>) -> Rules<'a> {
+        let claims = Claims::new(&workspace.config, &workspace.projects);
+        Rules { workspace, claims, facts }
     }
 
     /// Returns every rule that `project` breaks.
@@ -217,11 +221,12 @@ impl<'a> Rules<'a> {
         let environment = destination.environment.as_str();
         let mut broken = broken_rule(RefusalRule::Content, guard::check(project, environment));
         if destination.sandbox.is_none() {
-            let checked = guard::check_account(self.config, project, environment);
+            let checked = guard::check_account(&self.workspace.config, project, environment);
             broken.extend(broken_rule(RefusalRule::Account, checked));
         }
         // Both would name a route of a protected environment.
-        let protected = protection::check(self.config, self.all, &[project], environment);
+        let Workspace { config, projects, .. } = self.workspace;
+        let protected = protection::check(config, projects, &[project], environment);
         match protected {
             Err(failure) => broken.push((RefusalRule::Protection, failure)),
             Ok(()) => broken
@@ -251,6 +256,12 @@ impl<'a> Rules<'a> {
             let checked = guard::check_local_form(&project.config, &target, self.facts.is_set);
             broken.extend(broken_rule(RefusalRule::LocalForm, checked));
         }
+        // A preview of the strategy `preview` has its own storage.
+        let has_own = self.facts.strategies.get(&project.name) == Some(&Strategy::Preview);
+        if environment != LOCAL && !has_own {
+            let checked = guard::check_storage(project, environment);
+            broken.extend(broken_rule(RefusalRule::Storage, checked));
+        }
         if self.facts.verb == Operation::Deploy {
             broken.extend(broken_rule(RefusalRule::Steps, guard::check_steps(project)));
         }
@@ -264,11 +275,10 @@ impl<'a> Rules<'a> {
             Some(build) => build.as_ref().map_err(Clone::clone)?,
             None => return Ok(()),
         };
-        let package = project.package.as_ref();
         let is_locked = build.toolchain.installation.is_some();
-        match package.is_some_and(|package| package.has_dependencies) && !is_locked {
-            true => Err(guard::no_lock_file(project)),
-            false => Ok(()),
+        match project.package.as_ref().filter(|package| package.has_dependencies && !is_locked) {
+            Some(package) => Err(guard::no_lock_file(self.workspace, package)),
+            None => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use base::error::{Failure, refused, usage};
 use workspace::config::Config;
+use workspace::package_manager::PackageManager;
 use workspace::project::Project;
 
 /// A template of a new project.
@@ -37,7 +38,22 @@ pub struct NewProject {
     /// Its files: path below `dir`, and text.
     #[serde(skip)]
     pub files: Vec<(&'static str, String)>,
+    /// The command that adds its dependencies to the lock file of its workspace. `None` without a workspace or dependencies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install: Option<WorkspaceInstall>,
 }
+
+/// A command in the root of a workspace.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkspaceInstall {
+    /// The command.
+    pub command: &'static str,
+    /// The root, relative to the repository's root.
+    pub dir: Utf8PathBuf,
+}
+
+/// The lock file of a template. A member of a workspace has none, because it would make that of the workspace out of date.
+const LOCK: &str = "bun.lock";
 
 /// The variables that each environment of the template `api` repeats.
 const VARS: &str = "{ \"vars\": { \"GREETING\": \"Hello\" } }";
@@ -114,7 +130,19 @@ impl NewProject {
             Template::Api => API,
         };
         let files = sources.iter().map(|(path, text)| (*path, fill(text))).collect();
-        Ok(NewProject { project: project.to_owned(), dir, worker, template, files })
+        Ok(NewProject { project: project.to_owned(), dir, worker, template, files, install: None })
+    }
+
+    /// Makes it a member of the workspace with the root `root`.
+    #[must_use]
+    pub fn in_workspace(mut self, root: &Utf8Path, manager: Option<PackageManager>) -> NewProject {
+        let count = self.files.len();
+        self.files.retain(|(path, _)| *path != LOCK);
+        if self.files.len() < count {
+            let command = manager.unwrap_or(PackageManager::Npm).install_command();
+            self.install = Some(WorkspaceInstall { command, dir: root.to_owned() });
+        }
+        self
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::ValueEnum as _;
 use serde::Serialize;
 
-use crate::plan::template::{NewProject, Template};
+use crate::plan::template::{NewProject, Template, WorkspaceInstall};
 use base::command::quote;
 
 /// The list of templates.
@@ -71,7 +71,17 @@ pub fn text(new: &NewProject, pipeline: &[String]) -> String {
     if !pipeline.is_empty() {
         text += &format!("updated {}\n", pipeline.join(", "));
     }
-    text + &format!("next: `cargo xtask deploy {}`\n", new.project)
+    match &new.install {
+        Some(WorkspaceInstall { command, dir }) => {
+            let place =
+                if dir.as_str().is_empty() { "the repository's root" } else { dir.as_str() };
+            text + &format!(
+                "next: `{command}` in {place}, then `cargo xtask deploy {}`\n",
+                new.project
+            )
+        }
+        None => text + &format!("next: `cargo xtask deploy {}`\n", new.project),
+    }
 }
 
 /// Returns a POSIX shell script that creates the same files.
@@ -84,6 +94,10 @@ pub fn script(new: &NewProject) -> String {
         let (folder, path) = (quote(folder.as_str()), quote(path.as_str()));
         let _infallible =
             write!(text, "mkdir -p {folder}\ncat > {path} <<'TEMPLATE'\n{content}TEMPLATE\n");
+    }
+    if let Some(WorkspaceInstall { command, dir }) = &new.install {
+        let place = if dir.as_str().is_empty() { "." } else { dir.as_str() };
+        let _infallible = writeln!(text, "# next: (cd {} && {command})", quote(place));
     }
     text + "cargo xtask ci generate\n"
 }

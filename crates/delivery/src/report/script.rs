@@ -142,7 +142,7 @@ fn commands(
     for build in &part.dependencies {
         commands.extend(places.build(build, None));
     }
-    if let Some(build) = &part.own_build {
+    if let Some(build) = part.own_build.as_ref().filter(|_| !part.is_built_by_wrangler) {
         commands.extend(places.build(build, part.build_environment.as_deref()));
     }
     if plan.verb != Operation::Build {

@@ -24,6 +24,7 @@ use base::env::variable;
 use base::error::{Failure, failed, refused};
 use base::http;
 use base::secret::Secret;
+use workspace::config::LOCAL;
 use workspace::key::hex;
 use workspace::remote_binding::{HYPERDRIVE, Hyperdrive};
 
@@ -157,8 +158,8 @@ pub struct ProvisionResult {
 }
 
 /// Sends the project and environment of a Worker, and the default values of its secrets, to the sandbox. Creates
-/// missing storage of the config, because it exists only at Cloudflare. The sandbox accepts only ids in Cloudflare's
-/// format, so the upload refuses a placeholder.
+/// missing storage of the config, because it exists only at Cloudflare. Only the local environment accepts ids without
+/// Cloudflare's format, such as `<your-id>`: in the others the sandbox refuses what Cloudflare would refuse.
 pub fn provide(
     root: &Utf8Path,
     port: u16,
@@ -190,11 +191,17 @@ pub fn provide(
         "values": secrets.map(|secrets| &secrets.values).cloned().unwrap_or_default(),
         "is_required": target.required_secrets.as_ref().is_some_and(|names| !names.is_empty()),
     });
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "secrets": [secrets], "account": account, "namespaces": storage.namespaces, "databases": databases,
         "buckets": storage.buckets, "queues": storage.queues, "hyperdrives": hyperdrives,
         "projects": [{ "worker": target.worker, "project": part.project, "environment": environment }],
     });
+    let has_placeholder =
+        storage.namespace_placeholder().is_some() || storage.database_placeholder().is_some();
+    // A sandbox of an earlier version that still runs does not know the field.
+    if environment == LOCAL && has_placeholder {
+        body["accepts_placeholders"] = true.into();
+    }
     let failure = |text: String| failed(format!("the sandbox did not make the storage: {text}"));
     let response = http::post(&agent, &url, &[("authorization", &authorization)], &body)
         .map_err(|error| failure(format!("{error:#}")))?;

@@ -1,6 +1,6 @@
 //! `setup`: the account id, the tokens in GitLab, and the schedule.
 
-mod inputs;
+pub mod inputs;
 mod report;
 mod script;
 

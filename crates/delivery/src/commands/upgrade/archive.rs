@@ -7,8 +7,10 @@ use serde_json::json;
 
 use super::pins::PinRow;
 use crate::commands::ci;
+use crate::commands::setup::inputs::GITLAB_TOKEN;
 use crate::config_edit;
 use crate::context::Ctx;
+use base::env::variable;
 use base::error::{Exit, Failure, failed, refused, usage};
 use base::files::write_whole;
 use base::http;
@@ -127,18 +129,29 @@ pub fn upgrade(ctx: &Ctx, pin: &ArchivePin, version: Option<&str>) -> Result<Exi
     Ok(Exit::Done)
 }
 
-/// Reads the checksum beside an archive.
+/// Reads the checksum beside an archive. The registry of a private project needs a token.
 fn checksum(config: &Config, url: &str) -> Result<String, Failure> {
-    let address =
-        url.strip_prefix(API_VARIABLE).map(|path| format!("{}/{path}", config.gitlab.api()));
-    let address = format!("{}.sha256", address.as_deref().unwrap_or(url));
+    let own = url.strip_prefix(API_VARIABLE).map(|path| format!("{}/{path}", config.gitlab.api()));
+    let address = format!("{}.sha256", own.as_deref().unwrap_or(url));
     let unknown = |why: &str| {
-        failed(format!("{address} cannot be read: {why}; nothing was changed")).hint(format!(
-            "check that the archive and its `.sha256` are there for everyone, or set `pipeline.xtaskArchive` and \
-             `pipeline.xtaskSha256` in {CONFIG_FILE}"
-        ))
+        let hint = match own {
+            Some(_) => format!(
+                "check that the archive and its `.sha256` are there; if the project is private, set {GITLAB_TOKEN} to a token with \
+                 the scope `read_api`"
+            ),
+            None => "check that the archive and its `.sha256` are there for everyone".to_owned(),
+        };
+        failed(format!("{address} cannot be read: {why}; nothing was changed")).hint(hint).hint(
+            format!("or set `pipeline.xtaskArchive` and `pipeline.xtaskSha256` in {CONFIG_FILE}"),
+        )
     };
-    let response = http::get(&http::agent_for(&address, DEADLINE, 5), &address, &[])
+    let names = [GITLAB_TOKEN, config.gitlab.token_variable.as_str()];
+    let token = own.as_ref().and_then(|_| names.into_iter().find_map(variable));
+    // The client sends no `Authorization` to the address of a redirect, such as that of an object storage.
+    let authorization = token.map(|token| format!("Bearer {token}"));
+    let headers: Vec<(&str, &str)> =
+        authorization.iter().map(|value| ("authorization", value.as_str())).collect();
+    let response = http::get(&http::agent_for(&address, DEADLINE, 5), &address, &headers)
         .map_err(|error| unknown(&format!("{error:#}")))?;
     if response.status != 200 {
         return Err(unknown(&format!("the server answered {}", response.status)));

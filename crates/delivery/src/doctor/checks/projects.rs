@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use camino::Utf8Path;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
@@ -17,7 +16,7 @@ use crate::tools::packages::{Installation, detect};
 use crate::tools::sandbox;
 use base::error::Failure;
 use cloudflare::wrangler;
-use workspace::config::Tools;
+use workspace::Workspace;
 use workspace::git;
 use workspace::project::Project;
 
@@ -77,13 +76,12 @@ pub fn lock(context: &Context) -> Finding {
 /// Describes the install of a project. `None` if it has no dependencies. Errors if the locked dependencies
 /// cannot be installed.
 pub fn installation(
-    root: &Utf8Path,
+    workspace: &Workspace,
     project: &Project,
-    tools: &Tools,
 ) -> Result<Option<Installation>, Failure> {
     let Some(package) = &project.package else { return Ok(None) };
-    match detect::installation(root, package, tools)? {
-        None if package.has_dependencies => Err(guard::no_lock_file(project)),
+    match detect::installation(&workspace.root, package, &workspace.config.tools)? {
+        None if package.has_dependencies => Err(guard::no_lock_file(workspace, package)),
         found => Ok(found.filter(|_| package.has_dependencies)),
     }
 }

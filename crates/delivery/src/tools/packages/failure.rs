@@ -75,7 +75,12 @@ pub fn specific_hint(
     variables: &Variables,
     tail: &[String],
 ) -> Option<String> {
-    let has = |texts: &[&str]| tail.iter().any(|line| texts.iter().any(|text| line.contains(text)));
+    // Yarn classic writes `Response code`, and berry `Response Code`.
+    let lines: Vec<String> = tail.iter().map(|line| line.to_ascii_lowercase()).collect();
+    let has = |texts: &[&str]| {
+        let mut texts = texts.iter().map(|text| text.to_ascii_lowercase());
+        texts.any(|text| lines.iter().any(|line| line.contains(&text)))
+    };
     // Bun prints the status after the URL.
     let is_status = |line: &String| line.ends_with("- 401") || line.ends_with("- 403");
     let hint = if let Some(package) = tail.iter().find_map(|line| failed_script(line)) {
@@ -83,6 +88,8 @@ pub fn specific_hint(
             "look at the output of the install script of {package}, which failed; if it needs a variable, such as one that skips a \
              download, add its name in {CONFIG_FILE}: `\"variables\": {{ \"install\": [\"NAME\"] }}`"
         )
+    } else if let Some(hint) = node_hint(tail) {
+        hint
     } else if has(&STALE) {
         update_lock(install)
     } else if has(&DENIED) || tail.iter().any(is_status) {
@@ -96,6 +103,35 @@ pub fn specific_hint(
         return None;
     };
     Some(hint)
+}
+
+/// Words of a program that refuses a version of Node.
+const NODE_REFUSED: [&str; 7] = [
+    "not supported",
+    "unsupported",
+    "requires",
+    "required",
+    "minimum",
+    "incompatible with this module",
+    "upgrade",
+];
+
+/// Returns the next step if a program of a build refused the version of Node. `None` otherwise.
+#[must_use]
+pub fn node_hint(tail: &[String]) -> Option<String> {
+    let is_refusal = |line: &String| {
+        let line = line.to_ascii_lowercase();
+        // Node.js v20.20.2 is not supported by Astro! / The engine "node" is incompatible with this module.
+        let names_node =
+            ["node.js", "node version", "\"node\""].iter().any(|name| line.contains(name));
+        names_node && NODE_REFUSED.iter().any(|word| line.contains(word))
+    };
+    tail.iter().any(is_refusal).then(|| {
+        format!(
+            "write the major version of Node that the build needs, such as `24`, into a file `.node-version` next to the \
+             project's package.json or above it, or into `tools.node` of {CONFIG_FILE}; it is installed on its own"
+        )
+    })
 }
 
 /// Returns the package whose install script failed, from a line of Bun, pnpm or Yarn berry. Its network errors are not
@@ -176,6 +212,67 @@ mod tests {
             specific_hint(&install, &Variables::default(), &[line]).as_deref(),
             Some("run `pnpm install` in the repository's root and commit pnpm-lock.yaml")
         );
+    }
+
+    /// Returns the hint after an install with Yarn berry that ended with these lines.
+    fn berry_hint(lines: &[&str]) -> Option<String> {
+        let install = Installation {
+            dir: "".into(),
+            manager: Manager::YarnBerry,
+            lock: "yarn.lock",
+            tool: Tool {
+                name: "yarn",
+                package: "@yarnpkg/cli-dist".to_owned(),
+                version: "4.8.1".to_owned(),
+                accepts: None,
+            },
+            release: None,
+        };
+        let tail: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        specific_hint(&install, &Variables::default(), &tail)
+    }
+
+    #[test]
+    fn a_status_of_yarn_berry_is_read_in_its_spelling() {
+        let missing = "check the name and version of the package, and the registry of its scope in `.npmrc`: the registry that \
+                       was asked has no such package";
+        let lines = [
+            "➤ YN0035: │ left-pad-2@npm:1.0.1: Package not found",
+            "➤ YN0035: │   Response Code: 404 (Not Found)",
+        ];
+        assert_eq!(berry_hint(&lines).as_deref(), Some(missing));
+        let denied = "name the variable of the registry's token in dagger/config/config.json: `\"variables\": { \"install\": \
+                      [\"NPM_TOKEN\"] }`; an install sees no other variables that hold credentials";
+        let lines = ["➤ YN0035: │   Response Code: 403 (Forbidden)"];
+        assert_eq!(berry_hint(&lines).as_deref(), Some(denied));
+        assert_eq!(berry_hint(&["➤ YN0002: │ a doesn't provide react, requested by b."]), None);
+    }
+
+    #[test]
+    fn a_program_that_refuses_the_version_of_node_has_the_file_that_sets_it() {
+        let hint = "write the major version of Node that the build needs, such as `24`, into a file `.node-version` next to the \
+                    project's package.json or above it, or into `tools.node` of dagger/config/config.json; it is installed on its own";
+        for (line, expected) in [
+            ("Node.js v20.20.2 is not supported by Astro!", Some(hint)),
+            (
+                "You are using Node.js 18.17.0. For Next.js, Node.js version \">=20.9.0\" is required.",
+                Some(hint),
+            ),
+            (
+                "You are using Node.js 20.10.0. Vite requires Node.js version 20.19+ or 22.12+. Please upgrade your Node.js version.",
+                Some(hint),
+            ),
+            ("Wrangler requires at least Node.js v22.0.0. You are using v20.20.2.", Some(hint)),
+            (
+                "error undici@7.0.0: The engine \"node\" is incompatible with this module. Expected version \">=22\". Got \"20.20.2\"",
+                Some(hint),
+            ),
+            ("Your Node version is incompatible with \"/work/shop\".", None),
+            ("Node.js v20.20.2", None),
+            ("error: `node:fs` is not supported on this platform", None),
+        ] {
+            assert_eq!(node_hint(&[line.to_owned()]).as_deref(), expected, "{line}");
+        }
     }
 
     #[test]
