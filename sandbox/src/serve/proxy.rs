@@ -40,11 +40,20 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
+/// miniflare's header with a line for its log. Cloudflare does not send it.
+const LOG_HEADER: &str = "x-mf-additional-response-log";
+
 /// The maximum number of attempts to load a group for one request.
 const ATTEMPTS: usize = 3;
 
 /// The header with the member of the group that a request is for.
 pub const MEMBER_HEADER: &str = "mf-sandbox-member";
+
+/// The header with a command for a group, instead of a request for a member.
+pub const ORDER_HEADER: &str = "mf-sandbox-order";
+
+/// The header with the storage that a command is for.
+pub const STORE_HEADER: &str = "mf-sandbox-store";
 
 /// The header in which the runtime reports an exception that the Worker did not catch.
 const EXCEPTION_HEADER: &str = "mf-sandbox-error";
@@ -163,7 +172,7 @@ fn forward_response(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     *response.headers_mut() = answer.headers().clone();
-    for name in HOP_BY_HOP {
+    for name in HOP_BY_HOP.into_iter().chain([LOG_HEADER]) {
         response.headers_mut().remove(name);
     }
     *response.body_mut() = Body::from_stream(stream::keep_alive(answer.bytes_stream(), loaded));

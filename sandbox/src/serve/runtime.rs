@@ -27,6 +27,9 @@ const PROGRAM: &str = include_str!("../../runtime/serve.ts");
 /// The module that it adds to versions with methods for other Workers.
 const RPC_MODULE: &str = include_str!("../../runtime/rpc.js");
 
+/// The module that reads and writes storage for the API.
+pub const STORAGE_MODULE: &str = include_str!("../../runtime/storage.js");
+
 /// The maximum number of loaded groups. The least recently used one is evicted. A workerd uses about
 /// 90 MB, most of it shared with the others.
 const MAX_GROUPS: usize = 16;
@@ -153,7 +156,8 @@ impl WorkerRuntime {
         // The folder is derived from the state, and the leftovers of a killed run are useless.
         files::remove(&dir).with_context(|| format!("cannot empty {dir}"))?;
         std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot make {dir}"))?;
-        for (name, code) in [("serve.ts", PROGRAM), ("rpc.js", RPC_MODULE)] {
+        let files = [("serve.ts", PROGRAM), ("rpc.js", RPC_MODULE), ("storage.js", STORAGE_MODULE)];
+        for (name, code) in files {
             std::fs::write(dir.join(name), code).with_context(|| format!("cannot write {name}"))?;
         }
         if bun.as_str().contains('/') && !bun.is_file() {
