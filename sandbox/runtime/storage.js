@@ -30,24 +30,6 @@ function split(sql, isFile) {
 	return statements;
 }
 
-/** The errors of D1, KV and R2 in miniflare 5 if a Worker in another process is writing the same data. */
-const BUSY = /SQLITE_BUSY|database is locked|PUT failed: 500 |DELETE failed: 500 |Unspecified error \(0\)/;
-
-/** The maximum number of attempts, about ten seconds. */
-const MAX_ATTEMPTS = 100;
-
-/** Repeats an operation while other processes write the same data. An operation that failed changed nothing. */
-async function retry(operation) {
-	for (let attempt = 1; ; attempt += 1) {
-		try {
-			return await operation();
-		} catch (error) {
-			if (attempt === MAX_ATTEMPTS || !BUSY.test(String(error))) throw error;
-			await scheduler.wait(20 + Math.random() * 160);
-		}
-	}
-}
-
 async function query({ raw, isFile }, request, store) {
 	const body = await request.json();
 	const queries = Array.isArray(body.batch) ? body.batch : Array.isArray(body) ? body : [body];
@@ -57,11 +39,11 @@ async function query({ raw, isFile }, request, store) {
 		if (params?.length && statements.length === 1) statements[0] = statements[0].bind(...params);
 		if (statements.length === 0) throw new Error("No SQL statements detected.");
 		if (!raw) {
-			answers.push(...(await retry(() => store.batch(statements))));
+			answers.push(...(await store.batch(statements)));
 			continue;
 		}
 		for (const statement of statements) {
-			const [columns = [], ...rows] = await retry(() => statement.raw({ columnNames: true }));
+			const [columns = [], ...rows] = await statement.raw({ columnNames: true });
 			answers.push({ success: true, meta: {}, results: { columns, rows } });
 		}
 	}
@@ -87,12 +69,11 @@ const kv = {
 		return value === null ? new Response(null, { status: 404 }) : Response.json(metadata);
 	},
 	async put({ key, options }, request, store) {
-		const bytes = await request.arrayBuffer();
-		await retry(() => store.put(key, bytes, options));
+		await store.put(key, await request.arrayBuffer(), options);
 		return new Response();
 	},
 	async delete({ keys }, _, store) {
-		for (const key of keys) await retry(() => store.delete(key));
+		for (const key of keys) await store.delete(key);
 		return new Response();
 	},
 	async list({ options }, _, store) {
@@ -101,8 +82,7 @@ const kv = {
 	async bulkPut(_, request, store) {
 		for (const { key, value, base64, expiration, expiration_ttl, metadata } of await request.json()) {
 			const bytes = base64 ? Uint8Array.from(atob(value), (c) => c.charCodeAt(0)) : value;
-			const options = { expiration: expiration || undefined, expirationTtl: expiration_ttl || undefined, metadata };
-			await retry(() => store.put(key, bytes, options));
+			await store.put(key, bytes, { expiration: expiration || undefined, expirationTtl: expiration_ttl || undefined, metadata });
 		}
 		return new Response();
 	},
@@ -118,8 +98,7 @@ const kv = {
 
 const r2 = {
 	async objectPut({ key, options }, request, store) {
-		const bytes = await request.arrayBuffer();
-		const made = await retry(() => store.put(key, bytes, options));
+		const made = await store.put(key, await request.arrayBuffer(), options);
 		return Response.json({ key, etag: made.etag, size: String(made.size), uploaded: made.uploaded, version: made.version, storage_class: made.storageClass });
 	},
 	async objectGet({ key }, _, store) {
@@ -135,7 +114,7 @@ const r2 = {
 		return Response.json({ objects: shown, truncated, cursor });
 	},
 	async objectDelete({ key }, _, store) {
-		await retry(() => store.delete(key));
+		await store.delete(key);
 		return new Response();
 	},
 };

@@ -21,14 +21,17 @@ use crate::state::blobs::BlobStore;
 use crate::state::model::Worker;
 use crate::state::resources::Resources;
 
-/// The program of the process.
-const PROGRAM: &str = include_str!("../../runtime/serve.ts");
-
-/// The module that it adds to versions with methods for other Workers.
-const RPC_MODULE: &str = include_str!("../../runtime/rpc.js");
-
 /// The module that reads and writes storage for the API.
 pub const STORAGE_MODULE: &str = include_str!("../../runtime/storage.js");
+
+/// The files of the process.
+const FILES: [(&str, &str); 4] = [
+    ("serve.ts", include_str!("../../runtime/serve.ts")),
+    ("retry.ts", include_str!("../../runtime/retry.ts")),
+    // Added to versions with methods for other Workers.
+    ("rpc.js", include_str!("../../runtime/rpc.js")),
+    ("storage.js", STORAGE_MODULE),
+];
 
 /// The maximum number of loaded groups. The least recently used one is evicted. A workerd uses about
 /// 90 MB, most of it shared with the others.
@@ -156,8 +159,7 @@ impl WorkerRuntime {
         // The folder is derived from the state, and the leftovers of a killed run are useless.
         files::remove(&dir).with_context(|| format!("cannot empty {dir}"))?;
         std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot make {dir}"))?;
-        let files = [("serve.ts", PROGRAM), ("rpc.js", RPC_MODULE), ("storage.js", STORAGE_MODULE)];
-        for (name, code) in files {
+        for (name, code) in FILES {
             std::fs::write(dir.join(name), code).with_context(|| format!("cannot write {name}"))?;
         }
         if bun.as_str().contains('/') && !bun.is_file() {

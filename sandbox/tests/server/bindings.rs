@@ -134,9 +134,9 @@ async fn a_binding_without_a_local_form_fails_when_it_is_used() {
     }
 }
 
-/// Each process opens the data of its own, and SQLite refuses the second writer.
+/// Each process opens the data by itself, and SQLite refuses the second writer.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_writes_while_a_worker_writes() {
+async fn workers_and_the_api_write_the_same_data_at_once() {
     const CODE: &str = "export default { async fetch(request, env) {
         const key = new URL(request.url).pathname;
         await env.KV.put(key, 'x'.repeat(10_000));
@@ -154,7 +154,11 @@ async fn the_api_writes_while_a_worker_writes() {
         { "name": "DB", "type": "d1", "id": database },
         { "name": "R2", "type": "r2_bucket", "bucket_name": bucket },
     ]);
-    assert_eq!(server.upload_code("writer", CODE, json!({ "bindings": bindings })).await.0, 200);
+    for worker in ["one", "two"] {
+        let fields = json!({ "bindings": bindings });
+        assert_eq!(server.upload_code(worker, CODE, fields).await.0, 200);
+        assert_eq!(server.text(&format!("{worker}.localhost"), "/start").await, "written");
+    }
     let api = async {
         for number in 0..40 {
             let value =
@@ -170,13 +174,13 @@ async fn the_api_writes_while_a_worker_writes() {
             assert_eq!(status, 200, "{stored}");
         }
     };
-    let worker = async {
+    let worker = async |host: &str| {
         for number in 0..40 {
-            let answer = server.text("writer.localhost", &format!("/{number}")).await;
+            let answer = server.text(host, &format!("/{host}-{number}")).await;
             assert_eq!(answer, "written");
         }
     };
-    tokio::join!(api, worker);
+    tokio::join!(api, worker("one.localhost"), worker("two.localhost"));
     let (_, count) = sql("SELECT count(*) AS number FROM t").await;
-    assert_eq!(count["result"][0]["results"][0]["number"], 80, "{count}");
+    assert_eq!(count["result"][0]["results"][0]["number"], 122, "{count}");
 }
