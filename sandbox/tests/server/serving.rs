@@ -151,7 +151,7 @@ async fn websockets_reach_the_worker() {
     let mut received = Vec::new();
     while !received.ends_with(b"echo hi") {
         let read = socket.read_buf(&mut received);
-        let read = tokio::time::timeout(Duration::from_secs(10), read).await.expect("in time");
+        let read = tokio::time::timeout(Duration::from_secs(120), read).await.expect("in time");
         assert_ne!(read.expect("bytes"), 0, "{}", String::from_utf8_lossy(&received));
     }
     assert!(received.starts_with(b"HTTP/1.1 101 "));
