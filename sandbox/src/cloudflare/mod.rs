@@ -121,7 +121,10 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/workers/workers/{worker}", get(workers::worker).put(workers::change))
         .route("/workers/workers/{worker}", patch(workers::change).delete(workers::delete))
         .nest("/workers/workers/{worker}/previews", previews)
-        .route("/workers/workers/{worker}/versions", get(workers::versions))
+        .route(
+            "/workers/workers/{worker}/versions",
+            get(workers::versions).post(upload::post_json_version),
+        )
         .route("/workers/workers/{worker}/versions/{version}", get(workers::version))
         .route("/workers/workers/{worker}/versions/latest", patch(secrets::patch_latest))
         .route("/workers/account-settings", get(account::worker_settings))
