@@ -96,7 +96,6 @@ const STUB = "@stub";
  * header, from which the sandbox creates an error page.
  */
 const EDGE_CODE = `
-import storage from "./storage.js";
 const report = (error) => {
   const text = JSON.stringify({ name: error?.name ?? "Error", message: String(error?.message ?? error) });
   return new Response(null, { status: 500, headers: { "mf-sandbox-error": encodeURIComponent(text) } });
@@ -117,7 +116,6 @@ export default {
       const resume = async (id) => (await env["@workflow " + workflow].get(id)).sendEvent({ type: "sandbox-resume", payload: null });
       return Response.json(await Promise.allSettled(ids.map(resume)));
     }
-    if (order === "store") return storage.fetch(request, { STORE: env[headers.get("mf-sandbox-store")] });
     if (order === "tail") return env["@tail"]?.fetch(request) ?? new Response();
     try {
       return await member.fetch(new Request(request, { headers }));
@@ -231,9 +229,6 @@ function clamp(date: string): string {
 
 /** Watches the methods that other Workers can call. */
 const RPC_CODE = await Bun.file(`${import.meta.dir}/rpc.js`).text();
-/** Reads and writes the storage of the group's members for the API. Two processes would refuse each other's writes. */
-const STORAGE_CODE = await Bun.file(`${import.meta.dir}/storage.js`).text();
-
 const RPC_MODULE = "sandbox-rpc.js";
 const RPC_MARKER = "sandbox-rpc:";
 
@@ -244,12 +239,12 @@ const MAX_RPC_ERRORS = 100;
 const MAX_REPORT_WAIT = 500;
 
 /** Creates a helper Worker. */
-const helperWorker = (name: string, code: string, env: Record<string, object> = {}, modules: Record<string, object> = {}) => ({
+const helperWorker = (name: string, code: string, env: Record<string, object> = {}) => ({
 	config: {
 		name,
 		compatibilityDate: clamp("2026-01-01"),
 		compatibilityFlags: ["service_binding_extra_handlers", "experimental"],
-		manifest: { mainModule: "main.js", modulesRoot: `/${name}`, modules: { "main.js": { type: "esm", contents: code }, ...modules } },
+		manifest: { mainModule: "main.js", modulesRoot: `/${name}`, modules: { "main.js": { type: "esm", contents: code } } },
 		env,
 	},
 	dev: { unsafeRegisterWorker: false },
@@ -426,9 +421,6 @@ async function options(group: Group, failures: string[]): Promise<object> {
 	const members = await Promise.all(group.members.map(worker));
 	const targets: Record<string, object> = {};
 	for (const [name, binding] of workflows(group)) targets[`@workflow ${name}`] = binding;
-	for (const binding of group.members.flatMap(({ env }) => Object.values(env))) {
-		if (["kv", "d1", "r2"].includes(binding.type)) targets[`@store ${binding.type} ${binding.id ?? binding.name}`] = binding;
-	}
 	for (const { name } of group.members) targets[name] = { type: "worker", worker: name };
 	const hasStub = group.members.some(({ env }) => Object.values(env).some((one) => one.worker === STUB));
 	const hasCode = group.members.some(({ mainModule }) => mainModule !== undefined);
@@ -454,7 +446,7 @@ async function options(group: Group, failures: string[]): Promise<object> {
 		unsafeLocalExplorer: workflows(group).size > 0,
 		resourcePersistencePath: group.data,
 		workers: [
-			helperWorker(EDGE, EDGE_CODE, targets, { "storage.js": { type: "esm", contents: STORAGE_CODE } }),
+			helperWorker(EDGE, EDGE_CODE, targets),
 			...(hasCode ? [helperWorker(TAIL, TAIL_CODE, { HOST: { type: "fetcher", handler: receiveTraces(group) } })] : []),
 			...(hasStub ? [helperWorker(STUB, STUB_CODE)] : []),
 			...members,

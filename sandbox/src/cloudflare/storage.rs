@@ -1,5 +1,4 @@
-//! Reads and writes data in KV, D1 and R2: in the group of a Worker that uses the data, because two processes
-//! refuse each other's writes, and else in a helper Worker.
+//! Reads and writes data in KV, D1 and R2, through a helper Worker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +13,12 @@ use crate::app::App;
 use crate::ids::now;
 use crate::serve::group::{NodeRole, VersionNode};
 use crate::serve::proxy;
-use crate::serve::runtime::{LoadedGroup, STORAGE_MODULE};
+use crate::serve::runtime::LoadedGroup;
 use crate::state::model::{Exports, StoredModule, Worker, WorkerVersion};
 use crate::stream;
+
+/// The code of the helper Worker.
+const CODE: &str = include_str!("../../runtime/storage.js");
 
 /// The name of its entry module.
 const MAIN: &str = "storage.js";
@@ -72,28 +74,6 @@ impl StorageTarget<'_> {
         }
     }
 
-    /// Returns the live version of a Worker with a binding to this storage.
-    fn user(&self, app: &App, account: &str) -> Option<VersionNode> {
-        let (own, _) = self.binding();
-        let fields = ["type", "namespace_id", "id", "bucket_name"];
-        let is_same = |one: &Value| fields.iter().all(|field| one[field] == own[field]);
-        let workers = app.store.workers();
-        workers.iter().filter(|worker| worker.account == account).find_map(|worker| {
-            let version = worker.live()?;
-            let is_user = version.bindings.iter().any(is_same);
-            is_user.then(|| VersionNode::new(worker, &version.id))
-        })
-    }
-
-    /// Returns the name of this storage in the groups that use it.
-    fn store_name(&self) -> String {
-        match self {
-            StorageTarget::Namespace(id) => format!("@store kv {id}"),
-            StorageTarget::Database(id) => format!("@store d1 {id}"),
-            StorageTarget::Bucket(name) => format!("@store r2 {name}"),
-        }
-    }
-
     /// Makes the error for an operation that failed, with the code of the product.
     fn error(&self, text: &str) -> CloudflareError {
         let code = match self {
@@ -115,21 +95,8 @@ impl StorageTarget<'_> {
         order: &Value,
         body: impl Into<Bytes>,
     ) -> Result<Option<StorageAnswer>, CloudflareError> {
-        let body = body.into();
-        let header = utf8_percent_encode(&order.to_string(), NON_ALPHANUMERIC).to_string();
-        if let Some(user) = self.user(app, account)
-            && let Ok(loaded) = app.runtime.load(&app.store, &user).await
-        {
-            let request = proxy::client().post(format!("http://127.0.0.1:{}/", loaded.port));
-            let request = request.header(proxy::ORDER_HEADER, "store").header("order", &header);
-            let request = request.header(proxy::STORE_HEADER, self.store_name());
-            match request.body(body.clone()).send().await {
-                Err(error) if error.is_connect() => {}
-                sent => return self.answer(sent, loaded).await,
-            }
-        }
         let (binding, name) = self.binding();
-        let blob = tokio::task::block_in_place(|| app.store.blobs.add(STORAGE_MODULE.as_bytes()))?;
+        let blob = tokio::task::block_in_place(|| app.store.blobs.add(CODE.as_bytes()))?;
         let mut worker = Worker::new(account, "sandbox-storage");
         let version = WorkerVersion {
             // The id is the same for each call, so that the Worker stays loaded.
@@ -155,17 +122,10 @@ impl StorageTarget<'_> {
         worker.versions.push(version);
         let node = VersionNode { worker: Arc::new(worker), id, role: NodeRole::Uploaded };
         let loaded = app.runtime.load(&app.store, &node).await?;
+        let header = utf8_percent_encode(&order.to_string(), NON_ALPHANUMERIC).to_string();
         let request = proxy::client().post(format!("http://127.0.0.1:{}/", loaded.port));
         let request = request.header(proxy::MEMBER_HEADER, node.name()).header("order", header);
-        self.answer(request.body(body).send().await, loaded).await
-    }
-
-    /// Returns the response of a group to an operation. Keeps the group loaded until its last byte.
-    async fn answer(
-        &self,
-        sent: reqwest::Result<reqwest::Response>,
-        loaded: Arc<LoadedGroup>,
-    ) -> Result<Option<StorageAnswer>, CloudflareError> {
+        let sent = request.body(reqwest::Body::from(body.into())).send().await;
         let response = sent.map_err(|error| anyhow::Error::from(error.without_url()))?;
         match response.status().as_u16() {
             200 => Ok(Some(StorageAnswer { response, loaded })),

@@ -20,6 +20,9 @@ use crate::cloudflare::crons::CronSchedule;
 use crate::log;
 use crate::state::model::Worker;
 
+/// The header with a command for the runtime.
+const COMMAND_HEADER: &str = "mf-sandbox-order";
+
 /// The result of one run.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct TriggerRun {
@@ -81,7 +84,7 @@ async fn run(app: &App, node: &VersionNode, cron: &str, time: DateTime<Utc>) -> 
     let request = proxy::client()
         .post(format!("http://127.0.0.1:{}/", loaded.port))
         .header(proxy::MEMBER_HEADER, node.name())
-        .header(proxy::ORDER_HEADER, "cron");
+        .header(COMMAND_HEADER, "cron");
     let answer = request.body(body).send().await.map_err(reqwest::Error::without_url)?;
     if !answer.status().is_success() {
         bail!("the runtime answered with {}", answer.status());

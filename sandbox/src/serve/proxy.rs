@@ -49,12 +49,6 @@ const ATTEMPTS: usize = 3;
 /// The header with the member of the group that a request is for.
 pub const MEMBER_HEADER: &str = "mf-sandbox-member";
 
-/// The header with a command for a group, instead of a request for a member.
-pub const ORDER_HEADER: &str = "mf-sandbox-order";
-
-/// The header with the storage that a command is for.
-pub const STORE_HEADER: &str = "mf-sandbox-store";
-
 /// The header in which the runtime reports an exception that the Worker did not catch.
 const EXCEPTION_HEADER: &str = "mf-sandbox-error";
 

@@ -21,16 +21,12 @@ use crate::state::blobs::BlobStore;
 use crate::state::model::Worker;
 use crate::state::resources::Resources;
 
-/// The module that reads and writes storage for the API.
-pub const STORAGE_MODULE: &str = include_str!("../../runtime/storage.js");
-
 /// The files of the process.
-const FILES: [(&str, &str); 4] = [
+const FILES: [(&str, &str); 3] = [
     ("serve.ts", include_str!("../../runtime/serve.ts")),
     ("retry.ts", include_str!("../../runtime/retry.ts")),
     // Added to versions with methods for other Workers.
     ("rpc.js", include_str!("../../runtime/rpc.js")),
-    ("storage.js", STORAGE_MODULE),
 ];
 
 /// The maximum number of loaded groups. The least recently used one is evicted. A workerd uses about
