@@ -144,6 +144,8 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/r2/buckets/{bucket}/lock", get(r2::locks).put(r2::set_locks))
         .route("/r2/buckets/{bucket}/domains/custom", get(r2::custom_domains))
         .route("/event_notifications/r2/{bucket}/configuration", get(r2::notifications))
+        .route("/r2/buckets/{bucket}/sippy", get(r2::sippy))
+        .route("/event_subscriptions/subscriptions", get(empty_list))
         .route("/hyperdrive/configs", get(empty_list))
         .route("/r2/buckets/{bucket}/objects", get(r2::objects))
         .route(

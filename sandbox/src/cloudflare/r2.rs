@@ -346,6 +346,12 @@ pub async fn custom_domains(
     Ok(ok(&json!({ "domains": [] })))
 }
 
+/// `GET …/sippy`. Nothing is migrated into the buckets of the sandbox.
+pub async fn sippy(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    find(&app, &account, &name)?;
+    Ok(ok(&json!({ "enabled": false })))
+}
+
 /// `GET /accounts/{account}/event_notifications/r2/{bucket}/configuration`. Errors, because a bucket has no
 /// notifications here. The code and the text are the example of Cloudflare's OpenAPI document.
 pub async fn notifications(

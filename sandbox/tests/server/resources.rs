@@ -394,7 +394,11 @@ async fn rules_of_buckets_are_kept_or_refused() {
     let notifications = path("event_notifications/r2/files/configuration");
     let (status, refusal) = server.get(&notifications).await;
     assert_eq!((status, code(&refusal)), (404, 11_015));
-    assert_eq!(server.get(&path("hyperdrive/configs")).await.1["result"], json!([]));
+    let sippy = server.get(&format!("{bucket}/sippy")).await.1;
+    assert_eq!(sippy["result"], json!({ "enabled": false }));
+    for list in ["hyperdrive/configs", "event_subscriptions/subscriptions?queue_id=a"] {
+        assert_eq!(server.get(&path(list)).await.1["result"], json!([]), "{list}");
+    }
     for missing in ["lifecycle", "lock", "domains/custom"] {
         let (status, refusal) = server.get(&path(&format!("r2/buckets/none/{missing}"))).await;
         assert_eq!((status, code(&refusal)), (404, 10_006), "{missing}");
