@@ -8,6 +8,8 @@
 // Durable Object, a queue or a workflow. Most groups have one member. Loading a group neither
 // interrupts nor breaks another.
 
+import "./retry.ts";
+
 import { Database } from "bun:sqlite";
 import { readdir, rm } from "node:fs/promises";
 import { pathToFileURL } from "node:url";

@@ -78,8 +78,16 @@ pub async fn serve(options: Serve) -> Result<()> {
 }
 
 fn router(app: &App) -> Router {
-    // Only what wraps a whole router runs before its routes are matched.
-    Router::new().fallback_service(routes(app)).layer(map_request(cloudflare::trim_slash))
+    // Only what wraps a whole router runs before its routes are matched. Inside of a route, axum adds the
+    // header `allow` of our own route to the response of a Worker.
+    Router::new()
+        .fallback_service(routes(app))
+        .layer(from_fn_with_state(app.clone(), route_by_host))
+        .layer(from_fn_with_state(app.clone(), faults::inject))
+        .layer(from_fn_with_state(app.clone(), body::read_first))
+        .layer(from_fn_with_state(app.clone(), log_request))
+        .layer(from_fn_with_state(app.clone(), gate::enter))
+        .layer(map_request(cloudflare::trim_slash))
 }
 
 fn routes(app: &App) -> Router {
@@ -97,11 +105,6 @@ fn routes(app: &App) -> Router {
         .route("/__sandbox/gitlab", put(gitlab::limits::set))
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(body::MAX_BODY))
-        .layer(from_fn_with_state(app.clone(), route_by_host))
-        .layer(from_fn_with_state(app.clone(), faults::inject))
-        .layer(from_fn_with_state(app.clone(), body::read_first))
-        .layer(from_fn_with_state(app.clone(), log_request))
-        .layer(from_fn_with_state(app.clone(), gate::enter))
         .with_state(app.clone())
 }
 

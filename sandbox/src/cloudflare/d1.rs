@@ -103,6 +103,40 @@ pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -
     with_size(&app, &account, &database).await
 }
 
+/// The body of a changed database.
+#[derive(Debug, Deserialize)]
+pub struct DatabaseChanges {
+    read_replication: Option<ReadReplication>,
+}
+
+/// The replication of a database.
+#[derive(Debug, Deserialize)]
+struct ReadReplication {
+    mode: ReplicationMode,
+}
+
+/// The modes of replication (<https://developers.cloudflare.com/d1/best-practices/read-replication/>).
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ReplicationMode {
+    Auto,
+    Disabled,
+}
+
+/// `PUT` and `PATCH …/d1/database/{database}`: turns its replication off. The sandbox has none.
+pub async fn change(
+    State(app): State<App>,
+    Path((account, id)): AccountAndName,
+    JsonBody(changes): JsonBody<DatabaseChanges>,
+) -> ApiResult {
+    let database = find(&app, &account, &id)?;
+    if changes.read_replication.is_some_and(|one| one.mode == ReplicationMode::Auto) {
+        let text = "The sandbox does not have the read replication of D1";
+        return Err(CloudflareError::new(501, 7000, text));
+    }
+    with_size(&app, &account, &database).await
+}
+
 /// `DELETE …/d1/database/{database}`
 pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
     let database = find(&app, &account, &id)?;
@@ -170,7 +204,7 @@ pub async fn export(
     let storage = StorageTarget::Database(&database.uuid);
     let sql = storage.order(&app, &account, &order, "").await?;
     let sql = match sql {
-        Some(answer) => answer.bytes().await.map_err(anyhow::Error::from)?,
+        Some(answer) => answer.bytes().await?,
         None => Bytes::new(),
     };
     let (_, url) = app.links.add(&tails::host(&app, &headers), Some(sql));

@@ -1,6 +1,6 @@
 //! KV namespaces and their keys (<https://developers.cloudflare.com/api/resources/kv/>).
 
-use axum::body::{Body as AxumBody, Bytes};
+use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
@@ -136,7 +136,7 @@ pub async fn get(State(app): State<App>, Path((account, id, key)): KeyPath) -> A
     let value = StorageTarget::Namespace(&id).order(&app, &account, &order, "").await?;
     let value = value.ok_or_else(|| CloudflareError::new(404, 10_009, "get: 'key not found'"))?;
     let kind = [(CONTENT_TYPE, "application/octet-stream")];
-    Ok((kind, AxumBody::from_stream(value.bytes_stream())).into_response())
+    Ok((kind, value.into_body()).into_response())
 }
 
 /// `GET …/metadata/{key}`

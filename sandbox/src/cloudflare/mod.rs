@@ -116,11 +116,15 @@ pub fn routes(app: &App) -> Router<App> {
         .nest("/workers/services/{worker}/environments/{environment}", service)
         .nest("/workers/scripts/{worker}", script)
         .route("/workers/scripts", get(scripts::list))
+        .route("/workers/scripts-search", get(scripts::search))
         .route("/workers/workers", get(workers::list).post(workers::create))
         .route("/workers/workers/{worker}", get(workers::worker).put(workers::change))
         .route("/workers/workers/{worker}", patch(workers::change).delete(workers::delete))
         .nest("/workers/workers/{worker}/previews", previews)
-        .route("/workers/workers/{worker}/versions", get(workers::versions))
+        .route(
+            "/workers/workers/{worker}/versions",
+            get(workers::versions).post(upload::post_json_version),
+        )
         .route("/workers/workers/{worker}/versions/{version}", get(workers::version))
         .route("/workers/workers/{worker}/versions/latest", patch(secrets::patch_latest))
         .route("/workers/account-settings", get(account::worker_settings))
@@ -136,13 +140,21 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/r2/buckets", get(r2::list).post(r2::create))
         .route("/r2/buckets/{bucket}", get(r2::view).patch(r2::patch).delete(r2::delete))
         .route("/r2/buckets/{bucket}/cors", get(r2::cors).put(r2::set_cors).delete(r2::delete_cors))
+        .route("/r2/buckets/{bucket}/lifecycle", get(r2::lifecycle).put(r2::set_lifecycle))
+        .route("/r2/buckets/{bucket}/lock", get(r2::locks).put(r2::set_locks))
+        .route("/r2/buckets/{bucket}/domains/custom", get(r2::custom_domains))
+        .route("/event_notifications/r2/{bucket}/configuration", get(r2::notifications))
+        .route("/r2/buckets/{bucket}/sippy", get(r2::sippy))
+        .route("/event_subscriptions/subscriptions", get(empty_list))
+        .route("/hyperdrive/configs", get(empty_list))
         .route("/r2/buckets/{bucket}/objects", get(r2::objects))
         .route(
             "/r2/buckets/{bucket}/objects/{*object}",
             get(r2::get).put(r2::put).delete(r2::delete_object),
         )
         .route("/d1/database", get(d1::list).post(d1::create))
-        .route("/d1/database/{database}", get(d1::view).delete(d1::delete))
+        .route("/d1/database/{database}", get(d1::view).put(d1::change).patch(d1::change))
+        .route("/d1/database/{database}", delete(d1::delete))
         .route("/d1/database/{database}/query", post(d1::query))
         .route("/d1/database/{database}/raw", post(d1::raw))
         .route("/d1/database/{database}/export", post(d1::export))
@@ -155,6 +167,7 @@ pub fn routes(app: &App) -> Router<App> {
             get(workflows::view).put(workflows::put).delete(workflows::delete),
         )
         .route("/workflows/{workflow}/versions", get(workflows::versions))
+        .route("/workflows/{workflow}/versions/{version}", get(workflows::version))
         .nest("/workflows/{workflow}/instances", instances)
         .fallback(not_implemented)
         .method_not_allowed_fallback(not_implemented)

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::envelope::CloudflareError;
 
 /// Parts of paths with the products to which they belong. The first one that matches counts.
-const PRODUCTS: [(&str, &str); 32] = [
+const PRODUCTS: [(&str, &str); 33] = [
     ("/vectorize/", "Vectorize"),
     ("/hyperdrive/", "the configurations of Hyperdrive"),
     ("/secrets_store/", "the Secrets Store"),
@@ -38,6 +38,7 @@ const PRODUCTS: [(&str, &str); 32] = [
     ("/domains/managed", "the public domains of R2"),
     ("/lifecycle", "the lifecycle rules of R2"),
     ("/lock", "the lock rules of R2"),
+    ("/local-uploads", "the local uploads of R2"),
     ("/sippy", "the migration of R2"),
     ("/dns_records", "DNS records"),
 ];

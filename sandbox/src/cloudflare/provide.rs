@@ -131,6 +131,7 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
                 storage_class: "Standard".to_owned(),
                 jurisdiction: None,
                 cors: None,
+                lifecycle: None,
             });
             created.push(format!("R2 bucket {name}"));
         }

@@ -1,6 +1,6 @@
 //! R2 buckets and their objects (<https://developers.cloudflare.com/api/resources/r2/>).
 
-use axum::body::{Body as AxumBody, Bytes};
+use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE};
@@ -119,6 +119,7 @@ pub async fn create(
                 storage_class,
                 jurisdiction,
                 cors: None,
+                lifecycle: None,
             };
             resources.buckets.push(created.clone());
             Ok(created)
@@ -241,6 +242,128 @@ pub async fn delete_cors(
     Ok(ok(&json!({})))
 }
 
+/// The body with the rules of a bucket.
+#[derive(Debug, Deserialize)]
+pub struct BucketRules {
+    rules: Vec<Value>,
+}
+
+/// A lifecycle rule (<https://developers.cloudflare.com/api/resources/r2/subresources/buckets/subresources/lifecycle/methods/update/>).
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "the types of the fields are the check")]
+struct LifecycleRule {
+    id: String,
+    enabled: bool,
+    conditions: LifecyclePrefix,
+    delete_objects_transition: Option<LifecycleTransition>,
+    abort_multipart_uploads_transition: Option<LifecycleTransition>,
+    storage_class_transitions: Option<Vec<LifecycleTransition>>,
+}
+
+/// The objects to which a lifecycle rule applies.
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "the types of the fields are the check")]
+struct LifecyclePrefix {
+    prefix: Option<String>,
+}
+
+/// An action of a lifecycle rule.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "the types of the fields are the check")]
+struct LifecycleTransition {
+    condition: Option<LifecycleCondition>,
+    storage_class: Option<String>,
+}
+
+/// The time of an action.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type")]
+#[expect(dead_code, reason = "the types of the fields are the check")]
+enum LifecycleCondition {
+    Age {
+        #[serde(rename = "maxAge")]
+        max_age: u64,
+    },
+    Date {
+        date: String,
+    },
+}
+
+/// Returns the rules of a new bucket, as `wrangler r2 bucket lifecycle list` shows them
+/// (<https://developers.cloudflare.com/r2/buckets/object-lifecycles/>).
+fn default_lifecycle() -> Value {
+    let condition = json!({ "type": "Age", "maxAge": 604_800 });
+    json!([{ "id": "Default Multipart Abort Rule", "enabled": true, "conditions": {},
+        "abortMultipartUploadsTransition": { "condition": condition } }])
+}
+
+/// `GET …/lifecycle`. The rules are kept and returned. They have no other effect.
+pub async fn lifecycle(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    let rules = find(&app, &account, &name)?.lifecycle.unwrap_or_else(default_lifecycle);
+    Ok(ok(&json!({ "rules": rules })))
+}
+
+/// `PUT …/lifecycle`
+pub async fn set_lifecycle(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult {
+    let BucketRules { rules } = serde_json::from_value(body).map_err(|_| invalid_field())?;
+    if rules.iter().any(|rule| LifecycleRule::deserialize(rule).is_err()) {
+        return Err(invalid_field());
+    }
+    change(&app, &account, &name, |bucket| bucket.lifecycle = Some(json!(rules)))?;
+    Ok(ok(&json!({})))
+}
+
+/// `GET …/lock`
+pub async fn locks(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    find(&app, &account, &name)?;
+    Ok(ok(&json!({ "rules": [] })))
+}
+
+/// `PUT …/lock`. Refuses rules, because Workers could change the locked objects.
+pub async fn set_locks(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult {
+    find(&app, &account, &name)?;
+    let BucketRules { rules } = serde_json::from_value(body).map_err(|_| invalid_field())?;
+    if rules.is_empty() {
+        return Ok(ok(&json!({})));
+    }
+    Err(CloudflareError::new(501, 7000, "The sandbox does not lock the objects of R2"))
+}
+
+/// `GET …/domains/custom`. Buckets have no public address here.
+pub async fn custom_domains(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+) -> ApiResult {
+    find(&app, &account, &name)?;
+    Ok(ok(&json!({ "domains": [] })))
+}
+
+/// `GET …/sippy`. Nothing is migrated into the buckets of the sandbox.
+pub async fn sippy(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    find(&app, &account, &name)?;
+    Ok(ok(&json!({ "enabled": false })))
+}
+
+/// `GET /accounts/{account}/event_notifications/r2/{bucket}/configuration`. Errors, because a bucket has no
+/// notifications here. The code and the text are the example of Cloudflare's OpenAPI document.
+pub async fn notifications(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+) -> ApiResult {
+    find(&app, &account, &name)?;
+    Err(CloudflareError::new(404, 11_015, "workers.api.error.no_configs_found_for_bucket"))
+}
+
 /// `DELETE /accounts/{account}/r2/buckets/{bucket}`. Refuses a bucket that is not empty.
 pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     find(&app, &account, &name)?;
@@ -307,9 +430,7 @@ pub async fn get(State(app): State<App>, Path((account, name, key)): Object) -> 
             answer = answer.header(header, value);
         }
     }
-    answer
-        .body(AxumBody::from_stream(found.bytes_stream()))
-        .map_err(|error| anyhow::Error::from(error).into())
+    answer.body(found.into_body()).map_err(|error| anyhow::Error::from(error).into())
 }
 
 /// `DELETE …/objects/{object}`

@@ -1,14 +1,19 @@
 //! Reads Workers as scripts, with their code.
 
+use std::sync::Arc;
+
 use axum::body::Body as AxumBody;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::AccountAndName;
-use super::envelope::{ApiResult, CloudflareError, list as listed};
+use super::body::Query;
+use super::envelope::{ApiResult, CloudflareError, list as listed, list_page};
 use super::settings::{worker as find, worker_settings};
+use super::versions::Page;
 use crate::app::App;
 use crate::ids::{hex, random};
 use crate::state::model::{Exports, Worker, WorkerVersion};
@@ -18,6 +23,39 @@ pub async fn list(State(app): State<App>, Path(account): Path<String>) -> ApiRes
     let workers = app.store.workers();
     let workers = workers.iter().filter(|worker| worker.account == account);
     Ok(listed(&workers.map(|worker| script_json(worker)).collect::<Vec<_>>()))
+}
+
+/// The filter of a search.
+#[derive(Debug, Deserialize)]
+pub struct ScriptQuery {
+    name: Option<String>,
+    id: Option<String>,
+}
+
+/// `GET /workers/scripts-search`: the Workers with a part of a name, or with an id
+/// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/methods/search/>).
+pub async fn search(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    Query(query): Query<ScriptQuery>,
+    Query(page): Query<Page>,
+) -> Response {
+    let is_selected = |worker: &&Arc<Worker>| {
+        worker.account == account
+            && query.name.as_ref().is_none_or(|part| worker.name.contains(part))
+            && query.id.as_ref().is_none_or(|id| worker.tag == *id)
+    };
+    let found = |worker: &Arc<Worker>| {
+        let modified_on =
+            worker.versions.last().map_or(&worker.created_on, |version| &version.created_on);
+        json!({
+            "script_name": worker.name, "script_tag": worker.tag, "service_name": worker.name,
+            "environment_name": "production", "environment_is_default": true,
+            "created_on": worker.created_on, "modified_on": modified_on,
+        })
+    };
+    let workers = app.store.workers();
+    list_page(&page, &workers.iter().filter(is_selected).map(found).collect::<Vec<_>>())
 }
 
 /// `GET /workers/scripts/{worker}` and `GET …/content/v2`: the modules of the live version, the entry
@@ -120,8 +158,15 @@ pub fn routes(worker: &Worker) -> Value {
     let routes = worker.routes.as_array().into_iter().flatten();
     let with_id = |route: &Value| {
         let pattern = route["pattern"].as_str().or(route.as_str())?;
-        let id = &blake3::hash(pattern.as_bytes()).to_hex()[..32];
+        // A route keeps its id when its pattern changes.
+        let id = route["id"].as_str().map_or_else(|| route_id(pattern), str::to_owned);
         Some(json!({ "id": id, "pattern": pattern, "script": worker.name }))
     };
     routes.filter_map(with_id).collect()
+}
+
+/// Returns the id of a route whose pattern never changed.
+#[must_use]
+pub fn route_id(pattern: &str) -> String {
+    blake3::hash(pattern.as_bytes()).to_hex()[..32].to_owned()
 }

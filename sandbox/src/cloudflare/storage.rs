@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
+use axum::http::HeaderMap;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
@@ -12,7 +13,9 @@ use crate::app::App;
 use crate::ids::now;
 use crate::serve::group::{NodeRole, VersionNode};
 use crate::serve::proxy;
+use crate::serve::runtime::LoadedGroup;
 use crate::state::model::{Exports, StoredModule, Worker, WorkerVersion};
+use crate::stream;
 
 /// The code of the helper Worker.
 const CODE: &str = include_str!("../../runtime/storage.js");
@@ -32,6 +35,30 @@ pub enum StorageTarget<'a> {
     Database(&'a str),
     /// An R2 bucket, by its name.
     Bucket(&'a str),
+}
+
+/// The response to an operation. It keeps its group loaded.
+#[derive(Debug)]
+pub struct StorageAnswer {
+    response: reqwest::Response,
+    loaded: Arc<LoadedGroup>,
+}
+
+impl StorageAnswer {
+    /// Returns the headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// Reads the whole body.
+    pub async fn bytes(self) -> Result<Bytes, CloudflareError> {
+        Ok(self.response.bytes().await.map_err(anyhow::Error::from)?)
+    }
+
+    /// Returns the body as a stream.
+    pub fn into_body(self) -> Body {
+        Body::from_stream(stream::keep_alive(self.response.bytes_stream(), self.loaded))
+    }
 }
 
 impl StorageTarget<'_> {
@@ -67,7 +94,7 @@ impl StorageTarget<'_> {
         account: &str,
         order: &Value,
         body: impl Into<Bytes>,
-    ) -> Result<Option<reqwest::Response>, CloudflareError> {
+    ) -> Result<Option<StorageAnswer>, CloudflareError> {
         let (binding, name) = self.binding();
         let blob = tokio::task::block_in_place(|| app.store.blobs.add(CODE.as_bytes()))?;
         let mut worker = Worker::new(account, "sandbox-storage");
@@ -99,12 +126,12 @@ impl StorageTarget<'_> {
         let request = proxy::client().post(format!("http://127.0.0.1:{}/", loaded.port));
         let request = request.header(proxy::MEMBER_HEADER, node.name()).header("order", header);
         let sent = request.body(reqwest::Body::from(body.into())).send().await;
-        let answer = sent.map_err(|error| anyhow::Error::from(error.without_url()))?;
-        match answer.status().as_u16() {
-            200 => Ok(Some(answer)),
+        let response = sent.map_err(|error| anyhow::Error::from(error.without_url()))?;
+        match response.status().as_u16() {
+            200 => Ok(Some(StorageAnswer { response, loaded })),
             404 => Ok(None),
             _ => {
-                let text = answer.text().await.map_err(anyhow::Error::from)?;
+                let text = response.text().await.map_err(anyhow::Error::from)?;
                 Err(self.error(&text))
             }
         }
@@ -120,7 +147,7 @@ impl StorageTarget<'_> {
     ) -> Result<Value, CloudflareError> {
         match self.order(app, account, order, body).await? {
             Some(answer) => {
-                let bytes = answer.bytes().await.map_err(anyhow::Error::from)?;
+                let bytes = answer.bytes().await?;
                 Ok(serde_json::from_slice(&bytes).map_err(anyhow::Error::from)?)
             }
             None => Err(CloudflareError::new(404, 10_009, "key not found")),

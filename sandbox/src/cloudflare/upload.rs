@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 
 use axum::extract::{Path, State};
-use serde_json::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::AccountAndName;
 use super::assets::completed_manifest;
-use super::body::MultipartParts;
+use super::body::{JsonBody, MultipartParts, Query};
 use super::envelope::{ApiResult, CloudflareError, ok};
 use super::metadata::{UploadMetadata, check_name};
 use super::migrations::{self, Migrations};
 use super::versions::version_json;
-use super::{flat, rules, scripts, secrets, settings};
+use super::{flat, rules, scripts, secrets, settings, workers};
 use crate::app::App;
 use crate::ids::{now, uuid};
 use crate::serve::check::CheckOutcome;
@@ -77,6 +80,43 @@ pub async fn post_version(
     Ok(ok(&answer))
 }
 
+/// The query of a version as JSON.
+#[derive(Debug, Deserialize)]
+pub struct VersionQuery {
+    #[serde(default)]
+    deploy: bool,
+}
+
+/// `POST /workers/workers/{worker}/versions`: creates a version from JSON, which is live at once with `?deploy=true`
+/// (<https://developers.cloudflare.com/api/resources/workers/subresources/beta/subresources/workers/subresources/versions/methods/create/>).
+pub async fn post_json_version(
+    State(app): State<App>,
+    Path((account, identifier)): AccountAndName,
+    Query(query): Query<VersionQuery>,
+    JsonBody(body): JsonBody<Value>,
+) -> ApiResult {
+    let name = workers::by_id(&app, &account, &identifier)?.name.clone();
+    let upload = CodeUpload::from_json(&app, &name, body)?;
+    if upload.metadata.migrations.is_some() && !query.deploy {
+        let text = "The sandbox has migrations of a version only with `deploy=true`";
+        return Err(CloudflareError::new(501, 7000, text));
+    }
+    let exports = upload.check(&app, &account, &name).await?;
+    let answer = settings::try_change(&app, &account, &name, |worker| {
+        if query.deploy {
+            upload.change_worker(&app, worker, &exports)?;
+        }
+        let version = upload.version(&app, worker, exports)?;
+        if query.deploy {
+            worker.deploy(full_traffic(&version.id), BTreeMap::new());
+        }
+        let answer = workers::version_json(worker, &version);
+        worker.versions.push(version);
+        Ok(answer)
+    })?;
+    Ok(ok(&answer))
+}
+
 /// `PUT …/scripts/{worker}/content`: creates a version with new code and the latest settings.
 pub async fn put_content(
     State(app): State<App>,
@@ -118,6 +158,14 @@ pub(super) async fn load(
     }
 }
 
+/// A module in the JSON of a version.
+#[derive(Debug, Deserialize)]
+struct EncodedModule {
+    name: String,
+    content_type: String,
+    content_base64: String,
+}
+
 /// The content of a multipart body. The content of its modules is stored in blobs.
 #[derive(Clone)]
 pub(super) struct CodeUpload {
@@ -132,7 +180,7 @@ impl CodeUpload {
         mut parts: MultipartParts,
     ) -> Result<CodeUpload, CloudflareError> {
         let mut metadata = None;
-        let mut flat = serde_json::Value::Null;
+        let mut flat = Value::Null;
         let mut modules = Vec::new();
         while let Some(part) = parts.next().await? {
             let name = part.file_name().or(part.name()).unwrap_or_default().to_owned();
@@ -154,6 +202,32 @@ impl CodeUpload {
         }
         let mut metadata =
             metadata.ok_or_else(|| CloudflareError::invalid("The part `metadata` is missing"))?;
+        metadata.check_annotations(worker)?;
+        metadata.check_modules(&modules)?;
+        Ok(CodeUpload { metadata, modules })
+    }
+
+    /// Reads a version whose modules are fields of the JSON. Modules named `_headers` and `_redirects` configure the assets.
+    fn from_json(app: &App, worker: &str, mut body: Value) -> Result<CodeUpload, CloudflareError> {
+        let modules = body.as_object_mut().and_then(|fields| fields.remove("modules"));
+        let encoded: Vec<EncodedModule> = serde_json::from_value(modules.unwrap_or(json!([])))
+            .map_err(|error| CloudflareError::invalid(&format!("Invalid modules: {error}")))?;
+        let mut metadata = UploadMetadata::parse(body.to_string().as_bytes())?;
+        let mut modules = Vec::new();
+        for EncodedModule { name, content_type, content_base64 } in encoded {
+            let bytes = STANDARD.decode(content_base64).map_err(|_| {
+                CloudflareError::invalid(&format!("The content of {name} is not base64"))
+            })?;
+            match &mut metadata.assets {
+                Some(assets) if matches!(name.as_str(), "_headers" | "_redirects") => {
+                    assets.config[name] = json!(String::from_utf8_lossy(&bytes));
+                }
+                _ => {
+                    let blob = tokio::task::block_in_place(|| app.store.blobs.add(&bytes))?;
+                    modules.push(StoredModule { name, content_type, blob });
+                }
+            }
+        }
         metadata.check_annotations(worker)?;
         metadata.check_modules(&modules)?;
         Ok(CodeUpload { metadata, modules })

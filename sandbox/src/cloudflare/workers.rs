@@ -138,7 +138,7 @@ pub async fn version(
 
 /// Returns a version in the format of `/workers/workers`
 /// (<https://developers.cloudflare.com/api/resources/workers/subresources/beta/subresources/workers/subresources/versions/>).
-fn version_json(worker: &Worker, version: &WorkerVersion) -> Value {
+pub(super) fn version_json(worker: &Worker, version: &WorkerVersion) -> Value {
     let short = version.id.get(..8).unwrap_or(&version.id);
     let url = format!("https://{short}-{}.{SUBDOMAIN}.workers.dev", worker.name);
     json!({
@@ -148,7 +148,7 @@ fn version_json(worker: &Worker, version: &WorkerVersion) -> Value {
         "author_id": USER, "author_email": EMAIL, "usage_model": "standard", "startup_time_ms": 1,
         "bindings": version.bindings.iter().map(without_text).collect::<Vec<_>>(),
         "compatibility_date": version.compatibility_date,
-        "compatibility_flags": version.compatibility_flags,
+        "compatibility_flags": version.compatibility_flags, "main_module": version.main_module,
     })
 }
 

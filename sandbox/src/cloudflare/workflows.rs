@@ -59,12 +59,29 @@ pub async fn versions(
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
     let workflow = resources.workflow(&name).ok_or_else(|| not_found(&name))?;
-    let version = json!({
+    Ok(list_page(&page, &[version_json(workflow)]))
+}
+
+fn version_json(workflow: &StoredWorkflow) -> Value {
+    json!({
         "id": workflow.id, "workflow_id": workflow.id, "class_name": workflow.class_name,
         "created_on": workflow.created_on, "modified_on": workflow.modified_on,
         "has_dag": false, "language": "javascript",
-    });
-    Ok(list_page(&page, &[version]))
+    })
+}
+
+/// `GET /accounts/{account}/workflows/{workflow}/versions/{version}`
+pub async fn version(
+    State(app): State<App>,
+    Path((account, name, version)): Path<(String, String, String)>,
+) -> ApiResult {
+    let resources = app.store.resources.get(&account)?;
+    let workflow = resources.workflow(&name).ok_or_else(|| not_found(&name))?;
+    if workflow.id != version {
+        // The code was captured from the API (alchemy-run/distilled, `patches/workflows/getVersion.json`).
+        return Err(not_found(&version).with_code(10_200, 10_300));
+    }
+    Ok(ok(&version_json(workflow)))
 }
 
 /// Makes the error for a missing workflow. The code is `WORKFLOW_NOT_FOUND_CODE` of wrangler.

@@ -12,6 +12,7 @@ use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok}
 use super::versions::Page;
 use super::{AccountAndName, scripts, settings};
 use crate::app::App;
+use crate::ids::{hex, random};
 use crate::state::model::Worker;
 
 /// The filter of a list of zones.
@@ -103,9 +104,11 @@ pub async fn update_route(
     put_route(&app, &zone, Some(&previous), &fields)
 }
 
-/// `GET /zones/{zone}/workers/routes/{route}`
+/// `GET /zones/{zone}/workers/routes/{route}`. The code of a missing one was captured from the API
+/// (<https://github.com/alchemy-run/distilled>, `patches/workers/getRoute.json`).
 pub async fn route(State(app): State<App>, Path((zone, route)): AccountAndName) -> ApiResult {
-    Ok(ok(&find_route(&app, &zone, &route)?.1))
+    let found = find_route(&app, &zone, &route).map_err(|error| error.with_code(10_009, 10_007))?;
+    Ok(ok(&found.1))
 }
 
 /// `DELETE /zones/{zone}/workers/routes/{route}`
@@ -152,15 +155,21 @@ fn put_route(
         CloudflareError::new(400, 10_019, text)
     })?;
     let is_previous = |one: &Value| previous.is_some_and(|(_, route)| route["id"] == one["id"]);
-    if all_routes(app).iter().any(|(_, one)| one["pattern"] == *pattern && !is_previous(one)) {
+    let is_same = |one: &Value| is_same_pattern(pattern_of(one), pattern);
+    if all_routes(app).iter().any(|(_, one)| is_same(one) && !is_previous(one)) {
         return Err(duplicate_route());
     }
+    let mut stored = json!({ "pattern": pattern });
     if let Some((account, route)) = previous {
         remove_route(app, account, route)?;
+        stored["id"] = route["id"].clone();
+    } else if all_routes(app).iter().any(|(_, one)| one["id"] == scripts::route_id(pattern)) {
+        // Another route had this pattern before it changed.
+        stored["id"] = json!(hex(&random::<16>()));
     }
     settings::change(app, &worker.account, &worker.name, |worker| {
         let mut routes = worker.routes.as_array().cloned().unwrap_or_default();
-        routes.push(json!({ "pattern": pattern }));
+        routes.push(stored);
         worker.routes = Value::Array(routes);
     })?;
     let created = all_routes(app).into_iter().find(|(_, route)| route["pattern"] == *pattern);
@@ -181,14 +190,27 @@ fn duplicate_route() -> CloudflareError {
     CloudflareError::new(409, 10_020, "A route with the same pattern already exists")
 }
 
+/// Returns whether two patterns are one route. Only the path is case-sensitive
+/// (<https://developers.cloudflare.com/workers/configuration/routing/routes/#matching-behavior>).
+fn is_same_pattern(a: &str, b: &str) -> bool {
+    let split = |pattern: &str| -> (String, String) {
+        let start = pattern.find("://").map_or(0, |at| at + 3);
+        let end = pattern[start..].find('/').map_or(pattern.len(), |at| start + at);
+        (pattern[..end].to_ascii_lowercase(), pattern[end..].to_owned())
+    };
+    split(a) == split(b)
+}
+
 /// Refuses a pattern that Cloudflare does not understand. A wildcard may only be at the start of the host and
 /// at the end of the path (<https://developers.cloudflare.com/workers/configuration/routing/routes/#matching-behavior>).
+/// That page does not forbid a port.
 fn check_pattern(pattern: &str) -> Result<(), CloudflareError> {
     let without_scheme =
         ["http://", "https://"].iter().find_map(|scheme| pattern.strip_prefix(scheme));
     let rest = without_scheme.unwrap_or(pattern);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = host.strip_prefix('*').unwrap_or(host);
+    let host = without_port(host);
     let path = path.strip_suffix('*').unwrap_or(path);
     let is_host = host.contains('.') && !host.contains(['*', ' ', ':', '@']);
     if is_host && !path.contains(['*', '?', '#', ' ']) {
@@ -219,7 +241,7 @@ pub fn check_routes(
         let pattern = pattern_of(route);
         check_pattern(pattern)?;
         check(app, &host_of(pattern))?;
-        if others.iter().any(|other| other["pattern"] == pattern) {
+        if others.iter().any(|other| is_same_pattern(pattern_of(other), pattern)) {
             return Err(duplicate_route());
         }
     }
@@ -243,8 +265,13 @@ fn id(name: &str) -> String {
 /// Returns the host of a route's pattern.
 fn host_of(pattern: &str) -> String {
     let without_scheme = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
-    let host = without_scheme.split('/').next().unwrap_or_default();
+    let host = without_port(without_scheme.split('/').next().unwrap_or_default());
     host.trim_start_matches('*').trim_start_matches('.').to_ascii_lowercase()
+}
+
+fn without_port(host: &str) -> &str {
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    host.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(host, |(host, _)| host)
 }
 
 fn is_below(host: &str, zone: &str) -> bool {
@@ -263,6 +290,7 @@ mod tests {
             "*example.com/api*",
             "https://shop.example.com/buy",
             "example.com",
+            "example.com:8443/*",
         ] {
             assert!(check_pattern(pattern).is_ok(), "{pattern}");
         }
@@ -274,10 +302,19 @@ mod tests {
             "shop.*.com/*",
             "example.com/?a=1",
             "ftp://example.com/*",
-            "example.com:8080/*",
+            "example.com:/*",
+            "example.com:http/*",
         ] {
             assert!(check_pattern(pattern).is_err(), "{pattern}");
         }
+    }
+
+    #[test]
+    fn the_case_of_a_host_does_not_count() {
+        assert!(is_same_pattern("Example.com/a*", "example.COM/a*"));
+        assert!(is_same_pattern("HTTPS://example.com", "https://example.com"));
+        assert!(!is_same_pattern("example.com/A*", "example.com/a*"));
+        assert!(!is_same_pattern("https://example.com/*", "http://example.com/*"));
     }
 
     #[test]
@@ -287,6 +324,7 @@ mod tests {
             ("*.example.com/a", "example.com"),
             ("*example.com/a", "example.com"),
             ("https://WWW.example.com", "www.example.com"),
+            ("example.com:8443/*", "example.com"),
         ] {
             assert_eq!(host_of(pattern), host, "{pattern}");
         }

@@ -51,6 +51,7 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         }
         let one = ensure(draft, &name);
         one.external_url = url;
+        one.description = fields.text("description");
         one.tier = tier.unwrap_or_else(|| one.tier.clone());
         Ok(created_response(environment_json(one)))
     })
@@ -76,6 +77,7 @@ pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabRes
     let tier = fields.choice("tier", &TIERS)?;
     change(&request, |one| {
         one.external_url = url.or(one.external_url.take());
+        one.description = fields.text("description").or(one.description.take());
         one.tier = tier.unwrap_or_else(|| one.tier.clone());
     })
 }
@@ -124,6 +126,7 @@ pub fn ensure<'d>(draft: &'d mut Draft, name: &str) -> &'d mut StoredEnvironment
             tier: tier(name).to_owned(),
             created_at: time.clone(),
             updated_at: String::new(),
+            description: None,
         });
         draft.project.environments.len() - 1
     });
@@ -217,6 +220,6 @@ fn environment_json(one: &StoredEnvironment) -> Value {
     json!({
         "id": one.id, "name": one.name, "slug": slug(&one.name), "external_url": one.external_url,
         "state": one.state, "tier": one.tier, "created_at": one.created_at,
-        "updated_at": one.updated_at, "auto_stop_at": null, "description": null,
+        "updated_at": one.updated_at, "auto_stop_at": null, "description": one.description,
     })
 }

@@ -43,6 +43,8 @@ impl<S: Send + Sync> FromRequest<S> for RequestFields {
         } else if is_json && !body.is_empty() {
             match serde_json::from_slice(&body) {
                 Ok(Value::Object(object)) => fields.values.extend(object),
+                // GitLab's Go library sends it for a call without options.
+                Ok(Value::Null) => {}
                 _ => return Err(GitlabError::message(400, "400 Bad request")),
             }
         }

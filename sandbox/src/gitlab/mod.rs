@@ -29,7 +29,7 @@ use axum::extract::OriginalUri;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 use camino::Utf8Path;
 
 use crate::app::App;
@@ -109,7 +109,9 @@ fn api(app: &App) -> Router<App> {
         .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
         .route("/pipeline_schedules", get(schedules::list).post(schedules::create))
         .route("/variables", get(variables::list).post(variables::create))
-        .route("/variables/{variable}", put(variables::update))
+        .route("/pipeline_schedules/{schedule}", get(schedules::view).delete(schedules::delete))
+        .route("/variables/{variable}", get(variables::view).put(variables::update))
+        .route("/variables/{variable}", delete(variables::delete))
         .route("/environments", get(environments::list).post(environments::create))
         .route("/environments/{environment}", get(environments::view).delete(environments::delete))
         .route("/environments/{environment}", put(environments::update))

@@ -191,6 +191,9 @@ pub struct StoredEnvironment {
     pub created_at: String,
     /// The time of its last change.
     pub updated_at: String,
+    /// Its description.
+    #[serde(default)]
+    pub description: Option<String>,
 }
 
 impl StoredProject {

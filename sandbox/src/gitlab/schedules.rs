@@ -1,10 +1,12 @@
 //! Reads and creates pipeline schedules (<https://docs.gitlab.com/api/pipeline_schedules/>). The sandbox has no
 //! pipelines, so none is started.
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response};
-use super::context::RequestContext;
+use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
+use super::context::{RequestContext, position};
 use super::fields::RequestFields;
 use super::model::StoredSchedule;
 use super::store::now;
@@ -73,6 +75,32 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         let answer = schedule_json(&request.app, &one);
         draft.project.schedules.push(one);
         Ok(created_response(answer))
+    })
+}
+
+/// `GET /projects/{project}/pipeline_schedules/{schedule}`
+pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let project = request.project()?;
+    request.caller.require_role(UserRole::Developer)?;
+    fields.require_known(&[])?;
+    let index = position(&project.schedules, request.item(), |one| one.id)?;
+    let mut document = schedule_json(&request.app, &project.schedules[index]);
+    document["last_pipeline"] = Value::Null;
+    document["variables"] = json!([]);
+    Ok(ok_response(document))
+}
+
+/// `DELETE /projects/{project}/pipeline_schedules/{schedule}`. Needs its owner or a maintainer.
+pub async fn delete(request: RequestContext) -> GitlabResult {
+    request.change(UserRole::Developer, |draft| {
+        let schedules = &mut draft.project.schedules;
+        let index = position(schedules, request.item(), |one| one.id)?;
+        let is_owner = schedules[index].owner == request.caller.user;
+        if !is_owner && request.caller.role < UserRole::Maintainer {
+            return Err(GitlabError::forbidden());
+        }
+        schedules.remove(index);
+        Ok(StatusCode::NO_CONTENT.into_response())
     })
 }
 

@@ -2,6 +2,8 @@
 //! The sandbox does not store their values. All are *masked and hidden*, and GitLab never returns
 //! hidden values.
 
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
 use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
@@ -54,24 +56,52 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
     })
 }
 
-/// `PUT /projects/{project}/variables/{variable}`. The scope is needed if several variables have the name.
+/// Returns the index of the variable that a request names. The scope is needed if several variables have the name.
+fn find(
+    variables: &[ProjectVariable],
+    request: &RequestContext,
+    fields: &RequestFields,
+) -> Result<usize, GitlabError> {
+    let scope = fields.text("filter[environment_scope]");
+    let is_meant = |one: &ProjectVariable| {
+        one.key == request.item() && scope.as_ref().is_none_or(|scope| one.scope == *scope)
+    };
+    let mut found = (0..variables.len()).filter(|index| is_meant(&variables[*index]));
+    match (found.next(), found.next()) {
+        (Some(index), None) => Ok(index),
+        (None, _) => Err(GitlabError::not_found()),
+        (Some(_), Some(_)) => Err(GitlabError::message(
+            409,
+            json!(
+                "There are multiple variables with provided parameters. Please use 'filter[environment_scope]'"
+            ),
+        )),
+    }
+}
+
+/// `GET /projects/{project}/variables/{variable}`
+pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let project = request.project()?;
+    request.caller.require_role(UserRole::Maintainer)?;
+    fields.require_known(&["filter[environment_scope]"])?;
+    let index = find(&project.variables, &request, &fields)?;
+    Ok(ok_response(variable_json(&project.variables[index])))
+}
+
+/// `DELETE /projects/{project}/variables/{variable}`
+pub async fn delete(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    request.change(UserRole::Maintainer, |draft| {
+        let index = find(&draft.project.variables, &request, &fields)?;
+        draft.project.variables.remove(index);
+        Ok(StatusCode::NO_CONTENT.into_response())
+    })
+}
+
+/// `PUT /projects/{project}/variables/{variable}`
 pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabResult {
     request.change(UserRole::Maintainer, |draft| {
-        let scope = fields.text("filter[environment_scope]");
-        let is_meant = |one: &&mut ProjectVariable| {
-            one.key == request.item() && scope.as_ref().is_none_or(|scope| one.scope == *scope)
-        };
-        let mut found: Vec<&mut ProjectVariable> =
-            draft.project.variables.iter_mut().filter(is_meant).collect();
-        let [one] = found.as_mut_slice() else {
-            return Err(match found.is_empty() {
-                true => GitlabError::not_found(),
-                false => GitlabError::message(
-                    409,
-                    json!("There are multiple variables with provided parameters. Please use 'filter[environment_scope]'"),
-                ),
-            });
-        };
+        let index = find(&draft.project.variables, &request, &fields)?;
+        let one = &mut draft.project.variables[index];
         if fields.has("protected") {
             one.protected = fields.flag("protected");
         }

@@ -40,6 +40,9 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
+/// miniflare's header with a line for its log. Cloudflare does not send it.
+const LOG_HEADER: &str = "x-mf-additional-response-log";
+
 /// The maximum number of attempts to load a group for one request.
 const ATTEMPTS: usize = 3;
 
@@ -163,7 +166,7 @@ fn forward_response(
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     *response.headers_mut() = answer.headers().clone();
-    for name in HOP_BY_HOP {
+    for name in HOP_BY_HOP.into_iter().chain([LOG_HEADER]) {
         response.headers_mut().remove(name);
     }
     *response.body_mut() = Body::from_stream(stream::keep_alive(answer.bytes_stream(), loaded));

@@ -21,11 +21,13 @@ use crate::state::blobs::BlobStore;
 use crate::state::model::{EVENT_HANDLERS, Worker};
 use crate::state::resources::Resources;
 
-/// The program of the process.
-const PROGRAM: &str = include_str!("../../runtime/serve.ts");
-
-/// The module that it adds to versions with methods for other Workers.
-const RPC_MODULE: &str = include_str!("../../runtime/rpc.js");
+/// The files of the process.
+const FILES: [(&str, &str); 3] = [
+    ("serve.ts", include_str!("../../runtime/serve.ts")),
+    ("retry.ts", include_str!("../../runtime/retry.ts")),
+    // Added to versions with methods for other Workers.
+    ("rpc.js", include_str!("../../runtime/rpc.js")),
+];
 
 /// The maximum number of loaded groups. The least recently used one is evicted. A workerd uses about
 /// 90 MB, most of it shared with the others.
@@ -153,7 +155,7 @@ impl WorkerRuntime {
         // The folder is derived from the state, and the leftovers of a killed run are useless.
         files::remove(&dir).with_context(|| format!("cannot empty {dir}"))?;
         std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot make {dir}"))?;
-        for (name, code) in [("serve.ts", PROGRAM), ("rpc.js", RPC_MODULE)] {
+        for (name, code) in FILES {
             std::fs::write(dir.join(name), code).with_context(|| format!("cannot write {name}"))?;
         }
         if bun.as_str().contains('/') && !bun.is_file() {

@@ -78,6 +78,9 @@ pub struct Bucket {
     /// The CORS rules, as sent.
     #[serde(default)]
     pub cors: Option<Value>,
+    /// The lifecycle rules. `None` if they were never changed.
+    #[serde(default)]
+    pub lifecycle: Option<Value>,
 }
 
 /// A queue.

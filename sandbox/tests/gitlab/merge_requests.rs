@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::Server;
+use crate::server::{ROOT, Server};
 
 const ALL: &str = "/projects/12/merge_requests";
 
@@ -165,4 +165,21 @@ async fn discussions_approvals_pipelines_and_fields_are_returned() {
         assert!(one.as_object().expect("an object").contains_key(field), "{field}");
     }
     assert_eq!(one["diff_refs"]["head_sha"], one["sha"]);
+}
+
+/// GitLab's Go library sends `null` for a call without options.
+#[tokio::test]
+async fn a_body_of_null_is_an_empty_one() {
+    let server = Server::new("null");
+    server.open_merge_request().await;
+    let merge = async |body: &'static str| {
+        let url =
+            format!("http://127.0.0.1:{}{ROOT}/projects/12/merge_requests/42/merge", server.port);
+        let request = server.client.put(url).header("private-token", "boss");
+        let request = request.header("content-type", "application/json").body(body);
+        request.send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(merge("[]").await, 400);
+    assert_eq!(merge("null").await, 200);
+    assert_eq!(merge("null").await, 405);
 }

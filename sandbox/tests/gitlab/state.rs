@@ -69,6 +69,43 @@ async fn deployments_and_environments() {
 }
 
 #[tokio::test]
+async fn variables_and_schedules_are_read_and_deleted() {
+    let server = Server::new("variables");
+    let send = async |token: &str, method: Method, path: &str, body: Value| {
+        let path = format!("{ROOT}/projects/12{path}");
+        server.send(method, &path, ("private-token", token), body).await
+    };
+    let project = json!({ "name": "review/x", "description": "of a branch" });
+    let made = send("boss", Method::POST, "/environments", project).await.is(201);
+    assert_eq!(made["description"], "of a branch");
+    for scope in ["*", "production"] {
+        let body = json!({ "key": "KEY", "value": "hush", "environment_scope": scope });
+        send("boss", Method::POST, "/variables", body).await.is(201);
+    }
+    let path = "/variables/KEY";
+    send("boss", Method::GET, path, Value::Null).await.is(409);
+    let scoped = format!("{path}?filter%5Benvironment_scope%5D=production");
+    let found = send("boss", Method::GET, &scoped, Value::Null).await.is(200);
+    assert_eq!(
+        (&found["environment_scope"], &found["value"]),
+        (&json!("production"), &Value::Null)
+    );
+    send("ann", Method::GET, &scoped, Value::Null).await.is(403);
+    send("boss", Method::DELETE, &scoped, Value::Null).await.is(204);
+    send("boss", Method::GET, path, Value::Null).await.is(200);
+    send("boss", Method::DELETE, path, Value::Null).await.is(204);
+    send("boss", Method::DELETE, path, Value::Null).await.is(404);
+    let body = json!({ "description": "nightly", "ref": "main", "cron": "0 1 * * *" });
+    let made = send("boss", Method::POST, "/pipeline_schedules", body).await.is(201);
+    let path = format!("/pipeline_schedules/{}", made["id"]);
+    let found = send("ann", Method::GET, &path, Value::Null).await.is(200);
+    assert_eq!((&found["description"], &found["variables"]), (&json!("nightly"), &json!([])));
+    send("ann", Method::DELETE, &path, Value::Null).await.is(403);
+    send("boss", Method::DELETE, &path, Value::Null).await.is(204);
+    send("boss", Method::GET, &path, Value::Null).await.is(404);
+}
+
+#[tokio::test]
 async fn acknowledged_changes_survive_a_kill_and_no_token_is_written() {
     let mut server = Server::new("kill");
     let notes = server.open_merge_request().await;

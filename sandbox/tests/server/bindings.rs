@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{ACCOUNT, Server, TOKEN, multipart};
+use crate::server::{ACCOUNT, Server, TOKEN, answer, multipart};
 
 /// Uploads code with bindings, live at once.
 pub async fn deploy(server: &Server, worker: &str, code: &str, bindings: Value) {
@@ -132,4 +132,55 @@ async fn a_binding_without_a_local_form_fails_when_it_is_used() {
         let page = answer.text().await.expect("text");
         assert!(page.contains(text), "{path}: {page}");
     }
+}
+
+/// Each process opens the data by itself, and SQLite refuses the second writer.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_and_the_api_write_the_same_data_at_once() {
+    const CODE: &str = "export default { async fetch(request, env) {
+        const key = new URL(request.url).pathname;
+        await env.KV.put(key, 'x'.repeat(10_000));
+        await env.DB.prepare('INSERT INTO t VALUES (?)').bind(key).run();
+        await env.R2.put(key, 'x'.repeat(10_000));
+        return new Response('written');
+    } }";
+    let server = Server::new("two-writers");
+    let [namespace, database, bucket] = server.storage().await;
+    let query = format!("/accounts/{ACCOUNT}/d1/database/{database}/query");
+    let sql = async |sql: &str| server.send(Method::POST, &query, json!({ "sql": sql })).await;
+    assert_eq!(sql("CREATE TABLE t (key TEXT)").await.0, 200);
+    let bindings = json!([
+        { "name": "KV", "type": "kv_namespace", "namespace_id": namespace },
+        { "name": "DB", "type": "d1", "id": database },
+        { "name": "R2", "type": "r2_bucket", "bucket_name": bucket },
+    ]);
+    for worker in ["one", "two"] {
+        let fields = json!({ "bindings": bindings });
+        assert_eq!(server.upload_code(worker, CODE, fields).await.0, 200);
+        assert_eq!(server.text(&format!("{worker}.localhost"), "/start").await, "written");
+    }
+    let api = async {
+        for number in 0..40 {
+            let value =
+                format!("/accounts/{ACCOUNT}/storage/kv/namespaces/{namespace}/values/{number}");
+            let request = server.request(Method::PUT, &value, TOKEN).body("x".repeat(10_000));
+            let (status, stored) = answer(request).await;
+            assert_eq!(status, 200, "{stored}");
+            let (status, stored) = sql(&format!("INSERT INTO t VALUES ('{number}')")).await;
+            assert_eq!(status, 200, "{stored}");
+            let object = format!("/accounts/{ACCOUNT}/r2/buckets/{bucket}/objects/{number}");
+            let request = server.request(Method::PUT, &object, TOKEN).body("x".repeat(10_000));
+            let (status, stored) = answer(request).await;
+            assert_eq!(status, 200, "{stored}");
+        }
+    };
+    let worker = async |host: &str| {
+        for number in 0..40 {
+            let answer = server.text(host, &format!("/{host}-{number}")).await;
+            assert_eq!(answer, "written");
+        }
+    };
+    tokio::join!(api, worker("one.localhost"), worker("two.localhost"));
+    let (_, count) = sql("SELECT count(*) AS number FROM t").await;
+    assert_eq!(count["result"][0]["results"][0]["number"], 122, "{count}");
 }

@@ -344,6 +344,90 @@ async fn buckets_keep_their_storage_class_and_cors_rules() {
     assert_eq!(code(&server.get(&cors).await.1), 10_059);
 }
 
+/// The commands `list` of wrangler for things that a bucket and an account may have.
+#[tokio::test]
+async fn rules_of_buckets_are_kept_or_refused() {
+    let server = Server::new("bucket-rules");
+    server.storage().await;
+    let bucket = path("r2/buckets/files");
+    let lifecycle = format!("{bucket}/lifecycle");
+    assert_eq!(
+        server.get(&lifecycle).await.1["result"],
+        json!({ "rules": [{
+            "id": "Default Multipart Abort Rule", "enabled": true, "conditions": {},
+            "abortMultipartUploadsTransition": { "condition": { "type": "Age", "maxAge": 604_800 } },
+        }] })
+    );
+    let rules = json!({ "rules": [{
+        "id": "old", "enabled": true, "conditions": { "prefix": "a/" },
+        "deleteObjectsTransition": { "condition": { "type": "Date", "date": "2026-12-01T00:00:00Z" } },
+        "storageClassTransitions": [
+            { "condition": { "type": "Age", "maxAge": 86_400 }, "storageClass": "InfrequentAccess" },
+        ],
+    }] });
+    assert_eq!(server.send(Method::PUT, &lifecycle, rules.clone()).await.0, 200);
+    assert_eq!(server.get(&lifecycle).await.1["result"], rules);
+    for rule in [
+        json!({ "id": "a", "enabled": true }),
+        json!({ "enabled": true, "conditions": {} }),
+        json!({ "id": "a", "enabled": "yes", "conditions": {} }),
+        json!({ "id": "a", "enabled": true, "conditions": {},
+            "deleteObjectsTransition": { "condition": { "type": "Age" } } }),
+        json!({ "id": "a", "enabled": true, "conditions": {},
+            "deleteObjectsTransition": { "condition": { "type": "Never", "maxAge": 1 } } }),
+    ] {
+        let body = json!({ "rules": [rule] });
+        let (status, refusal) = server.send(Method::PUT, &lifecycle, body).await;
+        assert_eq!((status, code(&refusal)), (400, 10_040), "{refusal}");
+    }
+    assert_eq!(server.get(&lifecycle).await.1["result"], rules);
+    let lock = format!("{bucket}/lock");
+    assert_eq!(server.get(&lock).await.1["result"], json!({ "rules": [] }));
+    let (status, refusal) =
+        server.send(Method::PUT, &lock, json!({ "rules": [{ "id": "a" }] })).await;
+    assert_eq!(
+        (status, &refusal["errors"][0]["message"]),
+        (501, &json!("The sandbox does not lock the objects of R2"))
+    );
+    let domains = server.get(&format!("{bucket}/domains/custom")).await.1;
+    assert_eq!(domains["result"], json!({ "domains": [] }));
+    let notifications = path("event_notifications/r2/files/configuration");
+    let (status, refusal) = server.get(&notifications).await;
+    assert_eq!((status, code(&refusal)), (404, 11_015));
+    let sippy = server.get(&format!("{bucket}/sippy")).await.1;
+    assert_eq!(sippy["result"], json!({ "enabled": false }));
+    for list in ["hyperdrive/configs", "event_subscriptions/subscriptions?queue_id=a"] {
+        assert_eq!(server.get(&path(list)).await.1["result"], json!([]), "{list}");
+    }
+    for missing in ["lifecycle", "lock", "domains/custom"] {
+        let (status, refusal) = server.get(&path(&format!("r2/buckets/none/{missing}"))).await;
+        assert_eq!((status, code(&refusal)), (404, 10_006), "{missing}");
+    }
+}
+
+/// Routes that the Go library of Cloudflare calls.
+#[tokio::test]
+async fn workers_are_searched_and_databases_have_no_replicas() {
+    let server = Server::new("search");
+    let [_, database, _] = server.storage().await;
+    for worker in ["shop", "blog"] {
+        assert_eq!(server.upload_code(worker, GOOD, json!({})).await.0, 200);
+    }
+    let search = path("workers/scripts-search?name=sho");
+    let (_, found) = server.get(&search).await;
+    assert_eq!(found["result"].as_array().map(Vec::len), Some(1), "{found}");
+    assert_eq!(found["result"][0]["script_name"], "shop");
+    assert!(found["result"][0]["script_tag"].is_string());
+    let database = path(&format!("d1/database/{database}"));
+    let mode = |mode: &str| json!({ "read_replication": { "mode": mode } });
+    for (method, value, wanted) in
+        [(Method::PUT, "disabled", 200), (Method::PATCH, "auto", 501), (Method::PATCH, "all", 400)]
+    {
+        let (status, answer) = server.send(method, &database, mode(value)).await;
+        assert_eq!(status, wanted, "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn routes_of_a_zone_are_created_changed_and_deleted() {
     let server = Server::new("routes");
@@ -380,8 +464,20 @@ async fn routes_of_a_zone_are_created_changed_and_deleted() {
     let (_, all) = server.get(&routes).await;
     assert_eq!(all["result"].as_array().map(Vec::len), Some(1), "{all}");
     assert_eq!(all["result"][0]["script"], "blog");
-    assert_eq!(code(&server.get(&route).await.1), 10_009, "its id is that of the pattern");
-    let route = format!("{routes}/{}", moved["result"]["id"].as_str().expect("an id"));
+    // A changed route keeps its id, and another one may get its pattern.
+    assert_eq!(moved["result"]["id"], created["result"]["id"]);
+    let (status, other) = post("shop.example.com/*", "shop").await;
+    assert_eq!(status, 200, "{other}");
+    assert_ne!(other["result"]["id"], created["result"]["id"]);
+    let (_, refusal) = post("Shop.Example.com/*", "blog").await;
+    assert_eq!(code(&refusal), 10_020, "the case of the host does not count");
+    let other = format!("{routes}/{}", other["result"]["id"].as_str().expect("an id"));
+    assert_eq!(server.send(Method::DELETE, &other, Value::Null).await.0, 200);
+    assert_eq!(code(&server.get(&other).await.1), 10_007);
+    let (status, with_port) = post("example.com:8443/*", "shop").await;
+    assert_eq!(status, 200, "{with_port}");
+    let with_port = format!("{routes}/{}", with_port["result"]["id"].as_str().expect("an id"));
+    assert_eq!(server.send(Method::DELETE, &with_port, Value::Null).await.0, 200);
     assert_eq!(server.send(Method::DELETE, &route, Value::Null).await.0, 200);
     assert_eq!(server.get(&routes).await.1["result"], json!([]));
 }

@@ -151,8 +151,30 @@ async fn websockets_reach_the_worker() {
     let mut received = Vec::new();
     while !received.ends_with(b"echo hi") {
         let read = socket.read_buf(&mut received);
-        let read = tokio::time::timeout(Duration::from_secs(10), read).await.expect("in time");
+        let read = tokio::time::timeout(Duration::from_secs(120), read).await.expect("in time");
         assert_ne!(read.expect("bytes"), 0, "{}", String::from_utf8_lossy(&received));
     }
     assert!(received.starts_with(b"HTTP/1.1 101 "));
+}
+
+/// axum adds `allow` to the response of a method that our own route does not have, and miniflare a line for its log.
+#[tokio::test]
+async fn responses_have_only_the_headers_of_the_worker() {
+    let server = Server::new("headers");
+    let code = "export default { fetch: (request) => new Response(request.method) }";
+    assert_eq!(server.upload_code("echo", code, json!({})).await.0, 200);
+    for path in ["/", "/client/v4/user", "/api/v4/version", "/__sandbox/health"] {
+        let request = server.client.post(format!("http://127.0.0.1:{}{path}", server.port));
+        let answer = request.header("host", "echo.localhost").send().await.expect("an answer");
+        let mut names: Vec<String> = answer.headers().keys().map(ToString::to_string).collect();
+        names.sort();
+        assert_eq!(names, ["content-length", "content-type", "date"], "{path}");
+        assert_eq!(answer.text().await.expect("text"), "POST", "{path}");
+    }
+    let not_allowed = server.client.post(format!("http://127.0.0.1:{}/", server.port));
+    let not_allowed = not_allowed.send().await.expect("an answer");
+    assert_eq!(
+        (not_allowed.status().as_u16(), &not_allowed.headers()["allow"]),
+        (405, &"GET,HEAD".parse().expect("a header"))
+    );
 }

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{ACCOUNT, Server, TOKEN, code, multipart};
+use crate::server::{ACCOUNT, Server, TOKEN, base64, code, multipart};
 
 /// Code that starts.
 const GOOD: &str = "export default { fetch: () => new Response('good') }";
@@ -314,4 +314,48 @@ async fn code_above_ten_mib_after_compression_is_refused() {
     let code = format!("/*{}*/ {GOOD}", "a".repeat(12 << 20));
     let (status, made) = server.upload_code("repetitive", &code, json!({})).await;
     assert_eq!(status, 200, "{made}");
+}
+
+/// Cloudflare's Go library and Terraform send a version as JSON.
+#[tokio::test]
+async fn a_version_of_json_is_created_and_deployed() {
+    let server = Server::new("json-version");
+    let workers = format!("/accounts/{ACCOUNT}/workers/workers");
+    let (status, made) = server.send(Method::POST, &workers, json!({ "name": "site" })).await;
+    assert_eq!(status, 200, "{made}");
+    let versions = format!("{workers}/{}/versions", made["result"]["id"].as_str().expect("an id"));
+    let jwt = server.assets("site", "page").await;
+    let module = |name: &str, kind: &str, text: &str| json!({ "name": name, "content_type": kind, "content_base64": base64(text) });
+    let version = |code: &str| {
+        json!({
+            "main_module": "main.js", "compatibility_date": "2026-01-01",
+            "annotations": { "workers/message": "hello" }, "assets": { "jwt": jwt },
+            "bindings": [{ "name": "TEXT", "type": "plain_text", "text": "bound" }],
+            "modules": [
+                module("main.js", "application/javascript+module", code),
+                module("_headers", "text/plain", "/*\n  x-site: yes\n"),
+            ],
+        })
+    };
+    let good = version("export default { fetch: (_, env) => new Response(env.TEXT) }");
+    let (status, draft) = server.send(Method::POST, &versions, good.clone()).await;
+    assert_eq!((status, &draft["result"]["main_module"]), (200, &json!("main.js")), "{draft}");
+    assert_eq!(server.fetch("site.localhost", "/").await.status(), 404, "it is not deployed");
+    let live = format!("{versions}?deploy=true");
+    let (status, deployed) = server.send(Method::POST, &live, good).await;
+    assert_eq!((status, &deployed["result"]["number"]), (200, &json!(2)), "{deployed}");
+    let page = server.fetch("site.localhost", "/").await;
+    assert_eq!(page.headers()["x-site"], "yes");
+    assert_eq!(page.text().await.expect("text"), "page");
+    assert_eq!(server.text("site.localhost", "/api").await, "bound");
+    let (status, refusal) = server.send(Method::POST, &live, version("syntax error")).await;
+    assert_eq!((status, code(&refusal)), (400, 10_021), "{refusal}");
+    let mut broken = version("");
+    broken["modules"][0]["content_base64"] = json!("?");
+    let (_, refusal) = server.send(Method::POST, &live, broken).await;
+    assert_eq!(refusal["errors"][0]["message"], "The content of main.js is not base64");
+    let (status, refusal) =
+        server.send(Method::POST, &versions, json!({ "migrations": { "new_tag": "a" } })).await;
+    assert_eq!(status, 501, "{refusal}");
+    assert_eq!(server.text("site.localhost", "/api").await, "bound");
 }
