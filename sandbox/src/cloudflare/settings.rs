@@ -66,7 +66,7 @@ pub fn check_setting(
 ) -> Result<(), CloudflareError> {
     let is_valid = match name {
         "logpush" => value.is_boolean(),
-        "observability" => value["enabled"].is_boolean(),
+        "observability" => is_observability(value),
         "tail_consumers" => value.is_array(),
         _ => value.is_object(),
     };
@@ -83,6 +83,19 @@ pub fn check_setting(
         }
     }
     Ok(())
+}
+
+/// Returns true if one kind of observability has a switch, and every switch is a boolean. The kinds have their own switches,
+/// so the one for all of them may be missing, as in wrangler's `validateObservability`.
+fn is_observability(value: &Value) -> bool {
+    let switches = [
+        &value["enabled"],
+        &value["logs"]["enabled"],
+        &value["traces"]["enabled"],
+        &value["issues"]["enabled"],
+    ];
+    switches.iter().any(|switch| switch.is_boolean())
+        && switches.iter().all(|switch| switch.is_boolean() || switch.is_null())
 }
 
 /// Returns the settings that all versions of a Worker share.
@@ -347,4 +360,27 @@ pub async fn set_schedules(
         worker.schedules.clone()
     })?;
     Ok(ok(&json!({ "schedules": schedules })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn observability_has_a_switch_of_its_kind_or_for_all() {
+        for (value, expected) in [
+            (json!({ "enabled": true }), true),
+            (json!({ "enabled": false, "head_sampling_rate": 0.5 }), true),
+            (json!({ "logs": { "enabled": true, "invocation_logs": true } }), true),
+            (json!({ "traces": { "enabled": true }, "logs": { "invocation_logs": false } }), true),
+            (json!({ "issues": { "enabled": false } }), true),
+            (json!({ "logs": { "invocation_logs": true } }), false),
+            (json!({ "enabled": "yes" }), false),
+            (json!({ "enabled": true, "logs": { "enabled": 1 } }), false),
+            (json!({}), false),
+            (json!(true), false),
+        ] {
+            assert_eq!(is_observability(&value), expected, "{value}");
+        }
+    }
 }
