@@ -152,6 +152,11 @@ fn generate_writes_checks_and_prints_the_file() {
     let written = env.xtask(&["ci", "generate", "--json"]).exits(0).json();
     assert_eq!(written["written"], json!([".gitlab-ci.yml"]));
     assert!(text().contains("\ndeploy c.com:\n"));
+    std::fs::remove_file(env.root.join(".gitlab-ci.yml")).expect("a file");
+    let ran = env.xtask(&["ci", "generate", "--check"]).exits(1);
+    let missing =
+        "error: missing: .gitlab-ci.yml\nhint: run `cargo xtask ci generate` to write it\n";
+    assert!(ran.stderr.ends_with(missing), "{}", ran.stderr);
 }
 
 #[test]

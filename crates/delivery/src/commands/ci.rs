@@ -57,8 +57,8 @@ impl CiCommand {
         let stale = stale(&ctx.root, &files);
         refuse_foreign(&ctx.root, &files[0].0)?;
         if check && !stale.is_empty() {
-            return Err(failed(format!("out of date: {}", stale.join(", ")))
-                .hint("run `cargo xtask ci generate` to update it")
+            return Err(failed(differences(&ctx.root, &stale))
+                .hint("run `cargo xtask ci generate` to write it")
                 .into());
         }
         write(&ctx.root, &files, &stale)?;
@@ -118,6 +118,18 @@ pub fn refresh(root: &Utf8Path) -> Result<Vec<String>> {
     let stale = stale(root, &files);
     write(root, &files, &stale)?;
     Ok(stale)
+}
+
+/// Names the files that are missing, and those that are out of date.
+fn differences(root: &Utf8Path, stale: &[String]) -> String {
+    let (old, missing): (Vec<&str>, Vec<&str>) =
+        stale.iter().map(String::as_str).partition(|path| root.join(path).exists());
+    let parts = [("missing", missing), ("out of date", old)];
+    let parts = parts.iter().filter(|(_, paths)| !paths.is_empty());
+    parts
+        .map(|(kind, paths)| format!("{kind}: {}", paths.join(", ")))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 fn stale(root: &Utf8Path, files: &[(String, String)]) -> Vec<String> {

@@ -440,6 +440,9 @@ fn has_id(version: &ListedVersion, name: &str) -> bool {
     version.id == name || name.len() >= 7 && version.id.starts_with(name)
 }
 
+/// The number of versions that Cloudflare lists.
+const LISTED_VERSIONS: usize = 10;
+
 /// Finds the previous live version. Only versions that were uploaded before the live one count. So a
 /// second rollback goes further back, and never returns to the version that the first one replaced.
 fn previous<'a>(
@@ -453,6 +456,11 @@ fn previous<'a>(
     let mut found =
         deployed.filter_map(|share| older.iter().find(|version| version.id == share.version_id));
     found.next().ok_or_else(|| {
+        if older.is_empty() && at.is_some() && versions.len() < LISTED_VERSIONS {
+            let live = short_version(live);
+            return refused(format!("no version was live before {live}, which is the first one"))
+                .hint("deploy an earlier commit instead");
+        }
         refused("no version that was live before is still known")
             .hint("name one with `--to VERSION`; Cloudflare lists the last ten")
     })
@@ -507,6 +515,13 @@ mod tests {
         assert_eq!(previous_of(&["c", "b", "a"], &["c", "b", "a"]).as_deref(), Some("b"));
         assert_eq!(previous_of(&["c", "b", "a"], &["b", "c", "b", "a"]).as_deref(), Some("a"));
         assert_eq!(previous_of(&["c", "b", "a"], &["a", "b", "c", "b", "a"]), None);
+        let (versions, deployed) = history(&["c", "a"], &["a"]);
+        let live = live(&[("a", 100.0)]);
+        let first = resolve_version(&versions, &deployed, &live, &RollbackTarget::Previous);
+        assert_eq!(
+            first.expect_err("no version").with_hints(),
+            "no version was live before a-0000-v, which is the first one\nhint: deploy an earlier commit instead"
+        );
         // A version that was only uploaded is not a target of a rollback.
         assert_eq!(previous_of(&["c", "b", "a"], &["c", "a"]).as_deref(), Some("a"));
     }
