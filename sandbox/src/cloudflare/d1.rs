@@ -120,7 +120,8 @@ struct ReadReplication {
 #[serde(rename_all = "lowercase")]
 enum ReplicationMode {
     Auto,
-    Disabled,
+    #[serde(rename = "disabled")]
+    Off,
 }
 
 /// `PUT` and `PATCH …/d1/database/{database}`: turns its replication off. The sandbox has none.
