@@ -26,6 +26,12 @@ pub const PNPM: &str = "pnpm-workspace.yaml";
 /// Settings of npm and pnpm.
 pub const NPMRC: &str = ".npmrc";
 
+/// Returns a folder of the repository as messages name it.
+#[must_use]
+pub fn folder_name(dir: &Utf8Path) -> &str {
+    if dir.as_str().is_empty() { "the repository's root" } else { dir.as_str() }
+}
+
 /// The files of the repository.
 #[derive(Debug)]
 pub enum Source {

@@ -67,7 +67,7 @@ use base::error::{Failure, refused, usage};
 use config::Config;
 use discovery::{BrokenConfig, Discoveries, Discovery, SearchFolders, ignored_notes, unnamed_note};
 use edges::EdgeBuilder;
-use files::{MANIFEST, NPMRC, PNPM, Source};
+use files::{MANIFEST, NPMRC, PNPM, Source, folder_name};
 use git::Listing;
 use graph::Graph;
 use installs::{INSTALL_SETTINGS, YARNRC};
@@ -302,9 +302,8 @@ impl Workspace {
         if let Some(project) = self.current_project()? {
             return Ok(project);
         }
-        let folder = self.current_folder.as_ref().map_or("outside of the repository", |folder| {
-            if folder.as_str().is_empty() { "the repository's root" } else { folder.as_str() }
-        });
+        let folder = self.current_folder.as_ref();
+        let folder = folder.map_or("outside of the repository", |folder| folder_name(folder));
         let in_root: Vec<&Project> = match &self.current_folder {
             Some(folder) if folder.as_str().is_empty() => {
                 self.projects.iter().filter(|project| project.dir.as_str().is_empty()).collect()

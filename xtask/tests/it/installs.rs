@@ -222,6 +222,24 @@ fn names_the_variables_of_a_private_registry(manager: &Manager, settings: (&str,
     assert!(!text.contains("canary-registry-token"), "{text}");
 }
 
+/// `npm ci` would delete the packages below another server of the workspace.
+#[test]
+fn dev_keeps_the_packages_that_npm_installed() {
+    let env = monorepo(&NPM);
+    let manifest = env.root.join("projects/one/package.json");
+    let text = std::fs::read_to_string(&manifest).expect("text");
+    let dev = r#""scripts": { "dev": "node build.mjs", "#;
+    std::fs::write(&manifest, text.replace(r#""scripts": { "#, dev)).expect("written");
+    run(&env, &["dev", "one"], &[]).exits(0);
+    env.write("node_modules/is-number/kept.txt", "kept");
+    run(&env, &["dev", "one"], &[]).exits(0);
+    assert_eq!(lines(&env, "builds"), ["one", "one", "ui", "ui"]);
+    let kept = std::fs::read_to_string(env.root.join("node_modules/is-number/kept.txt"));
+    assert_eq!(kept.expect("a file of the first install"), "kept");
+    let lock = std::fs::read_to_string(env.root.join("package-lock.json"));
+    assert_eq!(lock.expect("a lock file"), NPM.lock.1);
+}
+
 /// npm reads the manifests of an npm workspace around the folder in which it runs, also for xtask's own tools.
 #[test]
 fn a_broken_manifest_of_an_npm_workspace_does_not_stop_the_install_of_tools() {

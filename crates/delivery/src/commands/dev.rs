@@ -54,7 +54,7 @@ impl DevCommand {
         let port = self.port.unwrap_or_else(|| port_of(&target.project.name));
         if ctx.dry_run {
             let (places, _) = missing(&ctx.root, &workspace.config, &tools)?;
-            let steps = preparation(&places, build.as_ref()).into_iter();
+            let steps = preparation(&places, build.as_ref(), Places::install_in_place).into_iter();
             let mut commands: Vec<ProcessCommand> = steps.map(|step| step.command).collect();
             commands.push(server(&places, &target, build.as_ref(), port, &self.arguments));
             ctx.ui.out(&script_of(&ctx.root, &commands));
@@ -110,14 +110,18 @@ impl PreparationStep<'_> {
     }
 }
 
+/// Returns the commands of an install.
+type Install = fn(&Places, &PackageToolchain, &Installation) -> Vec<ProcessCommand>;
+
 /// Returns the steps that install what the project needs and build the packages that it imports.
 pub(super) fn preparation<'b>(
     places: &Places,
     build: Option<&'b BuildPlan>,
+    install: Install,
 ) -> Vec<PreparationStep<'b>> {
     let Some(build) = build else { return Vec::new() };
     let installation = build.toolchain.installation.as_ref();
-    let install = installation.map(|one| places.install(&build.toolchain, one));
+    let install = installation.map(|one| install(places, &build.toolchain, one));
     let install = install.into_iter().flatten();
     let step = |command, installation| PreparationStep { command, installation, is_script: false };
     let install = install.map(|command| step(command, installation));
@@ -145,8 +149,9 @@ fn prepare(ctx: &Ctx, places: &Places, project: &Project, build: Option<&BuildPl
     let task = ctx.ui.task(&project.name);
     let log = format!("{}.dev", project.slug());
     let _locks = build.map(|build| lock_dependencies(&ctx.root, build, &task)).transpose()?;
-    let prepared =
-        preparation(places, build).iter().try_for_each(|step| step.run(ctx, places, &log, &task));
+    let prepared = preparation(places, build, Places::install_in_place)
+        .iter()
+        .try_for_each(|step| step.run(ctx, places, &log, &task));
     let text = if prepared.is_ok() { "dependencies ready" } else { "not prepared" };
     task.end(prepared.is_ok(), text);
     prepared

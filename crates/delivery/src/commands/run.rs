@@ -157,7 +157,7 @@ impl RunCommand {
         project: &Project,
         build: &'b BuildPlan,
     ) -> Vec<PreparationStep<'b>> {
-        let mut steps = preparation(places, Some(build));
+        let mut steps = preparation(places, Some(build), Places::install);
         steps.extend(self.package(project).map(|package| PreparationStep {
             command: places.run_script(&package.dir, &build.toolchain, &self.script, &[]),
             installation: None,

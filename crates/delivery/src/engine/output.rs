@@ -91,14 +91,7 @@ impl ProjectRun<'_> {
         };
         for command in self.build_commands() {
             let finished = self.execute(&command)?;
-            let hint = failure::node_hint(&finished.tail);
-            finished.success().map_err(|failure| {
-                let failure = match &hint {
-                    Some(hint) => failure.hint_if_failed(hint),
-                    None => failure,
-                };
-                failure.hint_if_failed(&alone)
-            })?;
+            failure::check_build(finished).map_err(|failure| failure.hint_if_failed(&alone))?;
         }
         let build = Some(millis(started.elapsed()));
         let built = rfc3339(unix_now());

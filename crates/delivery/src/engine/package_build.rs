@@ -41,14 +41,7 @@ impl ProjectRun<'_> {
         let before = self.files(build);
         for command in self.run.places.build(build, None) {
             let finished = self.execute(&command)?;
-            let hint = failure::node_hint(&finished.tail);
-            finished.success().map_err(|failure| {
-                let failure = match &hint {
-                    Some(hint) => failure.hint_if_failed(hint),
-                    None => failure,
-                };
-                self.explain(build, failure)
-            })?;
+            failure::check_build(finished).map_err(|failure| self.explain(build, failure))?;
         }
         let stored = self.store_package(build, &outputs, keys, &before)?;
         if let Some(reason) = stored.objection() {

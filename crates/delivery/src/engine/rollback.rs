@@ -458,8 +458,10 @@ fn previous<'a>(
     found.next().ok_or_else(|| {
         if older.is_empty() && at.is_some() && versions.len() < LISTED_VERSIONS {
             let live = short_version(live);
-            return refused(format!("no version was live before {live}, which is the first one"))
-                .hint("deploy an earlier commit instead");
+            return refused(format!(
+                "no version that was live before {live} exists; it is the first one"
+            ))
+            .hint("deploy an earlier commit instead");
         }
         refused("no version that was live before is still known")
             .hint("name one with `--to VERSION`; Cloudflare lists the last ten")
@@ -520,7 +522,7 @@ mod tests {
         let first = resolve_version(&versions, &deployed, &live, &RollbackTarget::Previous);
         assert_eq!(
             first.expect_err("no version").with_hints(),
-            "no version was live before a-0000-v, which is the first one\nhint: deploy an earlier commit instead"
+            "no version that was live before a-0000-v exists; it is the first one\nhint: deploy an earlier commit instead"
         );
         // A version that was only uploaded is not a target of a rollback.
         assert_eq!(previous_of(&["c", "b", "a"], &["c", "a"]).as_deref(), Some("a"));

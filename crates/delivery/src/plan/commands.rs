@@ -148,8 +148,27 @@ impl Places {
         toolchain: &PackageToolchain,
         installation: &Installation,
     ) -> Vec<ProcessCommand> {
+        self.install_with(toolchain, installation, installation.manager.frozen_install())
+    }
+
+    /// Returns the commands of the same install for a development server. They keep what is installed, if it fits.
+    #[must_use]
+    pub fn install_in_place(
+        &self,
+        toolchain: &PackageToolchain,
+        installation: &Installation,
+    ) -> Vec<ProcessCommand> {
+        self.install_with(toolchain, installation, installation.manager.install_in_place())
+    }
+
+    fn install_with(
+        &self,
+        toolchain: &PackageToolchain,
+        installation: &Installation,
+        arguments: &[&str],
+    ) -> Vec<ProcessCommand> {
         let mut commands = Vec::new();
-        let mut install = self.frozen_install(toolchain, installation);
+        let mut install = self.install_command(toolchain, installation, arguments);
         if let Some(folder) =
             self.plugins.as_deref().filter(|_| installation.manager == Manager::YarnBerry)
         {
@@ -165,13 +184,13 @@ impl Places {
         commands
     }
 
-    fn frozen_install(
+    fn install_command(
         &self,
         toolchain: &PackageToolchain,
         installation: &Installation,
+        arguments: &[&str],
     ) -> ProcessCommand {
         let (manager, release) = self.manager(toolchain, installation);
-        let arguments = installation.manager.frozen_install();
         let dir = self.root.join(&installation.dir);
         let mut command = cmd!(dir, "{manager} {release...} {arguments...}", INSTALL_DEADLINE)
             .inherits(&self.variables.install, true);

@@ -10,6 +10,7 @@ use cloudflare::wrangler_fields;
 use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
 use workspace::config::Config;
+use workspace::files::folder_name;
 use workspace::graph::normalize;
 use workspace::package::Package;
 use workspace::project::Project;
@@ -49,16 +50,9 @@ pub fn no_lock_file(workspace: &Workspace, package: &Package) -> Failure {
         || "`npm install`, `pnpm install`, `yarn install` or `bun install`".to_owned(),
         |manager| format!("`{}`", manager.install_command()),
     );
-    let place = match dir.as_str() {
-        "" => "the repository's root",
-        dir => dir,
-    };
-    let name = match package.dir.as_str() {
-        "" => "the repository's root",
-        dir => dir,
-    };
+    let (name, dir) = (folder_name(&package.dir), folder_name(dir));
     refused(format!("{name} has dependencies but no lock file in its folder or above"))
-        .hint(format!("run {install} in {place} and commit the lock file"))
+        .hint(format!("run {install} in {dir} and commit the lock file"))
 }
 
 /// Refuses configs that would fail silently in `environment`. A build may write the config that names the code, as Nitro

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::plan::template::{NewProject, Template, WorkspaceInstall};
 use base::command::quote;
+use workspace::files::folder_name;
 
 /// The list of templates.
 #[derive(Debug, Serialize)]
@@ -73,10 +74,9 @@ pub fn text(new: &NewProject, pipeline: &[String]) -> String {
     }
     match &new.install {
         Some(WorkspaceInstall { command, dir }) => {
-            let place =
-                if dir.as_str().is_empty() { "the repository's root" } else { dir.as_str() };
+            let dir = folder_name(dir);
             text + &format!(
-                "next: `{command}` in {place}, then `cargo xtask deploy {}`\n",
+                "next: `{command}` in {dir}, then `cargo xtask deploy {}`\n",
                 new.project
             )
         }

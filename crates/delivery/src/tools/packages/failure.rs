@@ -1,10 +1,11 @@
 //! Finds the reason of a failed install in its output.
 
-use camino::Utf8Path;
-
 use super::Installation;
 use base::env::variable;
+use base::error::Failure;
+use base::runner::CompletedProcess;
 use workspace::config::{CONFIG_FILE, Variables};
+use workspace::files::folder_name;
 
 /// Messages about a lock file that does not match the manifests.
 const STALE: [&str; 10] = [
@@ -63,8 +64,11 @@ const UNREACHABLE: [&str; 11] = [
 #[must_use]
 pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> String {
     specific_hint(install, variables, tail).unwrap_or_else(|| {
-        let (alone, at) = (install.manager.frozen_install().join(" "), place(&install.dir));
-        format!("run `{} {alone}` {at} to see the install fail alone", install.manager.program())
+        let (alone, dir) = (install.manager.frozen_install().join(" "), folder_name(&install.dir));
+        format!(
+            "run `{} {alone}` in {dir} to see the install fail alone",
+            install.manager.program()
+        )
     })
 }
 
@@ -116,9 +120,18 @@ const NODE_REFUSED: [&str; 7] = [
     "upgrade",
 ];
 
+/// Errors if a command of a build failed, with the next step if it refused the version of Node.
+pub fn check_build(finished: CompletedProcess) -> Result<(), Failure> {
+    let hint = node_hint(&finished.tail);
+    match (finished.success(), hint) {
+        (Ok(_), _) => Ok(()),
+        (Err(failure), Some(hint)) => Err(failure.hint_if_failed(&hint)),
+        (Err(failure), None) => Err(failure),
+    }
+}
+
 /// Returns the next step if a program of a build refused the version of Node. `None` otherwise.
-#[must_use]
-pub fn node_hint(tail: &[String]) -> Option<String> {
+fn node_hint(tail: &[String]) -> Option<String> {
     let is_refusal = |line: &String| {
         let line = line.to_ascii_lowercase();
         // Node.js v20.20.2 is not supported by Astro! / The engine "node" is incompatible with this module.
@@ -129,7 +142,7 @@ pub fn node_hint(tail: &[String]) -> Option<String> {
     tail.iter().any(is_refusal).then(|| {
         format!(
             "write the major version of Node that the build needs, such as `24`, into a file `.node-version` next to the \
-             project's package.json or above it, or into `tools.node` of {CONFIG_FILE}; it is installed on its own"
+             project's package.json or above it, or into `tools.node` of {CONFIG_FILE}; xtask installs it"
         )
     })
 }
@@ -156,16 +169,8 @@ fn failed_script(line: &str) -> Option<&str> {
 
 /// Returns the hint that updates a lock file.
 pub(super) fn update_lock(install: &Installation) -> String {
-    let (command, at) = (install.manager.update_lock(), place(&install.dir));
-    format!("run `{command}` {at} and commit {}", install.lock)
-}
-
-fn place(dir: &Utf8Path) -> String {
-    if dir.as_str().is_empty() {
-        "in the repository's root".to_owned()
-    } else {
-        format!("in {dir}")
-    }
+    let (command, dir) = (install.manager.update_lock(), folder_name(&install.dir));
+    format!("run `{command}` in {dir} and commit {}", install.lock)
 }
 
 /// Returns the hint with the variables that an install sees.
@@ -251,7 +256,7 @@ mod tests {
     #[test]
     fn a_program_that_refuses_the_version_of_node_has_the_file_that_sets_it() {
         let hint = "write the major version of Node that the build needs, such as `24`, into a file `.node-version` next to the \
-                    project's package.json or above it, or into `tools.node` of dagger/config/config.json; it is installed on its own";
+                    project's package.json or above it, or into `tools.node` of dagger/config/config.json; xtask installs it";
         for (line, expected) in [
             ("Node.js v20.20.2 is not supported by Astro!", Some(hint)),
             (

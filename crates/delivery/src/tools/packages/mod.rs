@@ -53,6 +53,16 @@ impl Manager {
         }
     }
 
+    /// Returns the arguments of an install that changes no lock file and keeps what fits. Another server may use it.
+    /// `npm ci` would delete all of it first.
+    #[must_use]
+    pub fn install_in_place(self) -> &'static [&'static str] {
+        match self {
+            Manager::Npm => &["install", "--no-save", "--no-audit", "--no-fund"],
+            _ => self.frozen_install(),
+        }
+    }
+
     /// Returns the command that updates the lock file.
     #[must_use]
     pub fn update_lock(self) -> String {
