@@ -51,7 +51,7 @@ impl Browser {
     }
 
     /// Opens a page: `url`, the `text` that must appear in the `part` (a selector), and the
-    /// file for a `picture` of it.
+    /// file for a `picture` of it. With `phone`, the response lists the links of the part that a phone does not show.
     pub fn look(&mut self, look: &Value) -> Value {
         let mut stdin = self.child.stdin.as_ref().expect("stdin");
         writeln!(stdin, "{look}").expect("the browser runs");

@@ -175,6 +175,9 @@ fn one_comment_follows_a_merge_request_from_push_to_merge() {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(seen["complaints"], json!([]));
+    let phone =
+        browser.look(&json!({ "url": page, "text": "failed", "part": "#mr-7-42", "phone": true }));
+    assert_eq!((&phone["complaints"], &phone["hidden"]), (&json!([]), &json!([])));
     let bytes = std::fs::read(&picture).expect("a picture");
     assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n") && bytes.len() > 5_000, "{}", bytes.len());
 
