@@ -131,6 +131,12 @@ impl Gitlab {
     }
 }
 
+/// Returns true if a text has the format of the ids of Cloudflare's accounts and KV namespaces: 32 hexadecimal digits.
+#[must_use]
+pub fn is_cloudflare_id(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 /// Returns true if `id` is the number of a GitLab project. The placeholder 0 is none.
 #[must_use]
 pub fn is_project_number(id: &str) -> bool {
@@ -324,7 +330,7 @@ impl Config {
             format!("{CONFIG_FILE}:{line}")
         };
         for id in self.account_ids() {
-            if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) {
+            if !is_cloudflare_id(&id) {
                 return Err(invalid_config(format!(
                     "{}: `accountId` must be 32 hexadecimal digits, found `{id}`",
                     at(&id)

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::bound_workers::bound_workers;
 use super::build_script::runs_build;
+use super::config::is_cloudflare_id;
 use super::config_text::parse_config;
 use super::package::{BuildOrigin, Package};
 use super::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
@@ -106,8 +107,7 @@ impl Storage {
     /// Returns the first id of a KV namespace without Cloudflare's format, such as `<your-id>`.
     #[must_use]
     pub fn namespace_placeholder(&self) -> Option<&str> {
-        let is_id = |id: &str| id.len() == 32 && is_hex(id);
-        self.namespaces.iter().map(String::as_str).find(|id| !is_id(id))
+        self.namespaces.iter().map(String::as_str).find(|id| !is_cloudflare_id(id))
     }
 
     /// Returns the first id of a D1 database without Cloudflare's format, and the name of the database.
@@ -115,7 +115,7 @@ impl Storage {
     pub fn database_placeholder(&self) -> Option<(&str, &str)> {
         let is_id = |id: &str| {
             let lengths: Vec<usize> = id.split('-').map(str::len).collect();
-            lengths == [8, 4, 4, 4, 12] && id.split('-').all(is_hex)
+            lengths == [8, 4, 4, 4, 12] && is_cloudflare_id(&id.replace('-', ""))
         };
         let databases = self.databases.iter().map(|(id, name)| (id.as_str(), name.as_str()));
         databases.into_iter().find(|(id, _)| !is_id(id))
@@ -146,10 +146,6 @@ impl Storage {
             .concat(),
         }
     }
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Returns the command of a `build` block. `None` if there is none, or if it runs in another folder.

@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use serde_json::Value;
 
 use workspace::Workspace;
-use workspace::config::{Cloudflare, Config, Environment, Gitlab};
+use workspace::config::{Cloudflare, Config, Environment, Gitlab, is_cloudflare_id};
 use workspace::discovery::BrokenConfig;
 use workspace::git;
 use workspace::pipeline::{GITLAB_FILE, HOST, PipelineSettings, Stages};
@@ -113,7 +113,7 @@ fn gitlab(remote: &str) -> Option<String> {
 fn account(workspace: &Workspace) -> Option<String> {
     let named = workspace.projects.iter().filter_map(|project| {
         let id = project.wrangler.value["account_id"].as_str()?;
-        (id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| id.to_lowercase())
+        is_cloudflare_id(id).then(|| id.to_lowercase())
     });
     let named: BTreeSet<String> = named.collect();
     (named.len() == 1).then(|| named.into_iter().next())?

@@ -5,7 +5,7 @@ use base::env::variable;
 use base::error::{Failure, refused};
 use base::secret::{Secret, is_token, remember};
 use gitlab::pipeline::variables::Variable;
-use workspace::config::{Config, is_project_number};
+use workspace::config::{Config, is_cloudflare_id, is_project_number};
 
 /// Returns true if the environment has a token for a variable of the pipeline.
 #[must_use]
@@ -52,7 +52,7 @@ impl<'a> SetupInputs<'a> {
         let question = "Cloudflare account id (in the address dash.cloudflare.com/<accountId>)";
         let found = self.plain(ACCOUNT, question, "the account id");
         match found.map(|id| id.to_lowercase()) {
-            Some(id) if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_hexdigit()) => {
+            Some(id) if !is_cloudflare_id(&id) => {
                 Err(refused(format!("`{id}` is no account id; nothing was changed"))
                     .hint("copy the 32 hexadecimal digits after `dash.cloudflare.com/`"))
             }

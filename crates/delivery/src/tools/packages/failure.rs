@@ -272,7 +272,7 @@ mod tests {
                 "error undici@7.0.0: The engine \"node\" is incompatible with this module. Expected version \">=22\". Got \"20.20.2\"",
                 Some(hint),
             ),
-            ("Your Node version is incompatible with \"/work/shop\".", None),
+            ("Your Node version is incompatible with \"shop/app\".", None),
             ("Node.js v20.20.2", None),
             ("error: `node:fs` is not supported on this platform", None),
         ] {
