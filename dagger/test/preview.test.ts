@@ -62,6 +62,7 @@ describe("a Worker with code", () => {
       bundle: "/bundle/bundle.form",
       upload: "/upload/folder",
       account: "a".repeat(32),
+      name: null,
       reads: [],
     });
   });
@@ -228,6 +229,16 @@ test("a workspace replaces the sources, and holds the project's folder", async (
   expect(execs(chain).at(-1)).toContain("--keep-vars");
   const outside = () => new Cloudflare().withWorkspace(workspace, "../api").deploy(...inputs());
   expect(await refused({}, outside)).toBe("refused, nothing was changed: `../api` is not a folder of the workspace");
+});
+
+test("a name replaces a missing one in the config", async () => {
+  const source = dag.directory().withNewFile("worker.ts", "");
+  const { chain } = await runInSession({ config: { main: "worker.ts" } }, () =>
+    new Cloudflare().withSource(source).withWorkerName("api").deploy(...inputs()),
+  );
+  expect(execs(projectOf(chain)).at(-1)).toContain("--name=api");
+  const [request] = execs(chain).filter(prepares).map((args) => JSON.parse(args.at(-1) ?? "") as { name: string });
+  expect(request?.name).toBe("api");
 });
 
 describe("refused before wrangler runs", () => {

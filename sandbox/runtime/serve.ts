@@ -33,6 +33,8 @@ type Member = {
 	mainModule?: string;
 	/** Present if the version has methods that other Workers can call. */
 	rpc?: { hasDefault: boolean; events: string[] };
+	/** The names of the exports that workerd can load. Present if there are others. */
+	loadable?: string[];
 	modules: Record<string, Module>;
 	env: Record<string, Fields>;
 	exports: Record<string, Fields>;
@@ -261,19 +263,26 @@ async function worker(member: Member): Promise<object> {
 	if (!hasUserWorker) modules["idle.js"] = { type: "esm", contents: IDLE };
 	const { name, worker: workerName, version, account } = member;
 	let mainModule = member.mainModule ?? "idle.js";
+	const lines: string[] = [];
+	const main = JSON.stringify(`./${mainModule}`);
 	// A tail consumer of the user would see the reports.
 	if (member.rpc && member.tailConsumers.length === 0) {
-		const main = JSON.stringify(`./${mainModule}`);
-		mainModule = "sandbox-main.js";
-		const lines = [
+		modules[RPC_MODULE] = { type: "esm", contents: RPC_CODE };
+		lines.push(
 			`import { watch } from "./${RPC_MODULE}";`,
 			`import * as version from ${main};`,
-			`export * from ${main};`,
-			...(member.rpc.hasDefault ? [`export { default } from ${main};`] : []),
 			`watch(version, ${[RPC_MARKER, name, member.rpc.events].map((value) => JSON.stringify(value)).join(", ")});`,
-		];
+		);
+	}
+	if (member.loadable) {
+		const names = member.loadable.map((name) => JSON.stringify(name));
+		lines.push(`export { ${names.map((name) => `${name} as ${name}`).join(", ")} } from ${main};`);
+	} else if (lines.length > 0) {
+		lines.push(`export * from ${main};`, ...(member.rpc?.hasDefault ? [`export { default } from ${main};`] : []));
+	}
+	if (lines.length > 0) {
+		mainModule = "sandbox-main.js";
 		modules[mainModule] = { type: "esm", contents: lines.join("\n") };
-		modules[RPC_MODULE] = { type: "esm", contents: RPC_CODE };
 	}
 	const tail = { worker: TAIL, props: { worker: workerName, version, account, member: name } };
 	return {

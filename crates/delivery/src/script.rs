@@ -129,6 +129,9 @@ fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
         let flags = serde_json::json!(part.flags.all()).to_string();
         calls.push(format!("with-flags {}", quote(&flags)?));
     }
+    if let Some(name) = &part.target.default_name {
+        calls.push(format!("with-worker-name {}", quote(name)?));
+    }
     if let Some(steps) = &steps {
         calls.push(format!("with-before-deploy {}", quote(steps)?));
     }

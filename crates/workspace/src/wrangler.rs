@@ -31,6 +31,9 @@ pub fn is_default_config(root: &Utf8Path, config: &Utf8Path) -> bool {
 pub struct Target {
     /// The Worker's name there.
     pub worker: String,
+    /// The default for the `name` of the config, if the Worker's name comes from it. wrangler itself has none.
+    #[serde(skip)]
+    pub default_name: Option<String>,
     /// The entry point, if the Worker has code. Relative to the config file.
     pub main: Option<Utf8PathBuf>,
     /// The folder of static assets. Relative to the config file.
@@ -161,6 +164,8 @@ pub struct WranglerConfig {
     pub value: Value,
     /// The names of its `env` blocks.
     pub environments: Vec<String>,
+    /// The name that replaces a missing top-level one.
+    default_name: Option<String>,
 }
 
 impl WranglerConfig {
@@ -181,7 +186,8 @@ impl WranglerConfig {
     pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig, Failure> {
         let value =
             parse_config(path, text).map_err(|error| invalid_config(format!("{path}: {error}")))?;
-        let config = WranglerConfig { environments: object_keys(&value["env"]), value };
+        let config =
+            WranglerConfig { environments: object_keys(&value["env"]), value, default_name: None };
         if !config.value["pages_build_output_dir"].is_null() {
             return Err(invalid_config(format!("{path}: this is a Pages project, and xtask deploys Workers"))
                 .hint("see https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
@@ -225,7 +231,9 @@ impl WranglerConfig {
         {
             let names = [package, dir.file_name(), Some("worker")];
             let name = names.into_iter().flatten().map(to_name).find(|name| valid_name(name));
-            config.insert("name".to_owned(), name.unwrap_or_default().into());
+            let name = name.unwrap_or_default();
+            config.insert("name".to_owned(), name.clone().into());
+            self.default_name = Some(name);
         }
         self
     }
@@ -238,13 +246,15 @@ impl WranglerConfig {
         // Blocks of `env` inherit no bindings.
         let own = self.block(environment);
         let name = self.value["name"].as_str().unwrap_or_default();
-        let worker = match own["name"].as_str() {
+        let own_name = own["name"].as_str().filter(|_| self.has(environment));
+        let worker = match own_name {
             Some(own) => own.to_owned(),
             None if self.has(environment) => format!("{name}-{environment}"),
             None => name.to_owned(),
         };
         Target {
             worker,
+            default_name: self.default_name.clone().filter(|_| own_name.is_none()),
             main: get("main").as_str().map(Utf8PathBuf::from),
             assets: get("assets")["directory"].as_str().map(Utf8PathBuf::from),
             html_handling: get("assets")["html_handling"].as_str().map(str::to_owned),

@@ -44,6 +44,7 @@ export interface Request {
   strategy?: string | undefined;
   beforeDeploy?: string | undefined;
   flags?: string | undefined;
+  workerName?: string | undefined;
 }
 
 /** The file in which an adapter names the config for wrangler. It has no effect together with `--config`. */
@@ -65,7 +66,7 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const steps = parseBeforeDeploy(request.beforeDeploy);
   const flags = parseFlags(request.flags);
   const container = await bun();
-  const settings = site(await readConfig(container, request.wranglerConfig, name), request.environment);
+  const settings = site(await readConfig(container, request.wranglerConfig, name), request.environment, request.workerName);
   const accountId = request.accountId || (await dag.config().cloudflareAccountId(environmentOf(request)));
   const path = projectPath(request);
   const sources = request.workspace?.directory(path) ?? request.source;
@@ -99,7 +100,7 @@ export async function deploy(request: Request): Promise<DeploymentRecord> {
   const folder = path === "." ? WORK : `${WORK}/${path}`;
   const ready = await project(container, { dist, config, name, source, workspace, folder, assets: settings.assets });
   const wrangler = toolchain(container);
-  const first: BundleRequest = { name, environment, adapter, hasAssets: settings.assets !== undefined || adapter, flags: flags.bundle };
+  const first: BundleRequest = { name, environment, adapter, hasAssets: settings.assets !== undefined || adapter, flags: flags.bundle, workerName: request.workerName };
   const isBundled = settings.hasCode || settings.builds || adapter;
   const bundled = isBundled ? await bundle(ready, wrangler, first) : undefined;
   if (bundled !== undefined && bundled.outcome.exitCode !== 0) {

@@ -34,6 +34,7 @@ export class Cloudflare {
   private workspace: Directory | undefined;
   private path: string | undefined;
   private flags: string | undefined;
+  private workerName: string | undefined;
   private beforeDeploy: string | undefined;
 
   /**
@@ -81,6 +82,17 @@ export class Cloudflare {
   @func()
   withFlags(flags: string): Cloudflare {
     this.flags = flags;
+    return this;
+  }
+
+  /**
+   * With a name for the Worker
+   *
+   * @param workerName It replaces a missing `name` at the top level of the wrangler config
+   */
+  @func()
+  withWorkerName(workerName: string): Cloudflare {
+    this.workerName = workerName;
     return this;
   }
 
@@ -225,8 +237,8 @@ export class Cloudflare {
   }
 
   /** Returns the arguments of the constructor and of the `with` functions. */
-  private inputs(): Pick<Request, "environment" | "accountId" | "api" | "source" | "workspace" | "path" | "flags" | "beforeDeploy"> {
-    const { environment, account: accountId, api, source, workspace, path, flags, beforeDeploy } = this;
-    return { environment, accountId, api, source, workspace, path, flags, beforeDeploy };
+  private inputs(): Pick<Request, "environment" | "accountId" | "api" | "source" | "workspace" | "path" | "flags" | "workerName" | "beforeDeploy"> {
+    const { environment, account: accountId, api, source, workspace, path, flags, workerName, beforeDeploy } = this;
+    return { environment, accountId, api, source, workspace, path, flags, workerName, beforeDeploy };
   }
 }

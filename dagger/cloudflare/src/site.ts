@@ -29,14 +29,15 @@ export interface Site {
  * Worker is called `<name>-<environment>` unless the block has a name.
  *
  * @param environment The environment. Its block is used if there is one, else the top level.
+ * @param workerName The name that replaces a missing one at the top level.
  */
-export function site(config: unknown, environment: string | undefined): Site {
+export function site(config: unknown, environment: string | undefined, workerName = ""): Site {
   const top = fields(config);
   const blocks = fields(top["env"]);
   const hasBlock = environment !== undefined && environment !== "" && Object.hasOwn(blocks, environment);
   const block = hasBlock ? fields(blocks[environment]) : {};
   const get = (key: string) => block[key] ?? top[key];
-  const name = string(top["name"]) ?? "";
+  const name = string(top["name"]) ?? workerName;
   const main = string(get("main"));
   const assets = string(fields(get("assets"))["directory"]);
   const output = (path: string) => posix.normalize(path).split("/")[0];

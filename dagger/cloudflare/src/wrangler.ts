@@ -71,6 +71,8 @@ export interface BundleRequest {
   hasAssets: boolean;
   /** Flags of the project. */
   flags: readonly string[];
+  /** The name that replaces a missing one at the top level of the config. */
+  workerName?: string | undefined;
 }
 
 /** The access to Cloudflare's API. */
@@ -149,7 +151,7 @@ export async function bundle(ready: Container, wrangler: Directory, first: Bundl
     assets: first.hasAssets ? `${BUNDLE}/empty` : undefined,
     outdir: `${BUNDLE}/dir`,
     outfile: BUNDLE_FILE,
-    flags: first.flags,
+    flags: first.workerName === undefined ? first.flags : [...first.flags, `--name=${first.workerName}`],
   });
   const finished = await next.withExec(["bun", ...BUN_OPTIONS, LAUNCHER, ...words], { expect: ReturnType.Any }).sync();
   const outcome = {
@@ -205,6 +207,7 @@ export function prepareRequest(folder: string, first: BundleRequest, isBundled: 
     bundle: isBundled ? BUNDLE_FILE : null,
     upload: `${UPLOAD}/folder`,
     account: accountId,
+    name: first.workerName ?? null,
     reads: steps.flatMap((step) => step.reads.map((path) => posix.join(WORK, path))),
   });
 }

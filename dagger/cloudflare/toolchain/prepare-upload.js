@@ -147,6 +147,7 @@ function droppedHeaders(text, drop) {
  * - `bundle`: the output of the first step, absolute. `null` if there was nothing to bundle.
  * - `upload`: the folder to write, absolute.
  * - `account`: the id of the account. `null` for the sandbox, which accepts every account.
+ * - `name`: the name that replaces a missing one at the top level of the project's config. Missing or `null` for none.
  * - `reads`: the files and folders that steps before the upload read with the token, absolute. A folder may be missing.
  *
  * Exits with 3 after a refusal. The last lines then begin with `refused: ` and `hint: `. Lines that begin with
@@ -321,7 +322,9 @@ function configPath() {
 }
 
 /** Returns the fields of the config for the environment, and refuses those that we do not know. */
-function effective(config, path, isGenerated) {
+function effective(written, path, isGenerated) {
+  const needsName = !isGenerated && !Object.hasOwn(written, "name") && typeof request.name === "string";
+  const config = needsName ? { ...written, name: request.name } : written;
   const environments = Object.keys(field(config, "env") ?? {});
   if (isGenerated && environments.length > 0) refuse(`${shown(path)}: a generated config has no \`env\``, "choose the environment in the build, by CLOUDFLARE_ENV");
   const block = request.environment === null ? undefined : field(field(config, "env"), request.environment);

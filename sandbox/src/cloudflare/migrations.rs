@@ -141,7 +141,7 @@ mod tests {
             kind: "durable-object".to_owned(),
             handlers: Vec::new(),
         };
-        Exports { handlers: Vec::new(), entrypoints: names.iter().map(entrypoint).collect() }
+        Exports { entrypoints: names.iter().map(entrypoint).collect(), ..Exports::default() }
     }
 
     fn play(

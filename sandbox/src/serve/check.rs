@@ -297,12 +297,14 @@ const kindOf = (value) => isClass(value)
 	? (Object.entries(kinds).find(([, base]) => value.prototype instanceof base)?.[0] ?? "class") : "worker";
 export default {{
 	test() {{
-		const found = {{ handlers: [], entrypoints: [] }};
+		const found = {{ handlers: [], entrypoints: [], loadable: [] }};
 		for (const [name, value] of Object.entries(user)) {{
 			if (name === "default") found.handlers = described(value).filter((one) => isClass(value) || known.includes(one));
 			else if (isClass(value) || (isObject(value) && described(value).length))
 				found.entrypoints.push({{ name, kind: kindOf(value), handlers: described(value) }});
 		}}
+		const names = Object.keys(user).filter((name) => typeof user[name] === "function" || isObject(user[name]));
+		if (names.length < Object.keys(user).length) found.loadable = names;
 		console.log({MARKER:?} + JSON.stringify(found));
 	}},
 }};
@@ -314,11 +316,13 @@ export default {{
 struct ExportReport {
     handlers: Vec<String>,
     entrypoints: Vec<Entrypoint>,
+    loadable: Vec<String>,
 }
 
 impl From<ExportReport> for Exports {
     fn from(report: ExportReport) -> Exports {
-        Exports { handlers: report.handlers, entrypoints: report.entrypoints }
+        let ExportReport { handlers, entrypoints, loadable } = report;
+        Exports { handlers, entrypoints, loadable }
     }
 }
 

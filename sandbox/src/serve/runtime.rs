@@ -520,6 +520,11 @@ impl WorkerRuntime {
             let has_default = !exports.handlers.is_empty();
             member["rpc"] = json!({ "hasDefault": has_default, "events": EVENT_HANDLERS });
         }
+        if let Some(exports) =
+            version.exports.as_ref().filter(|exports| !exports.loadable.is_empty())
+        {
+            member["loadable"] = json!(exports.loadable);
+        }
         if let Some(assets) = &version.assets {
             files::link_assets(folder, blobs, &node.worker.account, assets)?;
             member["assets"] = bindings::assets(folder, &assets.config);

@@ -69,6 +69,9 @@ pub struct Exports {
     pub handlers: Vec<String>,
     /// The other exports, which bindings can name.
     pub entrypoints: Vec<Entrypoint>,
+    /// The names of the exports that workerd can load, if the code has others too. workerd does not start with an
+    /// export such as a text, and Cloudflare ignores it (<https://github.com/cloudflare/workers-sdk/issues/10626>).
+    pub loadable: Vec<String>,
 }
 
 /// An export that a binding can name.

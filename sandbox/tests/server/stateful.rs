@@ -364,3 +364,22 @@ async fn other_bindings_run_as_in_miniflare() {
         std::fs::remove_dir_all(server.dir.join("data")).expect("it is removed");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_that_workerd_cannot_load_are_ignored() {
+    let server = Server::new("exports");
+    let code = "import { WorkerEntrypoint } from 'cloudflare:workers';\n\
+        export const message = 'a text';\nexport const limit = 3, nothing = null, list = ['a'];\n\
+        export class Greeter extends WorkerEntrypoint { greet(name) { return `${message}, ${name}`; } }\n";
+    let handler = "export default { fetch: () => new Response(message + limit + list) };\n";
+    deploy(&server, "constants", &format!("{code}{handler}"), json!({}));
+    wait_for(&server, "constants.localhost", "/", "a text3a").await;
+    let class = "export default class extends WorkerEntrypoint { fetch() { return new Response(String(nothing)); } }\n";
+    deploy(&server, "entrypoint", &format!("{code}{class}"), json!({}));
+    wait_for(&server, "entrypoint.localhost", "/", "null").await;
+    let caller = "export default { fetch: async (_, env) => new Response(await env.GREETER.greet('you')) };\n";
+    let services =
+        [json!({ "binding": "GREETER", "service": "constants", "entrypoint": "Greeter" })];
+    deploy(&server, "caller", caller, json!({ "services": services }));
+    wait_for(&server, "caller.localhost", "/", "a text, you").await;
+}

@@ -176,7 +176,8 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	if (token === undefined) fail(`secret env var not found: "${secret?.slice(0, 3)}..."`);
 	const name = given["wrangler-config"] as string;
 	const config = (await import(resolve(process.cwd(), name))).default;
-	const found = site(config, given.environment);
+	const workerName: string | undefined = given["worker-name"];
+	const found = site(config, given.environment, workerName);
 	const command = call.name === "deploy" ? "deploy" : "preview";
 	const strategy = command === "preview" ? parseStrategy(given.strategy) : undefined;
 	const steps: { command: string; arguments: string[]; reads: string[] }[] = parseBeforeDeploy(given.steps);
@@ -221,7 +222,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const isBundled = found.hasCode || found.builds || adapter;
 	if (isBundled) {
 		const assets = found.assets === undefined && !adapter ? undefined : places.empty;
-		const first = bundleArguments({ config: adapter ? undefined : name, environment, assets, outdir: `${own}/out`, outfile: places.bundle, flags: flags.bundle });
+		const first = bundleArguments({ config: adapter ? undefined : name, environment, assets, outdir: `${own}/out`, outfile: places.bundle, flags: workerName === undefined ? flags.bundle : [...flags.bundle, `--name=${workerName}`] });
 		const bundled = run([process.execPath, ...BUN_OPTIONS, wrangler, ...first], project, WRANGLER_ENV);
 		if (!bundled.success) {
 			const judged = verdict(command, bundled.exitCode, "", strategy);
@@ -237,6 +238,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 		bundle: isBundled ? places.bundle : null,
 		upload: places.upload,
 		account: shared.cloudflare.accountId,
+		name: workerName ?? null,
 		reads: steps.flatMap((step) => step.reads.map((path) => join(given.workspace === undefined ? project : shell.directory(given.workspace), path))),
 	});
 	const program = `${repository}/dagger/cloudflare/toolchain/prepare-upload.js`;

@@ -234,3 +234,36 @@ pub fn hostile_values(dagger: &Dagger) {
     dagger.deploy(&["api"]).exits(0);
     assert_eq!(env.fetch("api.localhost", "/").1, text);
 }
+
+/// The top level of a config has no name, so the Worker has that of the package.
+pub fn unnamed_config(dagger: &Dagger) {
+    let env = &dagger.env;
+    env.worker("projects/dex", "dex");
+    let config = r#"{ "main": "src/worker.ts", "compatibility_date": "2026-10-01",
+        "env": { "staging": {}, "production": { "name": "dex-live" } } }"#;
+    env.write("projects/dex/wrangler.jsonc", config);
+    env.write("projects/dex/package.json", r#"{ "name": "@acme/dex-analysis" }"#);
+    env.commit("project");
+    for (engine, status) in [("host", "live"), ("dagger", "unchanged")] {
+        let ran = dagger.xtask(&["deploy", "dex", "--engine", engine, "--json"]).exits(0);
+        assert_eq!(ran.record("dex")["status"], status, "{engine}");
+    }
+    assert_eq!(dagger.deploy(&["dex", "--force"]).exits(0).record("dex")["status"], "live");
+    assert_eq!(env.fetch("acme-dex-analysis.localhost", "/up").0, 200);
+    for (environment, worker) in
+        [("staging", "acme-dex-analysis-staging"), ("production", "dex-live")]
+    {
+        dagger.deploy(&["dex", "--env", environment, "--sandbox"]).exits(0);
+        assert_eq!(env.fetch(&format!("{worker}.localhost"), "/up").0, 200, "{environment}");
+    }
+}
+
+#[test]
+fn a_config_without_a_name_deploys() {
+    unnamed_config(&by_api());
+}
+
+#[test]
+fn a_config_without_a_name_deploys_by_the_module() {
+    unnamed_config(&Dagger::new());
+}

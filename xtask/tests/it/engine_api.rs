@@ -78,6 +78,11 @@ fn a_build_may_write_the_config_that_names_the_code() {
 }
 
 #[test]
+fn a_config_without_a_name_deploys() {
+    on_engine(dagger_api::unnamed_config);
+}
+
+#[test]
 fn only_whole_results_of_this_attempt_count() {
     on_engine(dagger_api::whole_results);
 }

@@ -79,6 +79,7 @@ impl PrepareRequest<'_> {
             "upload": self.upload,
             "account": written.unwrap_or(&destination.account_id),
             "reads": reads.collect::<Vec<_>>(),
+            "name": plan.target.default_name,
         });
         request.to_string()
     }
@@ -347,7 +348,7 @@ impl Places {
             folder.join("bundle").as_str(),
             self.bundle_file(plan).as_str(),
         );
-        arguments.extend(plan.flags.for_bundle());
+        arguments.extend(plan.bundle_flags());
         self.wrangler(self.root.join(&plan.dir), arguments, BUILD_DEADLINE)
     }
 

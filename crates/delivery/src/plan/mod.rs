@@ -410,6 +410,13 @@ impl ProjectPlan {
         self.target.main.is_none() && self.target.assets.is_none()
     }
 
+    /// Returns the flags of the step that bundles.
+    #[must_use]
+    pub fn bundle_flags(&self) -> Vec<String> {
+        let name = self.target.default_name.as_ref().map(|name| format!("--name={name}"));
+        self.flags.for_bundle().into_iter().chain(name).collect()
+    }
+
     /// Returns true if the Worker has code, or may have some by the config of an adapter.
     #[must_use]
     pub fn may_have_code(&self) -> bool {

@@ -250,7 +250,7 @@ fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>, F
         "/bundle/dir",
         BUNDLE_FILE,
     );
-    arguments.extend(part.flags.for_bundle());
+    arguments.extend(part.bundle_flags());
     let script = match is_certain {
         true => RUN.to_owned(),
         false => {
