@@ -1,5 +1,6 @@
 //! `test`: every check that CI runs.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Result;
@@ -15,6 +16,7 @@ use base::terminal::{BOLD, paint};
 use delivery::context::Ctx;
 use delivery::engine::setup::{self, Setup};
 use delivery::plan::commands::Places;
+use delivery::tools::packages::detect::node_of_wrangler;
 use delivery::tools::{cargo, engine_address};
 use workspace::config::Config;
 
@@ -131,12 +133,12 @@ pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) 
     Ok(Exit::Done)
 }
 
-/// Installs Bun and wrangler, and returns their places.
+/// Installs Bun, wrangler, and Node if PATH has none that wrangler accepts. Returns their places.
 pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let config = Config::load(&ctx.root)?;
     let mut setup = Setup::new(ctx, &config)?;
-    let (places, _) = setup.tools()?;
-    setup.finish("Bun and wrangler are in place");
+    let (places, _) = setup.tools_for(&BTreeSet::from([node_of_wrangler()]))?;
+    setup.finish("Bun, Node and wrangler are in place");
     Ok(places)
 }
 
@@ -307,6 +309,7 @@ pub fn with_tools(places: &Places, mut command: ProcessCommand) -> ProcessComman
     command.inherit.extend(OPTIONAL);
     command
         .text("XTASK_BUN", places.bun.as_str())
+        .text("XTASK_NODE", places.program(&node_of_wrangler()).as_str())
         .text("XTASK_TOOLCHAIN", Toolchain::wrangler(&places.root).dir)
 }
 

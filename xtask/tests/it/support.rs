@@ -116,14 +116,17 @@ impl TestEnv {
         env
     }
 
-    /// A git repository of which this tool knows nothing, on a machine with Bun, npm and an installed wrangler.
+    /// A git repository of which this tool knows nothing, on a machine with Bun, Node, npm and an installed wrangler.
     pub fn foreign() -> TestEnv {
         let env = TestEnv::empty();
         let path = |name: &str| {
             std::env::var(name)
                 .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
         };
-        std::os::unix::fs::symlink(path("XTASK_BUN"), env.folder.join("bin/bun")).expect("a link");
+        for (program, variable) in [("bun", "XTASK_BUN"), ("node", "XTASK_NODE")] {
+            let link = env.folder.join("bin").join(program);
+            std::os::unix::fs::symlink(path(variable), link).expect("a link");
+        }
         let toolchain = workspace::toolchain::Toolchain::wrangler(&env.root);
         assert!(toolchain.is_carried());
         std::fs::create_dir_all(&toolchain.dir).expect("a folder");
@@ -133,14 +136,17 @@ impl TestEnv {
         env
     }
 
-    /// With Bun on PATH and the toolchain installed, as `cargo xtask test` leaves them.
+    /// With Bun and Node on PATH and the toolchain installed, as `cargo xtask test` leaves them.
     pub fn with_tools() -> TestEnv {
         let env = TestEnv::new();
         let path = |name: &str| {
             std::env::var(name)
                 .unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask test`"))
         };
-        std::os::unix::fs::symlink(path("XTASK_BUN"), env.folder.join("bin/bun")).expect("a link");
+        for (program, variable) in [("bun", "XTASK_BUN"), ("node", "XTASK_NODE")] {
+            let link = env.folder.join("bin").join(program);
+            std::os::unix::fs::symlink(path(variable), link).expect("a link");
+        }
         let modules = Utf8PathBuf::from(path("XTASK_TOOLCHAIN")).join("node_modules");
         let link = env.root.join("dagger/cloudflare/toolchain/node_modules");
         std::os::unix::fs::symlink(modules, link).expect("a link");

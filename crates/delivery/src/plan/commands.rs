@@ -224,7 +224,9 @@ impl Places {
         }
     }
 
-    fn program(&self, tool: &Tool) -> &Utf8Path {
+    /// Returns the program of a tool.
+    #[must_use]
+    pub fn program(&self, tool: &Tool) -> &Utf8Path {
         self.tools.get(tool).map_or(self.bun.as_path(), Utf8PathBuf::as_path)
     }
 

@@ -16,13 +16,11 @@ use workspace::steps::Runtime;
 /// The versions of Node to install if a range is required and PATH has no matching one.
 const NODE_VERSIONS: [&str; 6] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1", "18.20.8", "16.20.2"];
 
-/// The accepted versions of Node without a requirement.
-const ANY_NODE: &str = ">=18";
-
 /// The versions of Node that pnpm 11 accepts.
 const NODE_OF_PNPM_11: &str = ">=22.13";
 
-/// The versions of Node that wrangler accepts.
+/// The versions of Node that wrangler accepts. Also the accepted ones of a project that pins none: frameworks of today need
+/// them too, and older ones get no fixes any more.
 const NODE_OF_WRANGLER: &str = ">=22.12";
 
 /// Files that name a version of Node. The last one is that of asdf and mise.
@@ -236,11 +234,11 @@ pub fn node_of_wrangler() -> Tool {
     tool("node", &node_package(), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER))
 }
 
-/// Returns the versions of Node that the package manager supports, if the project pins none.
+/// Returns the accepted versions of Node if the project pins none.
 fn any_node(installation: Option<&Installation>) -> &'static str {
     let pnpm = installation.filter(|install| install.manager == Manager::Pnpm);
     let major = pnpm.and_then(|install| install.tool.version.split('.').next()?.parse().ok());
-    if major.is_some_and(|major: u32| major >= 11) { NODE_OF_PNPM_11 } else { ANY_NODE }
+    if major.is_some_and(|major: u32| major >= 11) { NODE_OF_PNPM_11 } else { NODE_OF_WRANGLER }
 }
 
 /// Returns the Node that the scripts of `package` run on. `any` are the accepted versions if the project pins none.
@@ -503,10 +501,10 @@ mod tests {
     fn uses_the_requested_node_version() {
         let lock = ("package-lock.json", "{}");
         for (name, file, version, accepts) in [
-            ("none", ("apps/a/x", ""), NODE_VERSIONS[0], Some(ANY_NODE)),
+            ("none", ("apps/a/x", ""), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER)),
             ("exact", (".nvmrc", "v20.11.1\n"), "20.11.1", None),
             ("major", (".node-version", "22"), "22.23.5", Some("22")),
-            ("lts", (".nvmrc", "lts/*"), NODE_VERSIONS[0], Some(ANY_NODE)),
+            ("lts", (".nvmrc", "lts/*"), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER)),
             (
                 "engines",
                 ("apps/a/package.json", r#"{"engines":{"node":">=20 <21"}}"#),
@@ -527,7 +525,12 @@ mod tests {
                 None,
             ),
             ("mise", (".tool-versions", "node 22\n"), "22.23.5", Some("22")),
-            ("no node", (".tool-versions", "bun 1.4.5\n"), NODE_VERSIONS[0], Some(ANY_NODE)),
+            (
+                "no node",
+                (".tool-versions", "bun 1.4.5\n"),
+                NODE_VERSIONS[0],
+                Some(NODE_OF_WRANGLER),
+            ),
             (
                 "volta",
                 ("package.json", r#"{"volta":{"node":"20.11.1"},"engines":{"node":">=18"}}"#),
@@ -552,7 +555,9 @@ mod tests {
             );
         }
         // pnpm 11 does not start on an older Node.
-        for (manager, accepts) in [("pnpm@10.34.8", ANY_NODE), ("pnpm@11.16.0", NODE_OF_PNPM_11)] {
+        for (manager, accepts) in
+            [("pnpm@10.34.8", NODE_OF_WRANGLER), ("pnpm@11.16.0", NODE_OF_PNPM_11)]
+        {
             let manifest = format!(r#"{{ "packageManager": "{manager}" }}"#);
             let files =
                 [("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"), ("package.json", &manifest)];
