@@ -153,14 +153,26 @@ pub fn leave_out(dir: &Utf8Path) -> String {
     format!("leave it out: `\"projects\": [\"**\", {pattern}]` in {CONFIG_FILE}")
 }
 
-/// Names the configs that are not used, in a line for those beside one that is used, and one for the others.
-/// `used` are the folders of the configs that are used.
+/// Returns true if a project in a folder above `project` deploys the same Worker, so that this config is that of a test.
+/// `projects` are sorted by folder.
+fn is_below_the_same(projects: &[Project], project: &Project) -> bool {
+    let is_above =
+        |above: &&Project| project.dir != above.dir && project.dir.starts_with(&above.dir);
+    projects.iter().filter(is_above).any(|above| above.worker == project.worker)
+}
+
+/// Names the configs that are not used, in a line for those beside one that is used, one for those below one that
+/// deploys the same Worker, and one for the others. `used` are the folders of the configs that are used.
 #[must_use]
 pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec<String> {
     const SHOWN: usize = 3;
     let is_beside = |path: &&Utf8PathBuf| path.parent().is_some_and(|dir| used.contains(dir));
-    let (beside, alone): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
+    let (beside, others): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
         ignored.iter().partition(is_beside);
+    let has_own_name =
+        |path: &&Utf8PathBuf| path.file_name().is_some_and(|name| CONFIG_NAMES.contains(&name));
+    let (below, alone): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
+        others.into_iter().partition(has_own_name);
     let shown = |paths: &[&Utf8PathBuf]| {
         let shown: Vec<&str> = paths.iter().take(SHOWN).map(|path| path.as_str()).collect();
         match paths.len().saturating_sub(SHOWN) {
@@ -174,6 +186,13 @@ pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec
             "not used, because another config in the folder is: {}; `\"xtask\": {{ \"configs\": [\"wrangler.jsonc\", …] }}` \
              in package.json lists those that are projects",
             shown(&beside)
+        ));
+    }
+    if let Some(name) = below.first().and_then(|path| path.file_name()) {
+        notes.push(format!(
+            "not used, because a config in a folder above deploys the same Worker: {}; `\"xtask\": {{ \"configs\": [\"{name}\"] }}` \
+             in package.json makes it a project",
+            shown(&below)
         ));
     }
     if let Some(name) = alone.first().and_then(|path| path.file_name()) {
@@ -206,7 +225,7 @@ pub(super) struct Discoveries {
     pub projects: Vec<Project>,
     /// The configs that cannot be used.
     pub broken: Vec<BrokenConfig>,
-    /// The configs that are a variant of a project in the same folder.
+    /// The configs that are a variant of a project in the same folder or in one above.
     pub ignored: Vec<Utf8PathBuf>,
 }
 
@@ -279,7 +298,11 @@ impl<'w> Discovery<'w> {
         for config in main.into_iter().chain(others) {
             match self.project(dir, config, main == Some(config)) {
                 // Another config of the same Worker, for example for a test, is not a separate project.
-                Ok(project) if !workers.insert(project.worker.clone()) && listed.is_empty() => {
+                Ok(project)
+                    if listed.is_empty()
+                        && (!workers.insert(project.worker.clone())
+                            || is_below_the_same(&found.projects, &project)) =>
+                {
                     found.ignored.push(config.to_owned());
                 }
                 Ok(project) => found.projects.push(project),

@@ -56,6 +56,32 @@ fn reads_an_existing_monorepo_unchanged() {
 }
 
 #[test]
+fn a_config_below_one_of_the_same_worker_is_no_project() {
+    let env = TestEnv::new();
+    for (folder, worker) in
+        [("agent", "agent"), ("agent/test", "agent"), ("agent/e2e", "agent-e2e")]
+    {
+        env.write(
+            &format!("projects/{folder}/wrangler.jsonc"),
+            &format!(r#"{{ "name": "{worker}", "main": "a.js" }}"#),
+        );
+    }
+    let ran = env.xtask(&["projects"]).exits(0);
+    let folders: Vec<&str> =
+        ran.stdout.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(folders, ["agent", "agent/e2e"]);
+    let note = "not used, because a config in a folder above deploys the same Worker: projects/agent/test/wrangler.jsonc; \
+        `\"xtask\": { \"configs\": [\"wrangler.jsonc\"] }` in package.json makes it a project";
+    assert!(ran.stderr.contains(note), "{}", ran.stderr);
+    env.write(
+        "projects/agent/test/package.json",
+        r#"{ "xtask": { "configs": ["wrangler.jsonc"] } }"#,
+    );
+    let refused = env.xtask(&["deploy", "agent", "--dry-run"]).exits(3);
+    assert!(refused.stderr.contains("both deploy the Worker `agent`"), "{}", refused.stderr);
+}
+
+#[test]
 fn the_configs_of_a_folder_are_projects_by_rule_or_by_list() {
     let env = TestEnv::new();
     let config = |file: &str, worker: &str| {
