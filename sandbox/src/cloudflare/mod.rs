@@ -8,6 +8,7 @@ pub mod crons;
 pub mod d1;
 pub mod deployments;
 pub mod domains;
+pub mod durable;
 pub mod envelope;
 pub mod flat;
 pub mod instances;
@@ -127,14 +128,16 @@ pub fn routes(app: &App) -> Router<App> {
         )
         .route("/workers/workers/{worker}/versions/{version}", get(workers::version))
         .route("/workers/workers/{worker}/versions/latest", patch(secrets::patch_latest))
-        .route("/workers/account-settings", get(account::worker_settings))
-        .route("/workers/subdomain", get(account::subdomain).put(account::subdomain))
+        .route("/workers/account-settings", get(account::settings).put(account::set_settings))
+        .route("/workers/subdomain", get(account::subdomain).put(account::set_subdomain))
         .route("/workers/domains", get(domains::list).put(domains::attach))
         .route("/workers/domains/{id}", get(domains::record).delete(domains::detach))
         .route("/workers/domains/records", get(domains::all))
         .route("/workers/domains/records/{id}", get(domains::record))
         .route("/workers/tails/by-consumer/{worker}", get(empty_list))
-        .route("/workers/durable_objects/namespaces", get(workers::durable_namespaces))
+        .route("/workers/durable_objects/namespaces", get(durable::list))
+        .route("/workers/durable_objects/namespaces/{namespace}", get(durable::view))
+        .route("/workers/durable_objects/namespaces/{namespace}/objects", get(durable::objects))
         .route("/storage/kv/namespaces", get(kv::list).post(kv::create))
         .nest("/storage/kv/namespaces/{namespace}", namespace)
         .route("/r2/buckets", get(r2::list).post(r2::create))
@@ -179,6 +182,7 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/user/tokens/verify", get(account::verify))
         .route("/memberships", get(account::memberships))
         .route("/zones", get(zones::list))
+        .route("/zones/{zone}", get(zones::view))
         .route("/zones/{zone}/workers/routes", get(zones::routes).post(zones::create_route))
         .route(
             "/zones/{zone}/workers/routes/{route}",

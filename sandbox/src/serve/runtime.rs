@@ -414,7 +414,8 @@ impl WorkerRuntime {
     }
 
     /// Returns the folder of an account's data, which all versions of its Workers share.
-    fn data_folder(&self, account: &str) -> Utf8PathBuf {
+    #[must_use]
+    pub fn data_folder(&self, account: &str) -> Utf8PathBuf {
         self.dir.with_file_name("data").join(account)
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::seal::{seal, unseal};
 use super::{remove_temporary, write_durably};
@@ -33,6 +33,8 @@ pub struct Resources {
     pub projects: Vec<WorkerOrigin>,
     /// The default values of secrets, as xtask sent them.
     pub default_secrets: Vec<DefaultSecrets>,
+    /// The settings of Workers in the account that were changed.
+    pub account_settings: Map<String, Value>,
 }
 
 /// A KV namespace.
