@@ -14,6 +14,7 @@ pub mod flat;
 pub mod instances;
 pub mod kv;
 pub mod links;
+pub mod messages;
 pub mod metadata;
 pub mod migrations;
 pub mod previews;
@@ -105,6 +106,11 @@ pub fn routes(app: &App) -> Router<App> {
     let queue = Router::new()
         .route("/", get(queues::view).put(queues::update).patch(queues::update))
         .route("/", delete(queues::delete))
+        .route("/messages", post(messages::push))
+        .route("/messages/batch", post(messages::push_batch))
+        .route("/messages/pull", post(messages::pull))
+        .route("/messages/ack", post(messages::acknowledge))
+        .route("/purge", get(messages::purge_status).post(messages::purge))
         .route("/consumers", get(queues::consumers).post(queues::add_consumer))
         .route(
             "/consumers/{consumer}",

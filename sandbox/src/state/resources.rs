@@ -100,6 +100,9 @@ pub struct Queue {
     pub settings: Value,
     /// Its consumers.
     pub consumers: Vec<Consumer>,
+    /// The time of the latest purge.
+    #[serde(default)]
+    pub purged_on: Option<String>,
 }
 
 /// A consumer of a queue.
@@ -117,6 +120,20 @@ pub struct Consumer {
     pub dead_letter_queue: Option<String>,
     /// The time of its creation.
     pub created_on: String,
+}
+
+impl Queue {
+    /// Returns whether clients pull its messages over HTTP.
+    #[must_use]
+    pub fn is_pulled(&self) -> bool {
+        self.consumers.iter().any(|consumer| consumer.kind == "http_pull")
+    }
+
+    /// Returns whether its delivery is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.settings["delivery_paused"] == true
+    }
 }
 
 /// The project and the environment that a Worker belongs to.
