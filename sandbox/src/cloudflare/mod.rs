@@ -152,6 +152,12 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/r2/buckets/{bucket}/lifecycle", get(r2::lifecycle).put(r2::set_lifecycle))
         .route("/r2/buckets/{bucket}/lock", get(r2::locks).put(r2::set_locks))
         .route("/r2/buckets/{bucket}/domains/custom", get(r2::custom_domains))
+        .route(
+            "/r2/buckets/{bucket}/domains/managed",
+            get(r2::managed_domain).put(r2::set_managed_domain),
+        )
+        .route("/r2/buckets/{bucket}/local-uploads", get(r2::local_uploads))
+        .route("/r2-catalog/{bucket}", get(r2::catalog))
         .route("/event_notifications/r2/{bucket}/configuration", get(r2::notifications))
         .route("/r2/buckets/{bucket}/sippy", get(r2::sippy))
         .route("/event_subscriptions/subscriptions", get(empty_list))

@@ -35,7 +35,7 @@ const SERVE_WITH_WORKER: &str = "Serve its objects with a Worker that has a bind
 const BIND_DIRECTLY: &str = "Bind the Worker directly, as a service";
 
 /// The products. The first one that matches counts.
-const PRODUCTS: [Product; 62] = [
+const PRODUCTS: [Product; 63] = [
     product("/accounts/*/vectorize/", "Vectorize"),
     replaced(
         "/accounts/*/hyperdrive/",
@@ -78,6 +78,7 @@ const PRODUCTS: [Product; 62] = [
     product("/accounts/*/email/", "Email Routing"),
     product("/zones/*/email/", "Email Routing"),
     product("/accounts/*/challenges/", "Turnstile"),
+    product("/accounts/*/k2/", "K2"),
     product("/accounts/*/cfd_tunnel/", "Tunnels"),
     product("/accounts/*/tunnels/", "Tunnels"),
     product("/accounts/*/access/", "Cloudflare Access"),
@@ -180,14 +181,16 @@ fn text(method: &Method, path: &str) -> String {
     let route = path.strip_prefix("/client/v4").unwrap_or(path);
     match PRODUCTS.iter().find(|product| matches(product.path, route)) {
         Some(Product { name, advice, .. }) => {
-            format!("The sandbox does not have {name}: no route for {method} {path}. {advice}.")
+            format!(
+                "The sandbox does not have {name}. {advice}. There is no route for {method} {path}"
+            )
         }
         None => {
             let mut segments = route.split('/').filter(|segment| !segment.is_empty());
             let first = segments.next().unwrap_or_default();
             let name = if first == "accounts" { segments.nth(1).unwrap_or(first) } else { first };
             format!(
-                "The sandbox does not have Cloudflare's API `{name}`: no route for {method} {path}. {AT_CLOUDFLARE}."
+                "The sandbox does not have Cloudflare's API `{name}`. {AT_CLOUDFLARE}. There is no route for {method} {path}"
             )
         }
     }
@@ -202,18 +205,21 @@ mod tests {
         for (path, expected) in [
             (
                 "accounts/a/vectorize/v2/indexes",
-                "The sandbox does not have Vectorize: no route for GET /client/v4/accounts/a/vectorize/v2/indexes. Run the command with a Cloudflare account, such as with `cargo xtask wrangler PROJECT --env ENVIRONMENT -- …`.",
+                "Vectorize. Run the command with a Cloudflare account, such as with `cargo xtask wrangler PROJECT --env ENVIRONMENT -- …`",
             ),
             (
-                "accounts/a/r2/buckets/b/domains/managed",
-                "The sandbox does not have the public domains of R2: no route for GET /client/v4/accounts/a/r2/buckets/b/domains/managed. Serve its objects with a Worker that has a binding to the bucket.",
+                "accounts/a/r2/buckets/b/domains/custom",
+                "the public domains of R2. Serve its objects with a Worker that has a binding to the bucket",
             ),
             (
                 "accounts/a/unknown/b",
-                "The sandbox does not have Cloudflare's API `unknown`: no route for GET /client/v4/accounts/a/unknown/b. Run the command with a Cloudflare account, such as with `cargo xtask wrangler PROJECT --env ENVIRONMENT -- …`.",
+                "Cloudflare's API `unknown`. Run the command with a Cloudflare account, such as with `cargo xtask wrangler PROJECT --env ENVIRONMENT -- …`",
             ),
         ] {
-            assert_eq!(text(&Method::GET, &format!("/client/v4/{path}")), expected);
+            let path = format!("/client/v4/{path}");
+            let expected =
+                format!("The sandbox does not have {expected}. There is no route for GET {path}");
+            assert_eq!(text(&Method::GET, &path), expected);
         }
     }
 

@@ -199,7 +199,11 @@ pub async fn change(
 ) -> ApiResult {
     let name = by_id(&app, &account, &identifier)?.name.clone();
     if fields.name.as_ref().is_some_and(|requested| *requested != name) {
-        return Err(CloudflareError::new(501, 7000, "The sandbox renames no Workers"));
+        return Err(CloudflareError::new(
+            501,
+            7000,
+            "The sandbox renames no Workers. Deploy the project with the new name, and delete the old Worker",
+        ));
     }
     let worker = try_change(&app, &account, &name, |worker| {
         fields.apply(&app, worker)?;

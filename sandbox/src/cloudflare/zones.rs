@@ -197,7 +197,7 @@ fn put_route(
         return Err(CloudflareError::new(400, 10_022, "Route pattern must include zone name"));
     }
     let Some(script) = script.as_deref().filter(|script| !script.is_empty()) else {
-        let text = "The sandbox does not have routes that disable Workers";
+        let text = "The sandbox does not have routes that disable Workers. Name the Worker of the route in `script`";
         return Err(CloudflareError::new(501, 7000, text));
     };
     let workers = app.store.workers();

@@ -383,12 +383,24 @@ async fn rules_of_buckets_are_kept_or_refused() {
     assert_eq!(server.get(&lock).await.1["result"], json!({ "rules": [] }));
     let (status, refusal) =
         server.send(Method::PUT, &lock, json!({ "rules": [{ "id": "a" }] })).await;
-    assert_eq!(
-        (status, &refusal["errors"][0]["message"]),
-        (501, &json!("The sandbox does not lock the objects of R2"))
+    let text = refusal["errors"][0]["message"].as_str().expect("a message");
+    assert!(
+        status == 501 && text.starts_with("The sandbox does not have the lock rules of R2"),
+        "{text}"
     );
     let domains = server.get(&format!("{bucket}/domains/custom")).await.1;
     assert_eq!(domains["result"], json!({ "domains": [] }));
+    let managed = format!("{bucket}/domains/managed");
+    assert_eq!(server.get(&managed).await.1["result"]["enabled"], false);
+    for (is_on, wanted) in [(false, 200), (true, 501)] {
+        let (status, answer) =
+            server.send(Method::PUT, &managed, json!({ "enabled": is_on })).await;
+        assert_eq!(status, wanted, "{answer}");
+    }
+    let uploads = server.get(&format!("{bucket}/local-uploads")).await.1;
+    assert_eq!(uploads["result"], json!({ "enabled": false }));
+    let (status, refusal) = server.get(&path("r2-catalog/files")).await;
+    assert_eq!((status, code(&refusal)), (404, 40_401));
     let notifications = path("event_notifications/r2/files/configuration");
     let (status, refusal) = server.get(&notifications).await;
     assert_eq!((status, code(&refusal)), (404, 11_015));
