@@ -1,5 +1,6 @@
-// Receives the messages of all queues of a group. Forwards them to the consumer, or gives them to the sandbox if a
-// client pulls them over HTTP. miniflare's queues can neither be paused nor purged nor pulled.
+// Receives the messages of all queues of a group. Forwards them to the consumer, or gives them to the sandbox if no
+// Worker consumes them. miniflare's queues can neither be paused nor purged nor pulled over HTTP, and lose the messages
+// of a queue without a consumer.
 //
 // The body of a message is its content type and its bytes as base64, see broker.ts.
 
@@ -67,10 +68,10 @@ export default {
 		if (messages.length === 0) return;
 		const consumer = env.CONSUMERS[queue];
 		if (consumer !== undefined) return forward(env[`consumer ${consumer}`], batch, messages);
-		const pulled = messages.map(({ id, timestamp, body }) => {
+		const kept = messages.map(({ id, timestamp, body }) => {
 			const { contentType, base64 } = parse(body);
 			return { id, timestamp_ms: timestamp.getTime(), content_type: contentType, body: base64 };
 		});
-		await env.HOST.fetch("http://host/", { method: "POST", body: JSON.stringify({ queue, messages: pulled }) });
+		await env.HOST.fetch("http://host/", { method: "POST", body: JSON.stringify({ queue, messages: kept }) });
 	},
 };

@@ -55,8 +55,8 @@ type Group = {
 	members: Member[];
 	/** The queues, with the delay of a message that the API sends. */
 	queues: { name: string; deliveryDelay?: number }[];
-	/** The queues that clients pull over HTTP. */
-	pulledQueues: string[];
+	/** The queues that no Worker consumes. The sandbox keeps their messages. */
+	keptQueues: string[];
 	/** The queues that deliver nothing at the start. */
 	pausedQueues: string[];
 	/** The folder of the stored data. */
@@ -380,10 +380,10 @@ const receiveTraces = (group: Group) => async (request: Request) => {
 	return new MiniflareResponse(null, { status: 204 });
 };
 
-/** Receives the messages of a group that clients pull. */
+/** Receives the messages of a group that no Worker consumes. */
 const receiveMessages = (group: Group) => async (request: Request) => {
 	const { queue, messages } = (await request.json()) as { queue: string; messages: object[] };
-	send({ pulled: { account: group.members[0]?.account, queue, messages } });
+	send({ kept: { account: group.members[0]?.account, queue, messages } });
 	return new MiniflareResponse(null, { status: 204 });
 };
 
@@ -397,8 +397,8 @@ function queuesWorker(group: Group): object {
 	};
 	for (const { member } of consumers) env[`consumer ${member}`] = { type: "worker", worker: member };
 	for (const { name, deliveryDelay } of group.queues) env[`send ${name}`] = { type: "queue", name, ...(deliveryDelay && { deliveryDelay }) };
-	const pulled = group.pulledQueues.map((name) => ({ type: "queue", name, maxBatchSize: 100, maxBatchTimeout: 0 }));
-	return helperWorker(QUEUES, QUEUES_CODE, env, [...consumers.map(({ trigger }) => trigger), ...pulled]);
+	const kept = group.keptQueues.map((name) => ({ type: "queue", name, maxBatchSize: 100, maxBatchTimeout: 0 }));
+	return helperWorker(QUEUES, QUEUES_CODE, env, [...consumers.map(({ trigger }) => trigger), ...kept]);
 }
 
 /** Returns the workflow bindings of a group by name. */

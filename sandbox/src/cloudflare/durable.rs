@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::AccountAndName;
 use super::body::Query;
-use super::envelope::{ApiResult, CloudflareError, list_page, ok, with_info};
+use super::envelope::{ApiResult, CloudflareError, list as listed, ok, with_info};
 use super::versions::Page;
 use crate::app::App;
 use crate::state::model::{DurableClass, Worker};
@@ -44,7 +44,10 @@ pub async fn list(
     Path(account): Path<String>,
     Query(page): Query<Page>,
 ) -> ApiResult {
-    Ok(list_page(&page, &all(&app, &account)))
+    if page.is_after_first() {
+        return Ok(listed(&[] as &[Value]));
+    }
+    Ok(listed(&all(&app, &account)))
 }
 
 /// `GET /workers/durable_objects/namespaces/{namespace}`

@@ -16,7 +16,7 @@ use super::queues::{change, find, queue_json};
 use crate::app::App;
 use crate::ids::{hex, now, random};
 use crate::serve::group::VersionNode;
-use crate::serve::queues::{LeasedMessage, PullOptions, PulledBatch, QueueMessage, order};
+use crate::serve::queues::{KeptBatch, LeasedMessage, PullOptions, QueueMessage, order};
 use crate::state::resources::Queue;
 
 /// The number of messages in a batch that a client pulls (same page).
@@ -114,18 +114,10 @@ async fn deliver(
     queue: &Queue,
     messages: Vec<QueueMessage>,
 ) -> Result<(), CloudflareError> {
-    if queue.is_pulled() {
+    let Some(node) = consumer(app, account, queue).filter(|_| !queue.is_kept()) else {
         let (account, queue) = (account.to_owned(), queue.name.clone());
-        app.runtime.pulled.add(PulledBatch { account, queue, messages });
+        app.runtime.kept.add(KeptBatch { account, queue, messages });
         return Ok(());
-    }
-    let Some(node) = consumer(app, account, queue) else {
-        let text = format!(
-            "The sandbox keeps messages only for queues with a consumer. Add one to `{0}` with `wrangler queues \
-             consumer add {0} WORKER` or `wrangler queues consumer http add {0}`.",
-            queue.name
-        );
-        return Err(CloudflareError::new(501, 7000, &text));
     };
     let sent = json!({ "action": "send", "queue": queue.name, "messages": messages });
     order(app, &node, &sent).await?;
@@ -139,7 +131,7 @@ fn consumer(app: &App, account: &str, queue: &Queue) -> Option<VersionNode> {
 }
 
 fn metrics(app: &App, account: &str, queue: &Queue) -> Value {
-    let backlog = app.runtime.pulled.backlog(account, &queue.name);
+    let backlog = app.runtime.kept.backlog(account, &queue.name);
     json!({ "metrics": {
         "backlog_count": backlog.count, "backlog_bytes": backlog.bytes,
         "oldest_message_timestamp_ms": backlog.oldest_ms,
@@ -198,12 +190,12 @@ pub async fn pull(
         return Err(CloudflareError::new(409, 11_020, "queue_delivery_paused"));
     }
     let options = fields.options(&queue);
-    let result = app.runtime.pulled.pull(&account, &queue.name, options, SystemTime::now());
+    let result = app.runtime.kept.pull(&account, &queue.name, options, SystemTime::now());
     if !result.dead.is_empty() {
         bury(&app, &account, &queue, result.dead).await;
     }
     let messages: Vec<Value> = result.messages.iter().map(message_json).collect();
-    let backlog = app.runtime.pulled.backlog(&account, &queue.name);
+    let backlog = app.runtime.kept.backlog(&account, &queue.name);
     Ok(ok(&json!({
         "message_backlog_count": backlog.count, "messages": messages,
         "metadata": metrics(&app, &account, &queue),
@@ -261,12 +253,12 @@ pub async fn acknowledge(
     JsonBody(body): JsonBody<Acknowledgment>,
 ) -> ApiResult {
     let queue = find_pulled(&app, &account, &id)?;
-    let pulled = &app.runtime.pulled;
+    let kept = &app.runtime.kept;
     let mut warnings = json!({});
     let mut warn = |lease: &Lease| warnings[&lease.lease_id] = json!("The lease does not exist");
     let (mut acked, mut retried) = (0, 0);
     for lease in &body.acks {
-        if pulled.acknowledge(&account, &queue.name, &lease.lease_id) {
+        if kept.acknowledge(&account, &queue.name, &lease.lease_id) {
             acked += 1;
         } else {
             warn(lease);
@@ -277,7 +269,7 @@ pub async fn acknowledge(
     for lease in &body.retries {
         let delay = lease.delay_seconds.or(default_delay).unwrap_or(0);
         let time = SystemTime::now() + Duration::from_secs(delay);
-        if pulled.retry(&account, &queue.name, &lease.lease_id, time) {
+        if kept.retry(&account, &queue.name, &lease.lease_id, time) {
             retried += 1;
         } else {
             warn(lease);
@@ -304,7 +296,7 @@ pub async fn purge(
         return Err(CloudflareError::new(400, 11_016, text));
     }
     let queue = find(&app, &account, &id)?;
-    app.runtime.pulled.purge(&account, &queue.name);
+    app.runtime.kept.purge(&account, &queue.name);
     tell_consumer(&app, &account, &queue, "purge").await?;
     let (queue, ()) = change(&app, &account, &id, |queue| {
         queue.purged_on = Some(now());
@@ -321,6 +313,28 @@ pub async fn purge_status(
     let queue = find(&app, &account, &id)?;
     let completed = queue.purged_on.as_ref().map(|_| "true");
     Ok(ok(&json!({ "completed": completed, "started_at": queue.purged_on })))
+}
+
+/// Gives the messages that wait for a consumer to the Worker that now consumes a queue.
+pub async fn release(app: &App, account: &str, queue: &Queue) {
+    if queue.is_kept() {
+        return;
+    }
+    let messages = app.runtime.kept.take(account, &queue.name);
+    // The runtime can decode such a message, and cannot send it again.
+    let (unknown, messages): (Vec<_>, Vec<_>) =
+        messages.into_iter().partition(|message| message.content_type == "v8");
+    if !unknown.is_empty() {
+        let count = unknown.len();
+        crate::log::line(&format!("queue {}: dropped {count} messages of the type v8", queue.name));
+    }
+    for batch in messages.chunks(MAX_SENT) {
+        if let Err(error) = deliver(app, account, queue, batch.to_vec()).await {
+            crate::log::line(&format!("queue {}: cannot send its messages: {error:?}", queue.name));
+            let (account, queue) = (account.to_owned(), queue.name.clone());
+            app.runtime.kept.add(KeptBatch { account, queue, messages: batch.to_vec() });
+        }
+    }
 }
 
 /// Sends an order to the Worker that consumes a queue. Does nothing if no Worker does.

@@ -159,7 +159,11 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/r2/buckets/{bucket}/local-uploads", get(r2::local_uploads))
         .route("/r2-catalog/{bucket}", get(r2::catalog))
         .route("/event_notifications/r2/{bucket}/configuration", get(r2::notifications))
-        .route("/r2/buckets/{bucket}/sippy", get(r2::sippy))
+        .route(
+            "/event_notifications/r2/{bucket}/configuration/queues/{queue}",
+            get(r2::notification).delete(r2::notification),
+        )
+        .route("/r2/buckets/{bucket}/sippy", get(r2::sippy).delete(r2::sippy))
         .route("/event_subscriptions/subscriptions", get(empty_list))
         .route("/hyperdrive/configs", get(empty_list))
         .route("/r2/buckets/{bucket}/objects", get(r2::objects))

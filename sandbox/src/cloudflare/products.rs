@@ -13,10 +13,10 @@ const AT_CLOUDFLARE: &str = "Run the command with a Cloudflare account, such as 
 
 /// A product that the sandbox lacks.
 struct Product {
-    /// A part of its paths. A `*` stands for one segment.
+    /// A part of its paths. A `*` is any one segment.
     path: &'static str,
     name: &'static str,
-    /// What a person can do instead.
+    /// The alternative for a person.
     advice: &'static str,
 }
 
@@ -24,12 +24,12 @@ const fn product(path: &'static str, name: &'static str) -> Product {
     Product { path, name, advice: AT_CLOUDFLARE }
 }
 
-const fn replaced(path: &'static str, name: &'static str, advice: &'static str) -> Product {
+const fn alternative(path: &'static str, name: &'static str, advice: &'static str) -> Product {
     Product { path, name, advice }
 }
 
 /// The advice for the public addresses of a bucket.
-const SERVE_WITH_WORKER: &str = "Serve its objects with a Worker that has a binding to the bucket";
+const SERVE_WITH_WORKER: &str = "Serve the objects with a Worker that has a binding to the bucket";
 
 /// The advice for dispatch namespaces.
 const BIND_DIRECTLY: &str = "Bind the Worker directly, as a service";
@@ -37,13 +37,13 @@ const BIND_DIRECTLY: &str = "Bind the Worker directly, as a service";
 /// The products. The first one that matches counts.
 const PRODUCTS: [Product; 63] = [
     product("/accounts/*/vectorize/", "Vectorize"),
-    replaced(
+    alternative(
         "/accounts/*/hyperdrive/",
         "the configurations of Hyperdrive",
         "Set `CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_<BINDING>` to a local database, which Workers in the \
          sandbox then use",
     ),
-    replaced(
+    alternative(
         "/accounts/*/secrets_store/",
         "the Secrets Store",
         "Set secrets of a Worker with `wrangler secret put`",
@@ -59,9 +59,9 @@ const PRODUCTS: [Product; 63] = [
     product("/accounts/*/artifacts/", "Artifacts"),
     product("/accounts/*/flagship/", "Flagship"),
     product("/accounts/*/mtls_certificates/", "mTLS certificates"),
-    replaced("/accounts/*/workers/dispatch/", "dispatch namespaces", BIND_DIRECTLY),
-    replaced("/accounts/*/dispatch/", "dispatch namespaces", BIND_DIRECTLY),
-    replaced(
+    alternative("/accounts/*/workers/dispatch/", "dispatch namespaces", BIND_DIRECTLY),
+    alternative("/accounts/*/dispatch/", "dispatch namespaces", BIND_DIRECTLY),
+    alternative(
         "/accounts/*/pages/",
         "Pages",
         "Deploy the site as a Worker with static assets: set `assets.directory` in the wrangler config",
@@ -69,7 +69,7 @@ const PRODUCTS: [Product; 63] = [
     product("/accounts/*/browser-rendering/", "Browser Rendering"),
     product("/accounts/*/connectivity/", "VPC services"),
     product("/accounts/*/r2-catalog/", "the data catalog of R2"),
-    replaced(
+    alternative(
         "/accounts/*/event_notifications/",
         "the event notifications of R2",
         "Send the message from the Worker that writes the object, with a binding to the queue",
@@ -90,39 +90,39 @@ const PRODUCTS: [Product; 63] = [
     product("/accounts/*/logs/", "the Log Explorer"),
     product("/accounts/*/logpush/", "Logpush"),
     product("/zones/*/logpush/", "Logpush"),
-    replaced(
+    alternative(
         "/accounts/*/d1/database/*/time_travel/",
         "the Time Travel of D1",
         "Save the database with `wrangler d1 export NAME --remote --output FILE` before a change. Restore it into \
          a new database with `wrangler d1 execute NAME --remote --file FILE`",
     ),
-    replaced(
+    alternative(
         "/graphql/",
         "the GraphQL Analytics API, which has the metrics of Workers, D1, R2 and queues",
         "The sandbox measures nothing. Its page shows the latest requests",
     ),
-    replaced(
+    alternative(
         "/accounts/*/analytics_engine/",
         "the SQL API of Analytics Engine",
         "The sandbox accepts data points and does not keep them",
     ),
-    replaced(
+    alternative(
         "/accounts/*/workers/observability/",
         "the Query Builder of Workers Logs",
         "Read the output of Workers on the sandbox's page, or with `wrangler tail`",
     ),
-    replaced(
+    alternative(
         "/accounts/*/r2/metrics/",
         "the metrics of R2",
         "Count the objects in `GET …/r2/buckets/{bucket}/objects`",
     ),
-    replaced(
+    alternative(
         "/accounts/*/r2/temp-access-credentials/",
         "the S3 API of R2 and its credentials",
         "Use `wrangler r2 object`, or a Worker with a binding to the bucket",
     ),
-    replaced("/accounts/*/r2/buckets/*/domains/", "the public domains of R2", SERVE_WITH_WORKER),
-    replaced(
+    alternative("/accounts/*/r2/buckets/*/domains/", "the public domains of R2", SERVE_WITH_WORKER),
+    alternative(
         "/accounts/*/r2/buckets/*/sippy/",
         "Sippy, the migration of objects into R2",
         "Copy the objects with `wrangler r2 object put`",
@@ -134,24 +134,24 @@ const PRODUCTS: [Product; 63] = [
     product("/accounts/*/storage/kv/", "this part of KV"),
     product("/accounts/*/queues/", "this part of queues"),
     product("/accounts/*/workflows/", "this part of Workflows"),
-    replaced(
+    alternative(
         "/accounts/*/workers/workers/*/versions/*/",
         "the deletion of single versions",
         "A version that is not deployed serves nothing. `wrangler delete` deletes the Worker with all its versions",
     ),
     product("/accounts/*/workers/durable_objects/", "this part of Durable Objects"),
-    replaced(
+    alternative(
         "/accounts/*/workers/scripts/*/edge-preview/",
         "`wrangler dev --remote`",
         "Use `wrangler dev`, or upload a version with a preview URL",
     ),
     product("/accounts/*/workers/", "this part of Workers"),
-    replaced(
+    alternative(
         "/zones/*/dns_records/",
         "DNS records",
         "A custom domain of a Worker needs none in the sandbox: it has the address `http://<domain>.localhost`",
     ),
-    replaced(
+    alternative(
         "/zones/*/purge_cache/",
         "the cache of a zone",
         "The sandbox caches no responses, so there is nothing to purge",
@@ -160,7 +160,7 @@ const PRODUCTS: [Product; 63] = [
     product("/zones/*/settings/", "the settings of zones"),
     product("/zones/*/custom_hostnames/", "custom hostnames"),
     product("/zones/", "this part of zones"),
-    replaced("/user/", "this part of the user", "`GET /user` and `GET /memberships` work"),
+    alternative("/user/", "this part of the user", "`GET /user` and `GET /memberships` work"),
 ];
 
 /// Answers with 501.
@@ -209,7 +209,7 @@ mod tests {
             ),
             (
                 "accounts/a/r2/buckets/b/domains/custom",
-                "the public domains of R2. Serve its objects with a Worker that has a binding to the bucket",
+                "the public domains of R2. Serve the objects with a Worker that has a binding to the bucket",
             ),
             (
                 "accounts/a/unknown/b",

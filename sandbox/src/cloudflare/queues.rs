@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, ok, with_info};
-use super::messages::tell_consumer;
+use super::messages::{release, tell_consumer};
 use super::versions::Page;
 use super::{AccountAndName, empty_result};
 use crate::app::App;
@@ -217,7 +217,7 @@ pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName)
             Ok::<_, CloudflareError>(())
         })
     })?;
-    app.runtime.pulled.purge(&account, &queue.name);
+    app.runtime.kept.purge(&account, &queue.name);
     Ok(empty_result())
 }
 
@@ -265,6 +265,7 @@ pub async fn add_consumer(
         queue.consumers.push(created.clone());
         Ok(created)
     })?;
+    release(&app, &account, &queue).await;
     Ok(ok(&consumer_json(&queue, &created)))
 }
 
@@ -287,6 +288,7 @@ pub async fn set_consumer(
         one.dead_letter_queue = fields.dead_letter_queue;
         Ok(one.clone())
     })?;
+    release(&app, &account, &queue).await;
     Ok(ok(&consumer_json(&queue, &changed)))
 }
 

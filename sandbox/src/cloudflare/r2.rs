@@ -395,7 +395,15 @@ pub async fn catalog(State(app): State<App>, Path((account, name)): AccountAndNa
     Err(CloudflareError::new(404, 40_401, "The data catalog is not enabled for this bucket"))
 }
 
-/// `GET …/sippy`. Nothing is migrated into the buckets of the sandbox.
+/// `GET` and `DELETE …/configuration/queues/{queue}`, with the same error
+pub async fn notification(
+    app: State<App>,
+    Path((account, name, _)): Path<(String, String, String)>,
+) -> ApiResult {
+    notifications(app, Path((account, name))).await
+}
+
+/// `GET` and `DELETE …/sippy`. Nothing is migrated into the buckets of the sandbox.
 pub async fn sippy(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     find(&app, &account, &name)?;
     Ok(ok(&json!({ "enabled": false })))

@@ -46,8 +46,8 @@ pub struct GroupPlan {
 pub struct GroupQueues {
     /// Each with its name and the delay of its messages.
     pub all: Vec<Value>,
-    /// The names of those that clients pull over HTTP.
-    pub pulled: Vec<String>,
+    /// The names of those that no Worker consumes.
+    pub kept: Vec<String>,
     /// The names of those that deliver nothing. This can change while the group is loaded.
     pub paused: Vec<String>,
 }
@@ -59,8 +59,8 @@ impl GroupQueues {
             let Some(queue) = resources.queue(name) else { continue };
             let delay = &queue.settings["delivery_delay"];
             queues.all.push(json!({ "name": name, "deliveryDelay": delay }));
-            if queue.is_pulled() {
-                queues.pulled.push(name.to_owned());
+            if queue.is_kept() {
+                queues.kept.push(name.to_owned());
             }
             if queue.is_paused() {
                 queues.paused.push(name.to_owned());
@@ -97,7 +97,7 @@ impl AccountSnapshot {
             group.members.iter().map(|(name, node)| (name.clone(), member_options(node))).collect();
         let ids: Vec<&str> = group.members.values().map(|node| node.id.as_str()).collect();
         let queues = GroupQueues::new(&group, &self.resources);
-        let key = json!([account, ids, options, queues.all, queues.pulled]).to_string();
+        let key = json!([account, ids, options, queues.all, queues.kept]).to_string();
         let key = blake3::hash(key.as_bytes()).to_hex().to_string();
         let plan = Arc::new(GroupPlan { key, account: account.to_owned(), group, options, queues });
         lock(&self.plans).insert(name, plan.clone());

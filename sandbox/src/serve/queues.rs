@@ -1,4 +1,5 @@
-//! Keeps the messages of queues that clients pull over HTTP, and sends orders to the queues of the runtime.
+//! Keeps the messages of queues that no Worker consumes, such as those that clients pull over HTTP, and sends
+//! orders to the queues of the runtime.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,6 +15,9 @@ use super::proxy;
 use super::runtime::lock;
 use crate::app::App;
 use crate::ids::{hex, random};
+
+/// The maximum size of the messages of a queue, as base64. The oldest ones above it are dropped.
+const MAX_SIZE: usize = 64 * 1024 * 1024;
 
 /// A message as its producer sent it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -35,7 +39,7 @@ pub struct QueueMessage {
 
 /// Messages of a queue.
 #[derive(Debug, Deserialize)]
-pub struct PulledBatch {
+pub struct KeptBatch {
     /// The account.
     pub account: String,
     /// The name of the queue.
@@ -60,13 +64,13 @@ struct WaitingMessage {
 pub struct LeasedMessage {
     /// The message.
     pub message: QueueMessage,
-    /// How often it was pulled.
+    /// The number of pulls.
     pub attempts: u64,
     /// The id of the lease.
     pub lease: String,
 }
 
-/// How a client pulls messages.
+/// The options of a pull.
 #[derive(Clone, Copy, Debug)]
 pub struct PullOptions {
     /// The maximum number of messages.
@@ -99,13 +103,13 @@ pub struct Backlog {
     pub oldest_ms: u64,
 }
 
-/// The messages that wait for clients, by account and queue. They are lost when the sandbox ends.
+/// The messages that wait for a consumer, by account and queue. They are lost when the sandbox ends.
 #[derive(Debug, Default)]
-pub struct PulledMessages(Mutex<HashMap<(String, String), Vec<WaitingMessage>>>);
+pub struct KeptMessages(Mutex<HashMap<(String, String), Vec<WaitingMessage>>>);
 
-impl PulledMessages {
+impl KeptMessages {
     /// Adds messages.
-    pub fn add(&self, batch: PulledBatch) {
+    pub fn add(&self, batch: KeptBatch) {
         let now = SystemTime::now();
         let waiting = batch.messages.into_iter().map(|message| WaitingMessage {
             available: now + Duration::from_secs(message.delay_seconds.unwrap_or(0)),
@@ -113,7 +117,27 @@ impl PulledMessages {
             attempts: 0,
             leases: Vec::new(),
         });
-        lock(&self.0).entry((batch.account, batch.queue)).or_default().extend(waiting);
+        let mut queues = lock(&self.0);
+        let queue = queues.entry((batch.account, batch.queue)).or_default();
+        queue.extend(waiting);
+        let mut size = queue.iter().map(|one| one.message.body.len()).sum::<usize>();
+        let is_surplus = |one: &mut WaitingMessage| {
+            let is_surplus = size > MAX_SIZE;
+            size -= if is_surplus { one.message.body.len() } else { 0 };
+            is_surplus
+        };
+        let dropped = queue.extract_if(.., is_surplus).count();
+        if dropped > 0 {
+            crate::log::line(&format!(
+                "a queue without a consumer is full: dropped {dropped} messages"
+            ));
+        }
+    }
+
+    /// Removes and returns all messages of a queue.
+    pub fn take(&self, account: &str, queue: &str) -> Vec<QueueMessage> {
+        let waiting = self.change(account, queue, std::mem::take);
+        waiting.into_iter().map(|one| one.message).collect()
     }
 
     fn change<T>(
@@ -216,7 +240,7 @@ mod tests {
         SystemTime::now() + Duration::from_secs(seconds)
     }
 
-    fn with_messages(ids: &[&str]) -> PulledMessages {
+    fn with_messages(ids: &[&str]) -> KeptMessages {
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("a time").as_millis();
         let message = |id: &&str| QueueMessage {
             id: (*id).to_owned(),
@@ -225,8 +249,8 @@ mod tests {
             body: "YWJj".to_owned(),
             delay_seconds: None,
         };
-        let messages = PulledMessages::default();
-        messages.add(PulledBatch {
+        let messages = KeptMessages::default();
+        messages.add(KeptBatch {
             account: "a".to_owned(),
             queue: "q".to_owned(),
             messages: ids.iter().map(message).collect(),
@@ -234,7 +258,7 @@ mod tests {
         messages
     }
 
-    fn pull(messages: &PulledMessages, seconds: u64) -> Vec<(String, u64, String)> {
+    fn pull(messages: &KeptMessages, seconds: u64) -> Vec<(String, u64, String)> {
         let found = messages.pull("a", "q", OPTIONS, after(seconds)).messages;
         found.into_iter().map(|one| (one.message.id, one.attempts, one.lease)).collect()
     }
@@ -255,6 +279,29 @@ mod tests {
             messages.backlog("a", "q"),
             Backlog { count: 1, bytes: 3, ..messages.backlog("a", "q") }
         );
+    }
+
+    #[test]
+    fn the_oldest_messages_of_a_full_queue_are_dropped() {
+        let messages = KeptMessages::default();
+        let add = |id: &str| {
+            let message = QueueMessage {
+                id: id.to_owned(),
+                timestamp_ms: 0,
+                content_type: "text".to_owned(),
+                body: "A".repeat(MAX_SIZE / 2),
+                delay_seconds: None,
+            };
+            messages.add(KeptBatch {
+                account: "a".to_owned(),
+                queue: "q".to_owned(),
+                messages: vec![message],
+            });
+        };
+        ["1", "2", "3"].into_iter().for_each(add);
+        let ids: Vec<String> = messages.take("a", "q").into_iter().map(|one| one.id).collect();
+        assert_eq!(ids, ["2", "3"]);
+        assert!(messages.take("a", "q").is_empty());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::group::{AccountState, NodeRole, VersionNode};
 use super::output::WorkerOutput;
 use super::plan::{AccountSnapshot, GroupPlan};
 use super::process::Process;
-use super::queues::PulledMessages;
+use super::queues::KeptMessages;
 use super::{bindings, files};
 use crate::log;
 use crate::state::WorkerStore;
@@ -61,8 +61,8 @@ pub struct WorkerRuntime {
     pub checker: StartChecker,
     /// The output of the Workers.
     pub output: Arc<WorkerOutput>,
-    /// The messages of queues that clients pull.
-    pub pulled: Arc<PulledMessages>,
+    /// The messages of queues that no Worker consumes.
+    pub kept: Arc<KeptMessages>,
     inner: Mutex<Inner>,
     /// Serializes the loading of groups that share state, because one must end before another starts.
     stateful_lock: Mutex<()>,
@@ -154,7 +154,7 @@ impl WorkerRuntime {
             dir,
             checker,
             output: Arc::new(WorkerOutput::open(state)?),
-            pulled: Arc::default(),
+            kept: Arc::default(),
             inner: Mutex::default(),
             stateful_lock: Mutex::default(),
             accounts: SyncMutex::default(),
@@ -256,8 +256,8 @@ impl WorkerRuntime {
         let process = match &inner.process {
             Some(process) => process.clone(),
             None => {
-                let (output, pulled) = (self.output.clone(), self.pulled.clone());
-                Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output, pulled)?)
+                let (output, kept) = (self.output.clone(), self.kept.clone());
+                Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output, kept)?)
             }
         };
         if inner.process.is_none() && inner.tails > 0 {
@@ -476,7 +476,7 @@ impl WorkerRuntime {
         Ok(json!({
             "name": loaded.name, "members": members, "data": self.data_folder(&plan.account), "after": after,
             "isStateful": !plan.group.exclusive.is_empty(), "queues": plan.queues.all,
-            "pulledQueues": plan.queues.pulled, "pausedQueues": plan.queues.paused,
+            "keptQueues": plan.queues.kept, "pausedQueues": plan.queues.paused,
         }))
     }
 

@@ -129,6 +129,12 @@ impl Queue {
         self.consumers.iter().any(|consumer| consumer.kind == "http_pull")
     }
 
+    /// Returns whether the sandbox keeps its messages, because no Worker consumes them.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.consumers.is_empty() || self.is_pulled()
+    }
+
     /// Returns whether its delivery is paused.
     #[must_use]
     pub fn is_paused(&self) -> bool {

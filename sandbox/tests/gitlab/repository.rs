@@ -10,8 +10,8 @@ use crate::server::{Server, tokens};
 const PROJECT: &str = "/projects/12";
 
 /// A server with a git repository of two branches, and its merge request 42.
-struct Fixture {
-    server: Server,
+pub struct Fixture {
+    pub server: Server,
     first: String,
     second: String,
     main: String,
@@ -39,7 +39,7 @@ fn commit(dir: &Path, message: &str) -> String {
 }
 
 impl Fixture {
-    async fn new(name: &str) -> Fixture {
+    pub async fn new(name: &str) -> Fixture {
         let name = format!("gitlab-{name}-{}-0", std::process::id());
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let repository = dir.join("repository");

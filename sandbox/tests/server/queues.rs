@@ -85,7 +85,7 @@ async fn a_consumer_gets_each_content_type_and_retries() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queue_is_paused_and_purged() {
-    let server = Server::new("queue-pause");
+    let mut server = Server::new("queue-pause");
     let (site, queue) = site(&server, true).await;
     run(&server, &site, &["queues", "pause-delivery", "jobs"]);
     for text in ["one", "two"] {
@@ -107,6 +107,15 @@ async fn a_queue_is_paused_and_purged() {
     server.text("jobs.localhost", "/send?text=three").await;
     wait_for(&server, "jobs.localhost", "/", r#""one" "three" "two""#).await;
     assert_eq!(server.send(Method::POST, &purge, json!({})).await.0, 400);
+
+    // A pause survives a restart.
+    run(&server, &site, &["queues", "pause-delivery", "jobs"]);
+    server.restart();
+    server.text("jobs.localhost", "/send?text=four").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.text("jobs.localhost", "/").await, r#""one" "three" "two""#);
+    run(&server, &site, &["queues", "resume-delivery", "jobs"]);
+    wait_for(&server, "jobs.localhost", "/", r#""four" "one" "three" "two""#).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,8 +127,6 @@ async fn messages_are_pulled_and_acknowledged() {
     };
     let (status, refusal) = post("/pull", json!({})).await;
     assert_eq!((status, code(&refusal)), (400, 11_001), "{refusal}");
-    let (status, refusal) = post("", json!({ "body": 1 })).await;
-    assert_eq!(status, 501, "{refusal}");
     run(&server, &site, &["queues", "create", "dead"]);
     run(
         &server,
@@ -198,4 +205,23 @@ async fn messages_are_pulled_and_acknowledged() {
     assert_eq!(post("/pull", json!({})).await.1["result"]["messages"], json!([]));
     run(&server, &site, &["queues", "consumer", "http", "remove", "jobs"]);
     assert_eq!(post("/pull", json!({})).await.0, 400);
+}
+
+/// A message waits until its queue has a consumer.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_wait_for_the_first_consumer() {
+    let server = Server::new("queue-early");
+    let (site, queue) = site(&server, false).await;
+    server.text("jobs.localhost", "/send?text=early").await;
+    let pushed = json!({ "body": "pushed", "content_type": "text" });
+    let messages = format!("{queue}/messages");
+    assert_eq!(server.send(Method::POST, &messages, pushed).await.0, 200);
+    // The message of the Worker takes a moment.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    run(
+        &server,
+        &site,
+        &["queues", "consumer", "worker", "add", "jobs", "jobs", "--batch-timeout=0"],
+    );
+    wait_for(&server, "jobs.localhost", "/", r#""early" "pushed""#).await;
 }

@@ -404,6 +404,10 @@ async fn rules_of_buckets_are_kept_or_refused() {
     let notifications = path("event_notifications/r2/files/configuration");
     let (status, refusal) = server.get(&notifications).await;
     assert_eq!((status, code(&refusal)), (404, 11_015));
+    let one = format!("{notifications}/queues/{}", "0".repeat(32));
+    assert_eq!(code(&server.send(Method::DELETE, &one, Value::Null).await.1), 11_015);
+    assert_eq!(server.send(Method::PUT, &one, json!({ "rules": [] })).await.0, 501);
+    assert_eq!(server.send(Method::DELETE, &format!("{bucket}/sippy"), Value::Null).await.0, 200);
     let sippy = server.get(&format!("{bucket}/sippy")).await.1;
     assert_eq!(sippy["result"], json!({ "enabled": false }));
     for list in ["hyperdrive/configs", "event_subscriptions/subscriptions?queue_id=a"] {
