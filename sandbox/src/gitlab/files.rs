@@ -59,6 +59,9 @@ pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResul
 pub async fn raw(request: RequestContext, fields: RequestFields) -> GitlabResult {
     request.project()?;
     fields.require_known(&["ref", "lfs"])?;
+    if fields.flag("lfs") {
+        return Err(GitlabError::not_implemented("`lfs=true`"));
+    }
     let reference = fields.text("ref").unwrap_or_else(|| "HEAD".to_owned());
     let (content, details) = find(&request, &reference)?;
     let is_text = !content.contains(&0) && std::str::from_utf8(&content).is_ok();

@@ -240,8 +240,13 @@ impl GitRepository {
 
     /// Returns a file of a commit. `None` if the path is missing or a folder.
     pub fn file(&self, commit: &str, path: &str) -> Result<Option<GitFile>> {
+        if path.contains('\0') {
+            return Ok(None);
+        }
         let literal = format!(":(literal,top){path}");
-        let text = self.text(&["ls-tree", "-z", "--full-tree", commit, "--", &literal])?;
+        // It fails for a path outside of the repository.
+        let output = self.run(&["ls-tree", "-z", "--full-tree", commit, "--", &literal])?;
+        let text = String::from_utf8(output.unwrap_or_default()).unwrap_or_default();
         let entry = text.trim_end_matches('\0').split_once('\t');
         let Some((head, _)) = entry.filter(|(_, found)| *found == path) else { return Ok(None) };
         let [mode, "blob", blob] = head.split(' ').collect::<Vec<_>>()[..] else { return Ok(None) };

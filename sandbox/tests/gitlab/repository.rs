@@ -198,6 +198,11 @@ async fn branches_commits_comparisons_and_files_are_read() {
         ("compare?from=main&to=none", "404 Ref Not Found"),
         ("files/none?ref=main", "404 File Not Found"),
         ("files/src?ref=main", "404 File Not Found"),
+        ("files/..%2F..%2Fserver.json?ref=main", "404 File Not Found"),
+        ("files/%2Fetc%2Fpasswd?ref=main", "404 File Not Found"),
+        ("files/a%00b?ref=main", "404 File Not Found"),
+        ("files/*?ref=main", "404 File Not Found"),
+        ("compare?from=main&to=--output=a", "404 Ref Not Found"),
         ("files/README.md?ref=none", "404 Commit Not Found"),
     ] {
         let path = format!("{PROJECT}/repository/{path}");
