@@ -8,6 +8,7 @@
 // Durable Object, a queue or a workflow. Most groups have one member. Loading a group neither
 // interrupts nor breaks another.
 
+import "./broker.ts";
 import "./retry.ts";
 
 import { Database } from "bun:sqlite";
@@ -54,6 +55,12 @@ type Group = {
 	/** Unique among the loaded groups. */
 	name: string;
 	members: Member[];
+	/** The queues, with the delay of a message that the API sends. */
+	queues: { name: string; deliveryDelay?: number }[];
+	/** The queues that no Worker consumes. The sandbox keeps their messages. */
+	keptQueues: string[];
+	/** The queues that deliver nothing at the start. */
+	pausedQueues: string[];
 	/** The folder of the stored data. */
 	data: string;
 	/** Groups that must end first, because they use the same storage. */
@@ -91,6 +98,7 @@ const IDLE = "export default { fetch: () => new Response('This Worker has no cod
 const EDGE = "@edge";
 const TAIL = "@tail";
 const STUB = "@stub";
+const QUEUES = "@queues";
 
 /**
  * Receives every request of a group and forwards it to the member that a header names. The sandbox
@@ -118,6 +126,7 @@ export default {
       const resume = async (id) => (await env["@workflow " + workflow].get(id)).sendEvent({ type: "sandbox-resume", payload: null });
       return Response.json(await Promise.allSettled(ids.map(resume)));
     }
+    if (order === "queue") return env["@queues"].fetch(request);
     if (order === "tail") return env["@tail"]?.fetch(request) ?? new Response();
     try {
       return await member.fetch(new Request(request, { headers }));
@@ -240,14 +249,18 @@ const MAX_RPC_ERRORS = 100;
 /** The time to wait for the report of an error in milliseconds. */
 const MAX_REPORT_WAIT = 500;
 
+/** Forwards the messages of queues. */
+const QUEUES_CODE = await Bun.file(`${import.meta.dir}/queues.js`).text();
+
 /** Creates a helper Worker. */
-const helperWorker = (name: string, code: string, env: Record<string, object> = {}) => ({
+const helperWorker = (name: string, code: string, env: Record<string, object> = {}, triggers: object[] = []) => ({
 	config: {
 		name,
 		compatibilityDate: clamp("2026-01-01"),
 		compatibilityFlags: ["service_binding_extra_handlers", "experimental"],
 		manifest: { mainModule: "main.js", modulesRoot: `/${name}`, modules: { "main.js": { type: "esm", contents: code } } },
 		env,
+		triggers,
 	},
 	dev: { unsafeRegisterWorker: false },
 });
@@ -293,7 +306,6 @@ async function worker(member: Member): Promise<object> {
 			manifest: { mainModule, modulesRoot: `/${name}`, modules },
 			env: Object.fromEntries(Object.entries(member.env).map(([name, binding]) => [name, withDatabase(binding)])),
 			exports: member.exports,
-			triggers: member.triggers,
 			tailConsumers: hasUserWorker ? [tail, ...member.tailConsumers] : [],
 			...(member.assets && { assets: { ...member.assets, hasUserWorker } }),
 		},
@@ -377,6 +389,27 @@ const receiveTraces = (group: Group) => async (request: Request) => {
 	return new MiniflareResponse(null, { status: 204 });
 };
 
+/** Receives the messages of a group that no Worker consumes. */
+const receiveMessages = (group: Group) => async (request: Request) => {
+	const { queue, messages } = (await request.json()) as { queue: string; messages: object[] };
+	send({ kept: { account: group.members[0]?.account, queue, messages } });
+	return new MiniflareResponse(null, { status: 204 });
+};
+
+/** Creates the Worker that consumes all queues of a group. */
+function queuesWorker(group: Group): object {
+	const consumers = group.members.flatMap(({ name, triggers }) => triggers.map((trigger) => ({ member: name, trigger })));
+	const env: Record<string, object> = {
+		HOST: { type: "fetcher", handler: receiveMessages(group) },
+		CONSUMERS: { type: "json", value: Object.fromEntries(consumers.map(({ member, trigger }) => [trigger.name, member])) },
+		PAUSED: { type: "json", value: group.pausedQueues },
+	};
+	for (const { member } of consumers) env[`consumer ${member}`] = { type: "worker", worker: member };
+	for (const { name, deliveryDelay } of group.queues) env[`send ${name}`] = { type: "queue", name, ...(deliveryDelay && { deliveryDelay }) };
+	const kept = group.keptQueues.map((name) => ({ type: "queue", name, maxBatchSize: 100, maxBatchTimeout: 0 }));
+	return helperWorker(QUEUES, QUEUES_CODE, env, [...consumers.map(({ trigger }) => trigger), ...kept]);
+}
+
 /** Returns the workflow bindings of a group by name. */
 function workflows(group: Group): Map<string, Fields> {
 	const bindings = group.members.flatMap(({ env }) => Object.values(env)).filter(({ type }) => type === "workflow");
@@ -434,6 +467,8 @@ async function options(group: Group, failures: string[]): Promise<object> {
 	const hasStub = group.members.some(({ env }) => Object.values(env).some((one) => one.worker === STUB));
 	const hasCode = group.members.some(({ mainModule }) => mainModule !== undefined);
 	if (hasCode) targets[TAIL] = { type: "worker", worker: TAIL };
+	const hasQueues = group.queues.length > 0;
+	if (hasQueues) targets[QUEUES] = { type: "worker", worker: QUEUES };
 	return {
 		host: "127.0.0.1",
 		port: 0,
@@ -459,6 +494,8 @@ async function options(group: Group, failures: string[]): Promise<object> {
 			...(hasCode ? [helperWorker(TAIL, TAIL_CODE, { HOST: { type: "fetcher", handler: receiveTraces(group) } })] : []),
 			...(hasStub ? [helperWorker(STUB, STUB_CODE)] : []),
 			...members,
+			// miniflare takes the delay of the first producer, which must be a member.
+			...(hasQueues ? [queuesWorker(group)] : []),
 		],
 	};
 }

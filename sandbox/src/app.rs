@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::cloudflare::links::Links;
 use crate::cloudflare::tails::Tails;
+use crate::cloudflare::zones::ZoneNames;
 use crate::faults::Faults;
 use crate::gitlab::GitlabState;
 use crate::proof::SandboxIdentity;
@@ -31,6 +32,8 @@ pub struct AppState {
     pub accounts: Vec<String>,
     /// The existing zones. If the list is empty, every name is a zone.
     pub zones: Vec<String>,
+    /// The names of zones that clients asked for.
+    pub zone_names: ZoneNames,
     /// The port of the server.
     pub port: u16,
     /// The runtime that loads versions.

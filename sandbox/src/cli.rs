@@ -47,6 +47,9 @@ pub struct Serve {
     /// deployment or environment
     #[arg(long, env = "SANDBOX_GITLAB_PROJECT", default_value_t = 0)]
     pub gitlab_project: u64,
+    /// The git repository of GitLab's projects, from which their commits, branches and files are read
+    #[arg(long, env = "SANDBOX_GITLAB_REPOSITORY")]
+    pub gitlab_repository: Option<Utf8PathBuf>,
     /// The number of seconds by which the clock of cron triggers is ahead, for tests that cannot wait for a minute to begin
     #[arg(long, hide = true, default_value_t = 0)]
     pub cron_clock_ahead: u64,

@@ -49,6 +49,7 @@ pub async fn serve(options: Serve) -> Result<()> {
         identity,
         accounts: options.accounts.clone(),
         zones: options.zones.iter().map(|zone| zone.to_ascii_lowercase()).collect(),
+        zone_names: cloudflare::zones::ZoneNames::default(),
         port,
         runtime: WorkerRuntime::new(&options.bun, &options.toolchain, state)?,
         requests: RequestLog::default(),

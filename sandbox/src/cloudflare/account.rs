@@ -2,12 +2,17 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body::Query;
+use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list_page, ok};
 use super::versions::Page;
 use crate::app::{App, SUBDOMAIN};
+use crate::state::resources::Resources;
+
+/// The usage models of Workers. The first two belong to earlier plans.
+const USAGE_MODELS: [&str; 3] = ["bundled", "unbound", "standard"];
 
 /// The id of the one user.
 pub const USER: &str = "5a4db0c5a4db0c5a4db0c5a4db0c5a4d";
@@ -61,12 +66,70 @@ fn account(id: &str) -> Value {
     })
 }
 
-/// `GET /accounts/{account}/workers/account-settings`
-pub async fn worker_settings() -> Response {
-    ok(&json!({ "default_usage_model": "standard", "green_compute": false }))
+/// The settings of Workers in an account. They have no other effect.
+#[derive(Debug, Deserialize)]
+pub struct AccountSettings {
+    default_usage_model: Option<String>,
+    green_compute: Option<bool>,
 }
 
-/// `GET|PUT /accounts/{account}/workers/subdomain`
+fn settings_json(resources: &Resources) -> Value {
+    let mut settings = json!({ "default_usage_model": "standard", "green_compute": false });
+    for (name, value) in &resources.account_settings {
+        settings[name] = value.clone();
+    }
+    settings
+}
+
+/// `GET /accounts/{account}/workers/account-settings`
+pub async fn settings(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
+    Ok(ok(&settings_json(&*app.store.resources.get(&account)?)))
+}
+
+/// `PUT /accounts/{account}/workers/account-settings`
+pub async fn set_settings(
+    State(app): State<App>,
+    Path(account): Path<String>,
+    JsonBody(fields): JsonBody<AccountSettings>,
+) -> ApiResult {
+    let model = fields.default_usage_model;
+    if model.as_ref().is_some_and(|model| !USAGE_MODELS.contains(&model.as_str())) {
+        return Err(CloudflareError::invalid("default_usage_model is not a usage model"));
+    }
+    let changed = [
+        ("default_usage_model", model.map(Value::from)),
+        ("green_compute", fields.green_compute.map(Value::from)),
+    ];
+    let settings = tokio::task::block_in_place(|| {
+        app.store.resources.change(&account, |resources| {
+            for (name, value) in changed {
+                if let Some(value) = value {
+                    resources.account_settings.insert(name.to_owned(), value);
+                }
+            }
+            Ok::<_, CloudflareError>(settings_json(resources))
+        })
+    })?;
+    Ok(ok(&settings))
+}
+
+/// `GET /accounts/{account}/workers/subdomain`
 pub async fn subdomain() -> Response {
     ok(&json!({ "subdomain": SUBDOMAIN }))
+}
+
+/// The body of a new subdomain.
+#[derive(Debug, Deserialize)]
+pub struct SubdomainFields {
+    subdomain: String,
+}
+
+/// `PUT /accounts/{account}/workers/subdomain`. The subdomain of the sandbox cannot be changed.
+pub async fn set_subdomain(JsonBody(fields): JsonBody<SubdomainFields>) -> ApiResult {
+    if fields.subdomain == SUBDOMAIN {
+        return Ok(subdomain().await);
+    }
+    let text =
+        format!("The sandbox has the workers.dev subdomain `{SUBDOMAIN}` and cannot change it");
+    Err(CloudflareError::new(409, 10_036, &text))
 }

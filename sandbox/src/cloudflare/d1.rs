@@ -39,6 +39,14 @@ fn database_json(database: &Database) -> Value {
     })
 }
 
+/// Returns a database in the format of lists, which lack the size.
+fn summary_json(database: &Database) -> Value {
+    json!({
+        "uuid": database.uuid, "name": database.name, "created_at": database.created_at,
+        "version": "production", "jurisdiction": database.jurisdiction,
+    })
+}
+
 /// Returns a database with its size and the number of its tables.
 async fn with_size(app: &App, account: &str, database: &Database) -> ApiResult {
     const SQL: &str = "SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND \
@@ -70,7 +78,7 @@ pub async fn list(
     let is_selected = |one: &&Database| filter.name.as_ref().is_none_or(|name| one.name == *name);
     let databases: Vec<&Database> = resources.databases.iter().filter(is_selected).collect();
     let (total, info) = (databases.len(), page.clone());
-    let items: Vec<Value> = page.slice(databases.into_iter()).map(database_json).collect();
+    let items: Vec<Value> = page.slice(databases.into_iter()).map(summary_json).collect();
     Ok(with_info(&items, &info.info(items.len(), total)))
 }
 
@@ -132,7 +140,7 @@ pub async fn change(
 ) -> ApiResult {
     let database = find(&app, &account, &id)?;
     if changes.read_replication.is_some_and(|one| one.mode == ReplicationMode::Auto) {
-        let text = "The sandbox does not have the read replication of D1";
+        let text = "The sandbox does not have the read replication of D1. Every read is of the one database";
         return Err(CloudflareError::new(501, 7000, text));
     }
     with_size(&app, &account, &database).await

@@ -8,11 +8,13 @@ pub mod crons;
 pub mod d1;
 pub mod deployments;
 pub mod domains;
+pub mod durable;
 pub mod envelope;
 pub mod flat;
 pub mod instances;
 pub mod kv;
 pub mod links;
+pub mod messages;
 pub mod metadata;
 pub mod migrations;
 pub mod previews;
@@ -104,6 +106,11 @@ pub fn routes(app: &App) -> Router<App> {
     let queue = Router::new()
         .route("/", get(queues::view).put(queues::update).patch(queues::update))
         .route("/", delete(queues::delete))
+        .route("/messages", post(messages::push))
+        .route("/messages/batch", post(messages::push_batch))
+        .route("/messages/pull", post(messages::pull))
+        .route("/messages/ack", post(messages::acknowledge))
+        .route("/purge", get(messages::purge_status).post(messages::purge))
         .route("/consumers", get(queues::consumers).post(queues::add_consumer))
         .route(
             "/consumers/{consumer}",
@@ -127,14 +134,16 @@ pub fn routes(app: &App) -> Router<App> {
         )
         .route("/workers/workers/{worker}/versions/{version}", get(workers::version))
         .route("/workers/workers/{worker}/versions/latest", patch(secrets::patch_latest))
-        .route("/workers/account-settings", get(account::worker_settings))
-        .route("/workers/subdomain", get(account::subdomain).put(account::subdomain))
+        .route("/workers/account-settings", get(account::settings).put(account::set_settings))
+        .route("/workers/subdomain", get(account::subdomain).put(account::set_subdomain))
         .route("/workers/domains", get(domains::list).put(domains::attach))
         .route("/workers/domains/{id}", get(domains::record).delete(domains::detach))
         .route("/workers/domains/records", get(domains::all))
         .route("/workers/domains/records/{id}", get(domains::record))
         .route("/workers/tails/by-consumer/{worker}", get(empty_list))
-        .route("/workers/durable_objects/namespaces", get(workers::durable_namespaces))
+        .route("/workers/durable_objects/namespaces", get(durable::list))
+        .route("/workers/durable_objects/namespaces/{namespace}", get(durable::view))
+        .route("/workers/durable_objects/namespaces/{namespace}/objects", get(durable::objects))
         .route("/storage/kv/namespaces", get(kv::list).post(kv::create))
         .nest("/storage/kv/namespaces/{namespace}", namespace)
         .route("/r2/buckets", get(r2::list).post(r2::create))
@@ -143,8 +152,18 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/r2/buckets/{bucket}/lifecycle", get(r2::lifecycle).put(r2::set_lifecycle))
         .route("/r2/buckets/{bucket}/lock", get(r2::locks).put(r2::set_locks))
         .route("/r2/buckets/{bucket}/domains/custom", get(r2::custom_domains))
+        .route(
+            "/r2/buckets/{bucket}/domains/managed",
+            get(r2::managed_domain).put(r2::set_managed_domain),
+        )
+        .route("/r2/buckets/{bucket}/local-uploads", get(r2::local_uploads))
+        .route("/r2-catalog/{bucket}", get(r2::catalog))
         .route("/event_notifications/r2/{bucket}/configuration", get(r2::notifications))
-        .route("/r2/buckets/{bucket}/sippy", get(r2::sippy))
+        .route(
+            "/event_notifications/r2/{bucket}/configuration/queues/{queue}",
+            get(r2::notification).delete(r2::notification),
+        )
+        .route("/r2/buckets/{bucket}/sippy", get(r2::sippy).delete(r2::sippy))
         .route("/event_subscriptions/subscriptions", get(empty_list))
         .route("/hyperdrive/configs", get(empty_list))
         .route("/r2/buckets/{bucket}/objects", get(r2::objects))
@@ -179,6 +198,7 @@ pub fn routes(app: &App) -> Router<App> {
         .route("/user/tokens/verify", get(account::verify))
         .route("/memberships", get(account::memberships))
         .route("/zones", get(zones::list))
+        .route("/zones/{zone}", get(zones::view))
         .route("/zones/{zone}/workers/routes", get(zones::routes).post(zones::create_route))
         .route(
             "/zones/{zone}/workers/routes/{route}",

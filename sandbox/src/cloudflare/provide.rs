@@ -145,6 +145,7 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
                 modified_on: now(),
                 settings: json!({}),
                 consumers: Vec::new(),
+                purged_on: None,
             });
             created.push(format!("queue {name}"));
         }

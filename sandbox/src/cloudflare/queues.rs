@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, ok, with_info};
+use super::messages::{release, tell_consumer};
 use super::versions::Page;
 use super::{AccountAndName, empty_result};
 use crate::app::App;
@@ -59,7 +60,8 @@ fn produces(worker: &Worker, queue: &str) -> bool {
     bindings.into_iter().any(|one| one["type"] == "queue" && one["queue_name"] == queue)
 }
 
-fn queue_json(app: &App, account: &str, queue: &Queue) -> Value {
+/// Returns a queue in the API's format.
+pub(super) fn queue_json(app: &App, account: &str, queue: &Queue) -> Value {
     let workers = app.store.workers();
     let producers = workers.iter().filter(|w| w.account == account && produces(w, &queue.name));
     let producers: Vec<Value> =
@@ -83,12 +85,14 @@ fn consumer_json(queue: &Queue, one: &Consumer) -> Value {
     })
 }
 
-fn find(app: &App, account: &str, id: &str) -> Result<Queue, CloudflareError> {
+/// Returns a queue by its id.
+pub(super) fn find(app: &App, account: &str, id: &str) -> Result<Queue, CloudflareError> {
     let resources = app.store.resources.get(account)?;
     resources.queues.iter().find(|one| one.id == id).cloned().ok_or_else(|| queue_not_found(id))
 }
 
-fn change<T>(
+/// Changes a queue, and returns it.
+pub(super) fn change<T>(
     app: &App,
     account: &str,
     id: &str,
@@ -139,7 +143,6 @@ pub async fn create(
             &format!("The queue name {name:?} is invalid"),
         ));
     }
-    check_settings(&fields.settings)?;
     let mut settings = json!({ "delivery_delay": 0, "delivery_paused": false, "message_retention_period": 345_600 });
     merge(&mut settings, fields.settings);
     let created = tokio::task::block_in_place(|| {
@@ -156,6 +159,7 @@ pub async fn create(
                 modified_on: time,
                 settings,
                 consumers: Vec::new(),
+                purged_on: None,
             };
             resources.queues.push(created.clone());
             Ok(created)
@@ -177,26 +181,21 @@ pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -
     Ok(ok(&queue_json(&app, &account, &find(&app, &account, &id)?)))
 }
 
-/// Refuses settings without an effect.
-fn check_settings(settings: &Value) -> Result<(), CloudflareError> {
-    if settings["delivery_paused"] == true {
-        let text = "The sandbox does not pause the delivery of queues";
-        return Err(CloudflareError::new(501, 7000, text));
-    }
-    Ok(())
-}
-
 /// `PUT` and `PATCH /accounts/{account}/queues/{queue}`
 pub async fn update(
     State(app): State<App>,
     Path((account, id)): AccountAndName,
     JsonBody(fields): JsonBody<QueueFields>,
 ) -> ApiResult {
-    check_settings(&fields.settings)?;
-    let (queue, ()) = change(&app, &account, &id, |queue| {
+    let (queue, was_paused) = change(&app, &account, &id, |queue| {
+        let was_paused = queue.is_paused();
         merge(&mut queue.settings, fields.settings);
-        Ok(())
+        Ok(was_paused)
     })?;
+    if queue.is_paused() != was_paused {
+        let action = if queue.is_paused() { "pause" } else { "resume" };
+        tell_consumer(&app, &account, &queue, action).await?;
+    }
     Ok(ok(&queue_json(&app, &account, &queue)))
 }
 
@@ -218,6 +217,7 @@ pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName)
             Ok::<_, CloudflareError>(())
         })
     })?;
+    app.runtime.kept.purge(&account, &queue.name);
     Ok(empty_result())
 }
 
@@ -265,6 +265,7 @@ pub async fn add_consumer(
         queue.consumers.push(created.clone());
         Ok(created)
     })?;
+    release(&app, &account, &queue).await;
     Ok(ok(&consumer_json(&queue, &created)))
 }
 
@@ -287,6 +288,7 @@ pub async fn set_consumer(
         one.dead_letter_queue = fields.dead_letter_queue;
         Ok(one.clone())
     })?;
+    release(&app, &account, &queue).await;
     Ok(ok(&consumer_json(&queue, &changed)))
 }
 

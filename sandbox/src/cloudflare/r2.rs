@@ -336,7 +336,9 @@ pub async fn set_locks(
     if rules.is_empty() {
         return Ok(ok(&json!({})));
     }
-    Err(CloudflareError::new(501, 7000, "The sandbox does not lock the objects of R2"))
+    let text = "The sandbox does not have the lock rules of R2: Workers could still change the objects. Add the rule \
+                to the bucket at Cloudflare";
+    Err(CloudflareError::new(501, 7000, text))
 }
 
 /// `GET …/domains/custom`. Buckets have no public address here.
@@ -348,7 +350,60 @@ pub async fn custom_domains(
     Ok(ok(&json!({ "domains": [] })))
 }
 
-/// `GET …/sippy`. Nothing is migrated into the buckets of the sandbox.
+/// The state of something that a bucket can have.
+#[derive(Debug, Deserialize)]
+pub struct Switch {
+    enabled: bool,
+}
+
+/// `GET …/domains/managed`: the address below r2.dev, which is off
+pub async fn managed_domain(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+) -> ApiResult {
+    find(&app, &account, &name)?;
+    let id = &blake3::hash(format!("{account} {name}").as_bytes()).to_hex()[..32];
+    Ok(ok(&json!({ "bucketId": id, "domain": format!("pub-{id}.r2.dev"), "enabled": false })))
+}
+
+/// `PUT …/domains/managed`
+pub async fn set_managed_domain(
+    app: State<App>,
+    path: AccountAndName,
+    JsonBody(switch): JsonBody<Switch>,
+) -> ApiResult {
+    if switch.enabled {
+        let text = "The sandbox does not have the public domains of R2. Serve the objects with a Worker that has a \
+                    binding to the bucket";
+        return Err(CloudflareError::new(501, 7000, text));
+    }
+    managed_domain(app, path).await
+}
+
+/// `GET …/local-uploads`. There is only one region here.
+pub async fn local_uploads(
+    State(app): State<App>,
+    Path((account, name)): AccountAndName,
+) -> ApiResult {
+    find(&app, &account, &name)?;
+    Ok(ok(&json!({ "enabled": false })))
+}
+
+/// `GET /accounts/{account}/r2-catalog/{bucket}`. Errors with the code by which wrangler says that it is off.
+pub async fn catalog(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
+    find(&app, &account, &name)?;
+    Err(CloudflareError::new(404, 40_401, "The data catalog is not enabled for this bucket"))
+}
+
+/// `GET` and `DELETE …/configuration/queues/{queue}`, with the same error
+pub async fn notification(
+    app: State<App>,
+    Path((account, name, _)): Path<(String, String, String)>,
+) -> ApiResult {
+    notifications(app, Path((account, name))).await
+}
+
+/// `GET` and `DELETE …/sippy`. Nothing is migrated into the buckets of the sandbox.
 pub async fn sippy(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     find(&app, &account, &name)?;
     Ok(ok(&json!({ "enabled": false })))
@@ -407,7 +462,8 @@ pub async fn put(
     if let Some(class) = class.filter(|class| *class != bucket.storage_class) {
         check_storage_class(class)?;
         // miniflare ignores the option.
-        let text = "The sandbox does not keep the storage class of single objects";
+        let text = "The sandbox does not keep the storage class of single objects. Set the class of the bucket \
+                    with `wrangler r2 bucket update storage-class`";
         return Err(CloudflareError::new(501, 7000, text));
     }
     let order =

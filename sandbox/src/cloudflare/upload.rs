@@ -98,7 +98,8 @@ pub async fn post_json_version(
     let name = workers::by_id(&app, &account, &identifier)?.name.clone();
     let upload = CodeUpload::from_json(&app, &name, body)?;
     if upload.metadata.migrations.is_some() && !query.deploy {
-        let text = "The sandbox has migrations of a version only with `deploy=true`";
+        let text =
+            "The sandbox has migrations of a version only with `deploy=true`. Add it to the query";
         return Err(CloudflareError::new(501, 7000, text));
     }
     let exports = upload.check(&app, &account, &name).await?;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::account::{EMAIL, USER};
 use super::body::{JsonBody, Query};
-use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok};
+use super::envelope::{ApiResult, CloudflareError, list_page, ok};
 use super::metadata::check_name;
 use super::settings::{check_setting, try_change, worker as find};
 use super::versions::{Page, without_text};
@@ -199,7 +199,11 @@ pub async fn change(
 ) -> ApiResult {
     let name = by_id(&app, &account, &identifier)?.name.clone();
     if fields.name.as_ref().is_some_and(|requested| *requested != name) {
-        return Err(CloudflareError::new(501, 7000, "The sandbox renames no Workers"));
+        return Err(CloudflareError::new(
+            501,
+            7000,
+            "The sandbox renames no Workers. Deploy the project with the new name, and delete the old Worker",
+        ));
     }
     let worker = try_change(&app, &account, &name, |worker| {
         fields.apply(&app, worker)?;
@@ -297,26 +301,6 @@ pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndNam
         return Ok(empty_result());
     }
     Err(CloudflareError::worker_not_found())
-}
-
-/// `GET /workers/durable_objects/namespaces`
-pub async fn durable_namespaces(
-    State(app): State<App>,
-    Path(account): Path<String>,
-    Query(page): Query<Page>,
-) -> ApiResult {
-    if page.is_after_first() {
-        return Ok(listed(&[] as &[Value]));
-    }
-    let workers = app.store.workers();
-    let own = workers.iter().filter(|worker| worker.account == account);
-    let classes = own.flat_map(|worker| {
-        worker.classes.iter().map(|class| {
-            json!({ "id": class.id, "name": format!("{}_{}", worker.name, class.name),
-                "script": worker.name, "class": class.name, "use_sqlite": class.sqlite })
-        })
-    });
-    Ok(listed(&classes.collect::<Vec<_>>()))
 }
 
 /// `GET …/references`: the Workers that bind this one, and those that it binds

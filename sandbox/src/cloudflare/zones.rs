@@ -1,6 +1,9 @@
 //! Reads zones, and reads and changes their routes. Every name is a zone, unless the sandbox was started with
 //! a list of zones.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
@@ -15,6 +18,9 @@ use crate::app::App;
 use crate::ids::{hex, random};
 use crate::state::model::Worker;
 
+/// The number of names that are remembered.
+const MAX_ZONE_NAMES: usize = 10_000;
+
 /// The filter of a list of zones.
 #[derive(Debug, Deserialize)]
 pub struct ZoneQuery {
@@ -27,29 +33,77 @@ pub async fn list(
     Query(query): Query<ZoneQuery>,
     Query(page): Query<Page>,
 ) -> Response {
-    let zone = |name: &String| {
-        let time = "2026-01-01T00:00:00.000000Z";
-        json!({
-            "id": id(name), "name": name, "status": "active", "type": "full", "paused": false,
-            "name_servers": [], "original_name_servers": [], "original_registrar": null,
-            "original_dnshost": null, "activated_on": time, "created_on": time, "modified_on": time,
-            "development_mode": 0, "account": { "id": app.accounts.first(), "name": "Sandbox" },
-            "owner": { "id": USER, "name": "you", "type": "user" }, "vanity_name_servers": [],
-            "plan": { "id": "free", "name": "Free", "price": 0, "currency": "USD", "frequency": "",
-                "is_subscribed": false, "can_subscribe": true, "legacy_id": "free",
-                "legacy_discount": false, "externally_managed": false },
-            "meta": { "cdn_only": false, "custom_certificate_quota": 0, "dns_only": false,
-                "foundation_dns": false, "page_rule_quota": 3, "phishing_detected": false, "step": 4 },
-            "permissions": [], "tenant": { "id": null, "name": null }, "tenant_unit": { "id": null },
-            "cname_suffix": null, "verification_key": null,
-        })
-    };
     let names: Vec<String> = match query.name {
         Some(name) if app.zones.is_empty() || app.zones.contains(&name) => vec![name],
         Some(_) => Vec::new(),
         None => app.zones.clone(),
     };
-    list_page(&page, &names.iter().map(zone).collect::<Vec<Value>>())
+    app.zone_names.add(&names);
+    list_page(&page, &names.iter().map(|name| zone_json(&app, name)).collect::<Vec<Value>>())
+}
+
+/// The names of zones that clients asked for. Without a list of zones every name is one, and an id does not
+/// tell the name.
+#[derive(Debug, Default)]
+pub struct ZoneNames(Mutex<BTreeMap<String, String>>);
+
+impl ZoneNames {
+    fn add(&self, names: &[String]) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            if known.len() < MAX_ZONE_NAMES {
+                known.insert(id(name), name.clone());
+            }
+        }
+    }
+
+    fn find(&self, id: &str) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+/// Returns the name of a zone: of the list of zones, of a request, or of a domain or route.
+fn zone_name(app: &App, zone: &str) -> Option<String> {
+    if let Some(name) = app.zones.iter().find(|name| id(name) == zone) {
+        return Some(name.clone());
+    }
+    if !app.zones.is_empty() {
+        return None;
+    }
+    let routes =
+        all_routes(app).into_iter().filter_map(|(_, route)| route["pattern"].as_str().map(host_of));
+    let domains = app.store.workers().into_iter().flat_map(|worker| worker.domains.clone());
+    let parents = |host: String| -> Vec<String> {
+        let parents = host.match_indices('.').map(|(at, _)| host[at + 1..].to_owned());
+        parents.chain([host.clone()]).collect()
+    };
+    let known = || routes.chain(domains).flat_map(parents).find(|name| id(name) == zone);
+    app.zone_names.find(zone).or_else(known)
+}
+
+/// `GET /zones/{zone}`
+pub async fn view(State(app): State<App>, Path(zone): Path<String>) -> ApiResult {
+    let name = zone_name(&app, &zone);
+    let name = name.ok_or_else(|| CloudflareError::new(400, 1001, "Invalid zone identifier"))?;
+    Ok(ok(&zone_json(&app, &name)))
+}
+
+fn zone_json(app: &App, name: &str) -> Value {
+    let time = "2026-01-01T00:00:00.000000Z";
+    json!({
+        "id": id(name), "name": name, "status": "active", "type": "full", "paused": false,
+        "name_servers": [], "original_name_servers": [], "original_registrar": null,
+        "original_dnshost": null, "activated_on": time, "created_on": time, "modified_on": time,
+        "development_mode": 0, "account": { "id": app.accounts.first(), "name": "Sandbox" },
+        "owner": { "id": USER, "name": "you", "type": "user" }, "vanity_name_servers": [],
+        "plan": { "id": "free", "name": "Free", "price": 0, "currency": "USD", "frequency": "",
+            "is_subscribed": false, "can_subscribe": true, "legacy_id": "free",
+            "legacy_discount": false, "externally_managed": false },
+        "meta": { "cdn_only": false, "custom_certificate_quota": 0, "dns_only": false,
+            "foundation_dns": false, "page_rule_quota": 3, "phishing_detected": false, "step": 4 },
+        "permissions": [], "tenant": { "id": null, "name": null }, "tenant_unit": { "id": null },
+        "cname_suffix": null, "verification_key": null,
+    })
 }
 
 /// Returns all routes with the accounts of their Workers.
@@ -143,7 +197,7 @@ fn put_route(
         return Err(CloudflareError::new(400, 10_022, "Route pattern must include zone name"));
     }
     let Some(script) = script.as_deref().filter(|script| !script.is_empty()) else {
-        let text = "The sandbox does not have routes that disable Workers";
+        let text = "The sandbox does not have routes that disable Workers. Name the Worker of the route in `script`";
         return Err(CloudflareError::new(501, 7000, text));
     };
     let workers = app.store.workers();

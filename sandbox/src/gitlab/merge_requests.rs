@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::changes::{MergeRequestAction, apply, is_draft};
 use super::context::{RequestContext, merge_request, merge_request_mut};
+use super::diffs::{DiffRefs, diff_refs};
 use super::fields::{RequestFields, parse_time};
+use super::git::GitRefs;
 use super::markdown::render;
 use super::model::{self, StoredMergeRequest, StoredProject, StoredUser};
 use super::notes::add_system_notes;
@@ -62,7 +64,8 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
         _ => {}
     }
     sort_rows(&mut found, &fields, "desc")?;
-    request.page(&fields, &found, |one| Some(merge_request_json(&request.app, &project, one)))
+    let refs = request.app.gitlab.refs()?;
+    request.page(&fields, &found, |one| merge_request_json(&request.app, &project, one, &refs).ok())
 }
 
 /// The conditions that a list's merge requests meet.
@@ -168,6 +171,7 @@ fn is_between(text: &str, (after, before): (Option<SystemTime>, Option<SystemTim
 /// `POST /projects/{project}/merge_requests`. Unlike GitLab it accepts an `iid`, so that a test
 /// can create the merge request that its pipeline's variables name.
 pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let refs = request.app.gitlab.refs()?;
     request.create(UserRole::Reporter, |draft| {
         fields.require(&["title", "source_branch", "target_branch"])?;
         let text = |name: &str| fields.text(name).unwrap_or_default();
@@ -217,7 +221,7 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
             updated_at: created_at,
             notes: Vec::new(),
         };
-        let answer = merge_request_json(&request.app, &draft.project, &one);
+        let answer = merge_request_json(&request.app, &draft.project, &one, &refs)?;
         draft.project.merge_requests.push(one);
         Ok(created_response(answer))
     })
@@ -232,14 +236,20 @@ pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResul
         "render_html",
     ])?;
     let one = merge_request(&project, request.item())?;
-    let mut document = merge_request_json(&request.app, &project, one);
+    let refs = request.app.gitlab.refs()?;
+    let mut document = merge_request_json(&request.app, &project, one, &refs)?;
     // `glab mr view` asks for it.
     if fields.flag("render_html") {
         document["title_html"] = json!(escape(&one.title));
         document["description_html"] = json!(render(&one.description));
     }
     if fields.flag("include_diverged_commits_count") {
-        document["diverged_commits_count"] = json!(0);
+        let repository = request.app.gitlab.repository.as_ref();
+        let known = repository.map(|git| diff_refs(git, &refs, &project, one)).transpose()?;
+        document["diverged_commits_count"] = json!(match (repository, known) {
+            (Some(git), Some(Ok(known))) => git.count(&known.head, &known.start)?,
+            _ => 0,
+        });
     }
     if fields.flag("include_rebase_in_progress") {
         document["rebase_in_progress"] = json!(false);
@@ -294,8 +304,9 @@ pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabRes
 pub async fn merge(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
     let one = merge_request(&project, request.item())?;
-    if fields.text("sha").is_some_and(|expected| expected != head(one)) {
-        let text = format!("SHA does not match HEAD of source branch: {}", head(one));
+    let head = head(&request.app.gitlab.refs()?, &project, one);
+    if fields.text("sha").is_some_and(|expected| expected != head) {
+        let text = format!("SHA does not match HEAD of source branch: {head}");
         return Err(GitlabError::message(409, text));
     }
     if request.caller.role < UserRole::Developer {
@@ -312,6 +323,7 @@ fn change(
     actions: &[MergeRequestAction],
     description: Option<String>,
 ) -> GitlabResult {
+    let refs = request.app.gitlab.refs()?;
     request.change(UserRole::Guest, |draft| {
         let one = merge_request_mut(&mut draft.project, request.item())?;
         let applied = apply(one, actions, &request.caller);
@@ -321,7 +333,7 @@ fn change(
         one.updated_at = now();
         add_system_notes(draft, request.item(), &applied.system_notes, &request.caller.user)?;
         let one = merge_request(&draft.project, request.item())?;
-        Ok(ok_response(merge_request_json(&request.app, &draft.project, one)))
+        Ok(ok_response(merge_request_json(&request.app, &draft.project, one, &refs)?))
     })
 }
 
@@ -331,14 +343,24 @@ pub fn address(app: &App, project: &StoredProject, one: &StoredMergeRequest) -> 
     format!("{}/-/merge_requests/{}", web_url(app, project), one.iid)
 }
 
-/// Returns the newest commit of the source branch. The sandbox has no repository, so it generates a
-/// hash unless the client sent one.
-fn head(one: &StoredMergeRequest) -> String {
-    if one.sha.is_empty() {
-        generated_hash(&format!("{} {}", one.id, one.source_branch))
-    } else {
-        one.sha.clone()
+/// Returns the newest commit of the source branch: the one that the client sent, or the one of the
+/// git repository. `None` if neither is known. The branches of a fork are not in the repository.
+#[must_use]
+pub fn known_head(
+    refs: &GitRefs,
+    project: &StoredProject,
+    one: &StoredMergeRequest,
+) -> Option<String> {
+    if !one.sha.is_empty() {
+        return Some(one.sha.clone());
     }
+    refs.branches.get(&one.source_branch).filter(|_| one.source_project == project.id).cloned()
+}
+
+/// Returns the newest commit of the source branch. Generates a hash if it is not known.
+fn head(refs: &GitRefs, project: &StoredProject, one: &StoredMergeRequest) -> String {
+    let generated = || generated_hash(&format!("{} {}", one.id, one.source_branch));
+    known_head(refs, project, one).unwrap_or_else(generated)
 }
 
 /// Returns a hash of 40 digits that depends only on `text`.
@@ -346,7 +368,13 @@ fn generated_hash(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex()[..40].to_owned()
 }
 
-fn merge_request_json(app: &App, project: &StoredProject, one: &StoredMergeRequest) -> Value {
+/// Returns a merge request in the API's format. `refs` are the branches of the git repository.
+pub fn merge_request_json(
+    app: &App,
+    project: &StoredProject,
+    one: &StoredMergeRequest,
+    refs: &GitRefs,
+) -> Result<Value, GitlabError> {
     let users_json = |names: &[String]| -> Vec<Value> {
         names.iter().map(|name| user_json(app, &user(name, name))).collect()
     };
@@ -360,7 +388,12 @@ fn merge_request_json(app: &App, project: &StoredProject, one: &StoredMergeReque
     let if_state =
         |state, value: &Value| if one.state == state { value.clone() } else { Value::Null };
     let (merged, closed) = (model::MergeRequestState::Merged, model::MergeRequestState::Closed);
-    let base = generated_hash(&format!("{} {}", project.id, one.target_branch));
+    let repository = app.gitlab.repository.as_ref();
+    let known = repository.map(|git| diff_refs(git, refs, project, one)).transpose()?;
+    let commits = known.and_then(Result::ok).unwrap_or_else(|| {
+        let base = generated_hash(&format!("{} {}", project.id, one.target_branch));
+        DiffRefs { base: base.clone(), start: base, head: head(refs, project, one) }
+    });
     let merge_commit = json!(generated_hash(&format!("merge of {}", one.id)));
     let draft = is_draft(&one.title);
     let mut document = json!({
@@ -380,9 +413,9 @@ fn merge_request_json(app: &App, project: &StoredProject, one: &StoredMergeReque
             "full": format!("{}!{}", project.path, one.iid) },
         "web_url": address(app, project, one),
     });
-    let head = head(one);
     let more = json!({
-        "sha": head, "diff_refs": { "base_sha": base, "head_sha": head, "start_sha": base },
+        "sha": commits.head,
+        "diff_refs": { "base_sha": commits.base, "head_sha": commits.head, "start_sha": commits.start },
         "merge_commit_sha": if_state(merged, &merge_commit), "squash_commit_sha": null,
         "head_pipeline": null, "pipeline": null, "squash": false, "squash_on_merge": false,
         "merge_when_pipeline_succeeds": false, "should_remove_source_branch": null,
@@ -399,5 +432,5 @@ fn merge_request_json(app: &App, project: &StoredProject, one: &StoredMergeReque
     for (name, value) in more.as_object().into_iter().flatten() {
         document[name] = value.clone();
     }
-    document
+    Ok(document)
 }

@@ -4,10 +4,14 @@
 pub mod access;
 pub mod answer;
 pub mod changes;
+pub mod commits;
 pub mod context;
 pub mod deployments;
+pub mod diffs;
 pub mod environments;
 pub mod fields;
+pub mod files;
+pub mod git;
 pub mod limits;
 pub mod markdown;
 pub mod merge_requests;
@@ -47,6 +51,8 @@ pub struct GitlabState {
     pub limits: limits::RateLimits,
     /// The relative root of the instance, such as `/gitlab`. Empty if it has none.
     pub root: String,
+    /// The git repository of the projects.
+    pub repository: Option<git::GitRepository>,
 }
 
 impl GitlabState {
@@ -57,7 +63,17 @@ impl GitlabState {
             tokens: tokens::Tokens::load(state, options.gitlab_project)?,
             limits: limits::RateLimits::default(),
             root: relative_root(&options.gitlab_root)?,
+            repository: git::GitRepository::open(options.gitlab_repository.as_deref())?,
         })
+    }
+
+    /// Returns the branches and tags of the git repository. Without one there are none.
+    pub fn refs(&self) -> Result<git::GitRefs> {
+        self.repository
+            .as_ref()
+            .map(git::GitRepository::refs)
+            .transpose()
+            .map(Option::unwrap_or_default)
     }
 }
 
@@ -92,15 +108,34 @@ fn api(app: &App) -> Router<App> {
         .route("/merge", put(merge_requests::merge))
         .route("/approvals", get(reading::approvals))
         .route("/approval_state", get(reading::approval_state))
-        .route("/pipelines", get(reading::empty_list))
+        .route("/approval_rules", get(reading::approval_rules))
+        .route("/closes_issues", get(reading::closes_issues))
+        .route("/participants", get(reading::participants))
+        .route("/commits", get(diffs::commits))
+        .route("/changes", get(diffs::changes))
+        .route("/diffs", get(diffs::list))
+        .route("/versions", get(diffs::versions))
+        .route("/versions/{version}", get(diffs::version))
+        .route("/pipelines", get(reading::merge_request_pipelines))
         .route("/discussions", get(reading::discussions))
         .route("/discussions/{discussion}", get(reading::discussion))
         .route("/notes", get(notes::list).post(notes::create))
         .route("/notes/{note}", get(notes::view).put(notes::update).delete(notes::delete));
+    let repository = Router::new()
+        .route("/branches", get(commits::branches))
+        .route("/branches/{branch}", get(commits::branch))
+        .route("/commits/{commit}", get(commits::view))
+        .route("/commits/{commit}/comments", get(commits::comments))
+        .route("/commits/{commit}/diff", get(commits::diff))
+        .route("/commits/{commit}/statuses", get(commits::statuses))
+        .route("/compare", get(commits::compare))
+        .route("/files/{file}", get(files::view))
+        .route("/files/{file}/raw", get(files::raw));
     let project = Router::new()
         .route("/", get(projects::view))
         .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
         .nest("/merge_requests/{iid}", merge_request)
+        .nest("/repository", repository)
         .route("/pipelines", get(reading::empty_list))
         .route("/pipelines/{pipeline}", get(reading::missing_item))
         .route("/jobs", get(reading::empty_list))
@@ -117,6 +152,7 @@ fn api(app: &App) -> Router<App> {
         .route("/environments/{environment}", put(environments::update))
         .route("/environments/{environment}/stop", post(environments::stop));
     Router::new()
+        .route("/projects", get(projects::list))
         .nest("/projects/{project}", project)
         .route("/user", get(users::user))
         .route("/personal_access_tokens/self", get(users::token))

@@ -50,6 +50,48 @@ pub async fn approval_state(request: RequestContext, fields: RequestFields) -> G
     Ok(ok_response(json!({ "approval_rules_overwritten": false, "rules": [] })))
 }
 
+/// `GET …/approval_rules`. The sandbox has no rules.
+pub async fn approval_rules(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    nothing_of_merge_request(&request, &fields)
+}
+
+/// `GET …/closes_issues`. The sandbox has no issues.
+pub async fn closes_issues(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    nothing_of_merge_request(&request, &fields)
+}
+
+/// `GET …/merge_requests/{iid}/pipelines`. The sandbox has no pipelines.
+pub async fn merge_request_pipelines(
+    request: RequestContext,
+    fields: RequestFields,
+) -> GitlabResult {
+    nothing_of_merge_request(&request, &fields)
+}
+
+/// Returns an empty list for a merge request that exists.
+fn nothing_of_merge_request(request: &RequestContext, fields: &RequestFields) -> GitlabResult {
+    let project = request.project()?;
+    fields.require_known(&[])?;
+    merge_request(&project, request.item())?;
+    request.page(fields, &[(); 0], |()| None)
+}
+
+/// `GET …/participants`: the author, the assignees and everyone who wrote a comment
+pub async fn participants(request: RequestContext, fields: RequestFields) -> GitlabResult {
+    let project = request.project()?;
+    fields.require_known(&[])?;
+    let one = merge_request(&project, request.item())?;
+    let mut users = vec![one.author.clone()];
+    let writers = one.notes.iter().filter(|note| !note.system && is_readable(&request, note));
+    let assignees = one.assignees.iter().map(|name| user(name, name));
+    for user in assignees.chain(writers.map(|note| note.author.clone())) {
+        if !users.iter().any(|known| known.id == user.id) {
+            users.push(user);
+        }
+    }
+    request.page(&fields, &users, |user| Some(user_json(&request.app, user)))
+}
+
 /// `GET …/discussions`. Each comment is a separate discussion.
 pub async fn discussions(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;

@@ -12,8 +12,10 @@ pub mod hosts;
 pub mod hyperdrive;
 pub mod missing;
 pub mod output;
+pub mod plan;
 pub mod process;
 pub mod proxy;
+pub mod queues;
 pub mod runtime;
 pub mod upgrade;
 

@@ -6,24 +6,27 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{sleep, timeout};
 
 use super::check::StartChecker;
-use super::group::{AccountState, NodeRole, VersionNode, WorkerGroup};
+use super::group::{AccountState, NodeRole, VersionNode};
 use super::output::WorkerOutput;
+use super::plan::{AccountSnapshot, GroupPlan};
 use super::process::Process;
+use super::queues::KeptMessages;
 use super::{bindings, files};
 use crate::log;
 use crate::state::WorkerStore;
 use crate::state::blobs::BlobStore;
 use crate::state::model::{EVENT_HANDLERS, Worker};
-use crate::state::resources::Resources;
 
 /// The files of the process.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 5] = [
     ("serve.ts", include_str!("../../runtime/serve.ts")),
+    ("broker.ts", include_str!("../../runtime/broker.ts")),
+    ("queues.js", include_str!("../../runtime/queues.js")),
     ("retry.ts", include_str!("../../runtime/retry.ts")),
     // Added to versions with methods for other Workers.
     ("rpc.js", include_str!("../../runtime/rpc.js")),
@@ -58,6 +61,8 @@ pub struct WorkerRuntime {
     pub checker: StartChecker,
     /// The output of the Workers.
     pub output: Arc<WorkerOutput>,
+    /// The messages of queues that no Worker consumes.
+    pub kept: Arc<KeptMessages>,
     inner: Mutex<Inner>,
     /// Serializes the loading of groups that share state, because one must end before another starts.
     stateful_lock: Mutex<()>,
@@ -83,26 +88,6 @@ struct GroupEntry {
     cell: Arc<OnceCell<Arc<LoadedGroup>>>,
     /// The groups that used its state before, until it is loaded.
     previous: Arc<SyncMutex<Vec<GroupEntry>>>,
-}
-
-/// A cached state of an account, valid until one of its Workers changes.
-struct AccountSnapshot {
-    workers: Vec<Arc<Worker>>,
-    resources: Arc<Resources>,
-    guests: Vec<VersionNode>,
-    broken: usize,
-    state: AccountState,
-    plans: SyncMutex<HashMap<String, Arc<GroupPlan>>>,
-}
-
-/// The description of a group to load.
-struct GroupPlan {
-    /// A hash of everything that the group consists of.
-    key: String,
-    account: String,
-    group: WorkerGroup,
-    /// The `env`, `exports` and other options of each member, by name.
-    options: BTreeMap<String, Value>,
 }
 
 /// A loaded group. Its workerd ends when the last reference is dropped, so the eviction of a group does
@@ -169,6 +154,7 @@ impl WorkerRuntime {
             dir,
             checker,
             output: Arc::new(WorkerOutput::open(state)?),
+            kept: Arc::default(),
             inner: Mutex::default(),
             stateful_lock: Mutex::default(),
             accounts: SyncMutex::default(),
@@ -270,8 +256,8 @@ impl WorkerRuntime {
         let process = match &inner.process {
             Some(process) => process.clone(),
             None => {
-                let output = self.output.clone();
-                Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output)?)
+                let (output, kept) = (self.output.clone(), self.kept.clone());
+                Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output, kept)?)
             }
         };
         if inner.process.is_none() && inner.tails > 0 {
@@ -414,7 +400,8 @@ impl WorkerRuntime {
     }
 
     /// Returns the folder of an account's data, which all versions of its Workers share.
-    fn data_folder(&self, account: &str) -> Utf8PathBuf {
+    #[must_use]
+    pub fn data_folder(&self, account: &str) -> Utf8PathBuf {
         self.dir.with_file_name("data").join(account)
     }
 
@@ -488,7 +475,8 @@ impl WorkerRuntime {
         }
         Ok(json!({
             "name": loaded.name, "members": members, "data": self.data_folder(&plan.account), "after": after,
-            "isStateful": !plan.group.exclusive.is_empty(),
+            "isStateful": !plan.group.exclusive.is_empty(), "queues": plan.queues.all,
+            "keptQueues": plan.queues.kept, "pausedQueues": plan.queues.paused,
         }))
     }
 
@@ -533,39 +521,6 @@ impl WorkerRuntime {
     }
 }
 
-impl AccountSnapshot {
-    fn plan(&self, node: &VersionNode, account: &str) -> Arc<GroupPlan> {
-        let name = format!("{} {}", node.name(), node.id);
-        if let Some(plan) = lock(&self.plans).get(&name) {
-            return plan.clone();
-        }
-        let group = self.state.group(node, &self.guests);
-        let member_options = |node: &VersionNode| -> Value {
-            let live = |name: &&str| self.state.live().any(|node| node.worker.name == **name);
-            let tails = node.tail_consumers().into_iter().filter(live);
-            let tails: Vec<Value> = tails.map(|worker| json!({ "worker": worker })).collect();
-            let fields = [
-                ("name", json!(node.name())),
-                ("env", Value::Object(bindings::env(&self.state, node))),
-                ("exports", Value::Object(bindings::exports(node))),
-                ("workflows", json!(bindings::unbound_workflows(&self.state, node))),
-                ("triggers", json!(bindings::triggers(&self.state, node))),
-                ("tailConsumers", json!(tails)),
-            ];
-            let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value));
-            Value::Object(fields.collect::<Map<String, Value>>())
-        };
-        let options: BTreeMap<String, Value> =
-            group.members.iter().map(|(name, node)| (name.clone(), member_options(node))).collect();
-        let ids: Vec<&str> = group.members.values().map(|node| node.id.as_str()).collect();
-        let key = json!([account, ids, options]).to_string();
-        let key = blake3::hash(key.as_bytes()).to_hex().to_string();
-        let plan = Arc::new(GroupPlan { key, account: account.to_owned(), group, options });
-        lock(&self.plans).insert(name, plan.clone());
-        plan
-    }
-}
-
 /// Removes the least recently used groups above the maximum of each kind.
 fn evict(loaded: &mut Vec<GroupEntry>) {
     for (is_stateful, limit) in [(false, MAX_GROUPS), (true, MAX_STATEFUL_GROUPS)] {
@@ -595,6 +550,7 @@ async fn drain(previous: Vec<GroupEntry>) -> Vec<String> {
     names
 }
 
-fn lock<T>(mutex: &SyncMutex<T>) -> MutexGuard<'_, T> {
+/// Locks a mutex, also after a panic of another holder.
+pub(super) fn lock<T>(mutex: &SyncMutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

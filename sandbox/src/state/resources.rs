@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::seal::{seal, unseal};
 use super::{remove_temporary, write_durably};
@@ -33,6 +33,8 @@ pub struct Resources {
     pub projects: Vec<WorkerOrigin>,
     /// The default values of secrets, as xtask sent them.
     pub default_secrets: Vec<DefaultSecrets>,
+    /// The settings of Workers in the account that were changed.
+    pub account_settings: Map<String, Value>,
 }
 
 /// A KV namespace.
@@ -98,6 +100,9 @@ pub struct Queue {
     pub settings: Value,
     /// Its consumers.
     pub consumers: Vec<Consumer>,
+    /// The time of the latest purge.
+    #[serde(default)]
+    pub purged_on: Option<String>,
 }
 
 /// A consumer of a queue.
@@ -115,6 +120,26 @@ pub struct Consumer {
     pub dead_letter_queue: Option<String>,
     /// The time of its creation.
     pub created_on: String,
+}
+
+impl Queue {
+    /// Returns whether clients pull its messages over HTTP.
+    #[must_use]
+    pub fn is_pulled(&self) -> bool {
+        self.consumers.iter().any(|consumer| consumer.kind == "http_pull")
+    }
+
+    /// Returns whether the sandbox keeps its messages, because no Worker consumes them.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.consumers.is_empty() || self.is_pulled()
+    }
+
+    /// Returns whether its delivery is paused.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.settings["delivery_paused"] == true
+    }
 }
 
 /// The project and the environment that a Worker belongs to.

@@ -135,6 +135,29 @@ fn python() -> Option<PathBuf> {
     Some(program)
 }
 
+/// Makes a git repository with the branch `a`, which changes a file.
+fn repository(dir: &Path) -> PathBuf {
+    let repository = dir.join("repository");
+    std::fs::create_dir_all(&repository).expect("a folder");
+    let git = |arguments: &[&str]| {
+        let mut command = Command::new("git");
+        for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
+            command.env_remove(name);
+        }
+        command.arg("-C").arg(&repository).args(["-c", "user.name=Ann"]);
+        command.args(["-c", "user.email=ann@example.com", "-c", "commit.gpgsign=false"]);
+        run(command.args(arguments));
+    };
+    git(&["init", "--quiet", "--initial-branch", "main"]);
+    for (branch, text, message) in [("main", "one\n", "First"), ("a", "two\n", "Change")] {
+        git(&["checkout", "--quiet", "-B", branch]);
+        std::fs::write(repository.join("a.txt"), text).expect("a file");
+        git(&["add", "--all"]);
+        git(&["commit", "--quiet", "--message", message]);
+    }
+    repository
+}
+
 #[tokio::test]
 async fn python_s_libraries() {
     let Some(python) = python() else {
@@ -144,7 +167,9 @@ async fn python_s_libraries() {
         );
         return;
     };
-    let server = Server::new("python");
+    let mut server = Server::new("python");
+    let repository = repository(&server.dir);
+    server.restart_with(&["--gitlab-repository", repository.to_str().expect("a path")]);
     let token = std::fs::read_to_string(server.dir.join("gitlab-token")).expect("a token");
     let mut calls = Command::new(python);
     calls.arg(folder("python").join("calls.py")).env("GITLAB_TOKEN", token.trim());

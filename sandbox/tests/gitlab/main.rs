@@ -2,5 +2,6 @@
 
 mod merge_requests;
 mod notes;
+mod repository;
 mod server;
 mod state;

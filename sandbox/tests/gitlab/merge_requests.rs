@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{ROOT, Server};
+use crate::server::{BOT, ROOT, Server};
 
 const ALL: &str = "/projects/12/merge_requests";
 
@@ -78,7 +78,10 @@ async fn unsupported_requests_are_refused() {
         ("/projects/12/deployments?finished_after=2026-01-01".to_owned(), "finished_after"),
         ("/projects/12/environments?order=x".to_owned(), "order"),
         ("/projects/12/issues".to_owned(), "GET /gitlab/api/v4/projects/12/issues"),
-        ("/projects/12/repository/branches".to_owned(), "branches"),
+        ("/projects/12/repository/tree".to_owned(), "tree"),
+        ("/projects/12/repository/branches".to_owned(), "--gitlab-repository"),
+        (format!("{ALL}/42/commits"), "--gitlab-repository"),
+        (format!("{ALL}/42/diffs"), "--gitlab-repository"),
         ("/groups".to_owned(), "groups"),
     ] {
         let refusal = server.get(&path, "ann").await.is(501);
@@ -150,11 +153,29 @@ async fn discussions_approvals_pipelines_and_fields_are_returned() {
     server.post(&notes, "ann", json!({ "body": "/approve" })).await.is(202);
     let approvals = server.get(&format!("{ALL}/42/approvals"), "ann").await.is(200);
     assert_eq!(approvals["approved_by"][0]["user"]["username"], "ann");
-    for list in
-        ["/projects/12/pipelines", "/projects/12/jobs", "/projects/12/merge_requests/42/pipelines"]
-    {
-        assert_eq!(server.get(list, "ann").await.is(200), json!([]), "{list}");
+    for list in [
+        "pipelines",
+        "jobs",
+        "merge_requests/42/pipelines",
+        "merge_requests/42/approval_rules",
+        "merge_requests/42/closes_issues",
+    ] {
+        let path = format!("/projects/12/{list}");
+        assert_eq!(server.get(&path, "ann").await.is(200), json!([]), "{list}");
+        server.get(&path.replace("42", "43"), "ann").await.is(if list.contains("42") {
+            404
+        } else {
+            200
+        });
     }
+    server.note(&notes, BOT, "a report").await;
+    server.post(&notes, "ann", json!({ "body": "/assign @eve" })).await.is(202);
+    let found = server.get(&format!("{ALL}/42/participants"), "ann").await.is(200);
+    let names = found.as_array().expect("a list").iter().map(|user| user["username"].clone());
+    let names: Vec<Value> = names.collect();
+    assert_eq!(names[..2], [json!("ann"), json!("eve")], "{found}");
+    assert!(names[2].as_str().is_some_and(|name| name.starts_with("project_12_bot_")), "{found}");
+    assert_eq!(names.len(), 3, "a system note does not count: {found}");
     server.get("/projects/12/pipelines/5", "ann").await.is(404);
     let one = server.get(&format!("{ALL}/42"), "ann").await.is(200);
     for field in ["sha", "diff_refs", "references", "task_completion_status", "time_stats", "user"]

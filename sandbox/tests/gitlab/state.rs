@@ -187,7 +187,8 @@ async fn the_page_shows_comments_without_their_scripts() {
 
 #[tokio::test]
 async fn gitbeaker_works_unchanged() {
-    let server = Server::new("gitbeaker");
+    let fixture = crate::repository::Fixture::new("gitbeaker").await;
+    let server = &fixture.server;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gitbeaker");
     let run = |arguments: &[&str]| {
         let mut command = Command::new(tool("XTASK_BUN"));
@@ -198,6 +199,7 @@ async fn gitbeaker_works_unchanged() {
         assert!(output.status.success(), "{stderr}{}", String::from_utf8_lossy(&output.stdout));
     };
     run(&["install", "--frozen-lockfile", "--ignore-scripts"]);
+    run(&["danger.ts"]);
     run(&["notes.ts"]);
 }
 

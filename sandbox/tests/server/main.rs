@@ -10,6 +10,7 @@ mod gate;
 mod output;
 mod previews;
 mod process;
+mod queues;
 mod refusals;
 mod resources;
 mod server;

@@ -7,7 +7,7 @@ use crate::server::{ACCOUNT, Server, TOKEN, answer, code, multipart};
 
 const GOOD: &str = "export default { fetch: () => new Response('good'), queue() {} }";
 
-fn path(of: &str) -> String {
+pub fn path(of: &str) -> String {
     format!("/accounts/{ACCOUNT}/{of}")
 }
 
@@ -191,8 +191,6 @@ async fn queues_have_producers_and_one_consumer() {
     let (_, listed) = server.get(&path("queues?name=jobs")).await;
     assert_eq!(listed["result"][0]["producers"][0]["script"], "producer");
     assert_eq!(listed["result"][0]["consumers"][0]["settings"]["batch_size"], 5);
-    let paused = json!({ "settings": { "delivery_paused": true } });
-    assert_eq!(server.send(Method::PATCH, &queue, paused).await.0, 501, "nothing would pause");
     assert_eq!(
         code(&server.send(Method::DELETE, &queue, Value::Null).await.1),
         11_005,
@@ -385,15 +383,31 @@ async fn rules_of_buckets_are_kept_or_refused() {
     assert_eq!(server.get(&lock).await.1["result"], json!({ "rules": [] }));
     let (status, refusal) =
         server.send(Method::PUT, &lock, json!({ "rules": [{ "id": "a" }] })).await;
-    assert_eq!(
-        (status, &refusal["errors"][0]["message"]),
-        (501, &json!("The sandbox does not lock the objects of R2"))
+    let text = refusal["errors"][0]["message"].as_str().expect("a message");
+    assert!(
+        status == 501 && text.starts_with("The sandbox does not have the lock rules of R2"),
+        "{text}"
     );
     let domains = server.get(&format!("{bucket}/domains/custom")).await.1;
     assert_eq!(domains["result"], json!({ "domains": [] }));
+    let managed = format!("{bucket}/domains/managed");
+    assert_eq!(server.get(&managed).await.1["result"]["enabled"], false);
+    for (is_on, wanted) in [(false, 200), (true, 501)] {
+        let (status, answer) =
+            server.send(Method::PUT, &managed, json!({ "enabled": is_on })).await;
+        assert_eq!(status, wanted, "{answer}");
+    }
+    let uploads = server.get(&format!("{bucket}/local-uploads")).await.1;
+    assert_eq!(uploads["result"], json!({ "enabled": false }));
+    let (status, refusal) = server.get(&path("r2-catalog/files")).await;
+    assert_eq!((status, code(&refusal)), (404, 40_401));
     let notifications = path("event_notifications/r2/files/configuration");
     let (status, refusal) = server.get(&notifications).await;
     assert_eq!((status, code(&refusal)), (404, 11_015));
+    let one = format!("{notifications}/queues/{}", "0".repeat(32));
+    assert_eq!(code(&server.send(Method::DELETE, &one, Value::Null).await.1), 11_015);
+    assert_eq!(server.send(Method::PUT, &one, json!({ "rules": [] })).await.0, 501);
+    assert_eq!(server.send(Method::DELETE, &format!("{bucket}/sippy"), Value::Null).await.0, 200);
     let sippy = server.get(&format!("{bucket}/sippy")).await.1;
     assert_eq!(sippy["result"], json!({ "enabled": false }));
     for list in ["hyperdrive/configs", "event_subscriptions/subscriptions?queue_id=a"] {
@@ -426,6 +440,44 @@ async fn workers_are_searched_and_databases_have_no_replicas() {
         let (status, answer) = server.send(method, &database, mode(value)).await;
         assert_eq!(status, wanted, "{answer}");
     }
+}
+
+#[tokio::test]
+async fn zones_and_the_settings_of_an_account_are_read() {
+    let mut server = Server::new("zones");
+    let (_, zones) = server.get("/zones?name=example.com").await;
+    let zone = zones["result"][0].clone();
+    let view = format!("/zones/{}", zone["id"].as_str().expect("an id"));
+    assert_eq!(server.get(&view).await.1["result"], zone);
+    let (status, refusal) = server.get(&format!("/zones/{}", "0".repeat(32))).await;
+    assert_eq!((status, code(&refusal)), (400, 1001));
+    // The zones of routes are known after a restart.
+    assert_eq!(server.upload_code("shop", GOOD, json!({})).await.0, 200);
+    let fields = json!({ "pattern": "shop.example.com/*", "script": "shop" });
+    let routes = format!("{view}/workers/routes");
+    assert_eq!(server.send(Method::POST, &routes, fields).await.0, 200);
+    server.restart();
+    assert_eq!(server.get(&view).await.1["result"]["name"], "example.com");
+
+    let settings = path("workers/account-settings");
+    let standard = json!({ "default_usage_model": "standard", "green_compute": false });
+    assert_eq!(server.get(&settings).await.1["result"], standard);
+    let (status, changed) =
+        server.send(Method::PUT, &settings, json!({ "green_compute": true })).await;
+    assert_eq!((status, &changed["result"]["green_compute"]), (200, &json!(true)));
+    let model = json!({ "default_usage_model": "free" });
+    assert_eq!(server.send(Method::PUT, &settings, model).await.0, 400);
+    server.restart();
+    assert_eq!(
+        server.get(&settings).await.1["result"],
+        json!({ "default_usage_model": "standard", "green_compute": true })
+    );
+    let subdomain = path("workers/subdomain");
+    let (status, refusal) =
+        server.send(Method::PUT, &subdomain, json!({ "subdomain": "mine" })).await;
+    assert_eq!((status, code(&refusal)), (409, 10_036));
+    let same = json!({ "subdomain": "sandbox" });
+    assert_eq!(server.send(Method::PUT, &subdomain, same).await.0, 200);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::previews::wrangler;
 use crate::server::Server;
 
 /// Writes a Worker.
-fn write(server: &Server, name: &str, code: &str, mut config: Value) -> PathBuf {
+pub fn write(server: &Server, name: &str, code: &str, mut config: Value) -> PathBuf {
     let site = server.dir.join("sites").join(name);
     std::fs::create_dir_all(&site).expect("a folder");
     config["name"] = json!(name);
@@ -22,20 +22,20 @@ fn write(server: &Server, name: &str, code: &str, mut config: Value) -> PathBuf 
 }
 
 /// Runs wrangler, which must succeed.
-fn run(server: &Server, site: &Path, arguments: &[&str]) {
+pub fn run(server: &Server, site: &Path, arguments: &[&str]) {
     let (output, _) = wrangler(server, site, arguments);
     assert!(output.status.success(), "{arguments:?}: {output:?}");
 }
 
 /// Writes a Worker and deploys it with the pinned wrangler.
-fn deploy(server: &Server, name: &str, code: &str, config: Value) -> PathBuf {
+pub fn deploy(server: &Server, name: &str, code: &str, config: Value) -> PathBuf {
     let site = write(server, name, code, config);
     run(server, &site, &["deploy", "--no-x-provision"]);
     site
 }
 
 /// Asks a host until it gives the wanted answer.
-async fn wait_for(server: &Server, host: &str, path: &str, wanted: &str) {
+pub async fn wait_for(server: &Server, host: &str, path: &str, wanted: &str) {
     let started = Instant::now();
     loop {
         let answer = server.text(host, path).await;
@@ -81,6 +81,19 @@ async fn versions_share_the_durable_objects_of_their_worker() {
     deploy(&server, "counter", &code("one"), counter(&first));
     assert_eq!(server.text("counter.localhost", "/").await, "one 1");
     assert_eq!(server.text("counter.localhost", "/").await, "one 2");
+    let namespaces = crate::resources::path("workers/durable_objects/namespaces");
+    let (_, all) = server.get(&namespaces).await;
+    assert_eq!(all["result"][0]["class"], "Counter");
+    let view = format!("{namespaces}/{}", all["result"][0]["id"].as_str().expect("an id"));
+    assert_eq!(server.get(&view).await.1["result"], all["result"][0]);
+    let (_, objects) = server.get(&format!("{view}/objects?limit=1")).await;
+    let object = &objects["result"][0];
+    assert_eq!(object["hasStoredData"], true, "{objects}");
+    assert_eq!(object["id"].as_str().map(str::len), Some(64));
+    assert_eq!(objects["result_info"], json!({ "count": 1, "per_page": 1, "cursor": "" }));
+    let rest = format!("{view}/objects?cursor={}", object["id"].as_str().expect("an id"));
+    assert_eq!(server.get(&rest).await.1["result"], json!([]));
+    assert_eq!(server.get(&format!("{namespaces}/none/objects")).await.0, 404);
     deploy(&server, "counter", &code("two"), counter(&first));
     assert_eq!(server.text("counter.localhost", "/").await, "two 3");
     server.restart();

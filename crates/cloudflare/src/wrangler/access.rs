@@ -14,14 +14,22 @@ pub enum Access {
 }
 
 /// The commands that access the account and run no code of the project (according to the source of 4.164).
-const WITH_TOKEN: [&str; 22] = [
+const WITH_TOKEN: [&str; 31] = [
+    "agent-memory",
     "ai",
+    "ai-search",
+    "artifacts",
+    "basin",
+    "browser",
     "cert",
     "d1",
     "delete",
     "deployments",
     "dispatch-namespace",
+    "email",
+    "flagship",
     "hyperdrive",
+    "k2",
     "kv",
     "mtls-certificate",
     "pipelines",
@@ -32,6 +40,7 @@ const WITH_TOKEN: [&str; 22] = [
     "secrets-store",
     "tail",
     "triggers",
+    "turnstile",
     "vectorize",
     "versions",
     "vpc",
@@ -39,22 +48,63 @@ const WITH_TOKEN: [&str; 22] = [
     "workflows",
 ];
 
+/// The other commands that do so. The rest of their group runs code of the project or other programs, such as
+/// Docker and cloudflared.
+const PARTS_WITH_TOKEN: [[&str; 2]; 13] = [
+    ["containers", "delete"],
+    ["containers", "images"],
+    ["containers", "info"],
+    ["containers", "instances"],
+    ["containers", "list"],
+    ["containers", "registries"],
+    ["pages", "download"],
+    ["pages", "project"],
+    ["pages", "secret"],
+    ["tunnel", "create"],
+    ["tunnel", "delete"],
+    ["tunnel", "info"],
+    ["tunnel", "list"],
+];
+
 /// The words between a command's first word and its last.
-const GROUPS: [&str; 14] = [
+const GROUPS: [&str; 37] = [
+    "addresses",
+    "apps",
     "bucket",
     "bulk",
+    "catalog",
     "consumer",
+    "cors",
+    "dev-url",
+    "domain",
+    "flags",
+    "http",
+    "images",
     "instances",
+    "jobs",
     "key",
     "lifecycle",
+    "local-uploads",
     "lock",
     "migrations",
     "namespace",
+    "namespaces",
+    "notification",
     "object",
+    "project",
+    "registries",
+    "repos",
+    "routing",
+    "rules",
     "secret",
+    "sending",
+    "sippy",
     "store",
     "streams",
+    "subscription",
     "time-travel",
+    "widget",
+    "worker",
 ];
 
 /// The last words of commands that only read.
@@ -96,8 +146,12 @@ pub fn access(arguments: &[String]) -> Access {
         };
     }
     let Some(first) = words.first() else { return Access::NoToken };
-    if !WITH_TOKEN.contains(first) {
+    if !WITH_TOKEN.contains(first) && !PARTS_WITH_TOKEN.iter().any(|part| words.starts_with(part)) {
         return Access::NoToken;
+    }
+    // A name follows these.
+    if ["delete", "rollback"].contains(first) {
+        return Access::Change;
     }
     // The word after the groups is the command. Names and values follow.
     let is_group = |word: &str| GROUPS.contains(&word);
@@ -124,6 +178,14 @@ mod tests {
             "kv key get k --binding KV",
             "d1 list",
             "versions view x",
+            "r2 bucket lock list b",
+            "r2 bucket dev-url get b",
+            "queues consumer http list q",
+            "containers images list",
+            "pages project list",
+            "email routing rules list example.com",
+            "tunnel info t",
+            "ai-search get a",
         ] {
             assert_eq!(access_of(line), Access::Read, "{line}");
         }
@@ -137,6 +199,12 @@ mod tests {
             "versions deploy x",
             "delete",
             "queues create list",
+            "delete list",
+            "rollback status",
+            "queues pause-delivery q",
+            "containers delete list",
+            "pages project create p",
+            "turnstile widget create w",
         ] {
             assert_eq!(access_of(line), Access::Change, "{line}");
         }
@@ -151,7 +219,10 @@ mod tests {
             "check startup",
             "deploy --dry-run",
             "containers build .",
+            "containers push tag",
             "pages deploy dist",
+            "pages deployment create dist",
+            "tunnel run t",
             "new-command",
             "--cwd deploy secret put",
             "secret put --help",

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 use workspace::dev_vars::DevVars;
+use workspace::git;
 use workspace::toolchain::Toolchain;
 
 use anyhow::{Context as _, Result};
@@ -41,8 +42,11 @@ pub const DEFAULT_PORT: u16 = 8787;
 pub const TOKEN_VARIABLE: &str = "SANDBOX_TOKEN";
 
 /// Other variables that it reads: see `sandbox/README.md`.
-const GITLAB_VARIABLES: [&str; 3] =
-    ["SANDBOX_GITLAB_PROJECT", "SANDBOX_GITLAB_ROOT", "SANDBOX_GITLAB_TOKENS"];
+const GITLAB_VARIABLES: [&str; 4] =
+    ["SANDBOX_GITLAB_PROJECT", GITLAB_REPOSITORY, "SANDBOX_GITLAB_ROOT", "SANDBOX_GITLAB_TOKENS"];
+
+/// The variable with the git repository of GitLab's projects.
+const GITLAB_REPOSITORY: &str = "SANDBOX_GITLAB_REPOSITORY";
 
 /// The timeout of the proof that a server is the sandbox.
 const PROOF_DEADLINE: Duration = Duration::from_secs(10);
@@ -355,6 +359,12 @@ pub fn start(
     }
     if let Some(port) = port {
         process.args(["--port", &port.to_string()]);
+    }
+    // Merge requests in the sandbox have the branches of this repository.
+    if variable(GITLAB_REPOSITORY).is_none()
+        && git::ask(root, &["rev-parse", "--git-dir"]).is_some()
+    {
+        process.args(["--gitlab-repository", root.as_str()]);
     }
     process.current_dir(root).env_clear();
     for name in base::command::INHERITED.iter().chain(&[TOKEN_VARIABLE]).chain(&GITLAB_VARIABLES) {

@@ -59,6 +59,24 @@ const calls: [string, () => Promise<unknown>][] = [
 	}],
 	["r2.buckets.create", async () => same((await api.r2.buckets.create({ ...account, name: "node-files" })).location, "weur")],
 	["queues.create", async () => same((await api.queues.create({ ...account, queue_name: "node" })).queue_name, "node")],
+	["queues.messages and queues.purge", async () => {
+		const queue = (await all(api.queues.list(account)))[0]?.queue_id ?? "";
+		const { consumer_id } = (await api.queues.consumers.create(queue, { ...account, type: "http_pull" })) as { consumer_id: string };
+		await api.queues.messages.push(queue, { ...account, body: "one", content_type: "text" });
+		const { messages = [] } = (await api.queues.messages.pull(queue, account)) as { messages?: { body?: string; lease_id?: string }[] };
+		same(messages.map(({ body }) => body), ["one"]);
+		same((await api.queues.messages.ack(queue, { ...account, acks: messages.map(({ lease_id = "" }) => ({ lease_id })) })).ackCount, 1);
+		same((await api.queues.purge.start(queue, { ...account, delete_messages_permanently: true })).queue_name, "node");
+		await api.queues.consumers.delete(consumer_id, { ...account, queue_id: queue });
+	}],
+	["zones.get", async () => {
+		const [zone] = await all(api.zones.list({ name: "example.com" }));
+		same((await api.zones.get({ zone_id: zone?.id ?? "" })).name, "example.com");
+	}],
+	["workers.accountSettings", async () => {
+		await api.workers.accountSettings.update({ ...account, green_compute: true });
+		same((await api.workers.accountSettings.get(account)).green_compute, true);
+	}],
 	["workers.scripts.content.get", async () => same((await (await scripts.content.get("node", account)).text()).includes("fetch"), true)],
 	["workers.scripts.tail", async () => {
 		const { id } = await scripts.tail.create("node", account);

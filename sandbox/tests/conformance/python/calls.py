@@ -135,6 +135,35 @@ def cloudflare_calls():
         same([one.script for one in found], ["python"])
         api.queues.consumers.delete(found[0].consumer_id, queue_id=kept["queue"], **account)
 
+    def messages():
+        made = api.queues.consumers.create(kept["queue"], type="http_pull", **account)
+        api.queues.messages.push(kept["queue"], body={"n": 1}, content_type="json", **account)
+        api.queues.messages.bulk_push(kept["queue"], messages=[{"body": "two", "content_type": "text"}], **account)
+        found = api.queues.messages.pull(kept["queue"], batch_size=10, **account)
+        found = found.messages if hasattr(found, "messages") else list(found)
+        same([base64.b64decode(found[0].body), found[1].body], [b'{"n":1}', "two"])
+        leases = [{"lease_id": one.lease_id} for one in found]
+        same(api.queues.messages.ack(kept["queue"], acks=leases[:1], retries=leases[1:], **account).ack_count, 1)
+        same(api.queues.purge.start(kept["queue"], delete_messages_permanently=True, **account).queue_name, "python")
+        same(bool(api.queues.purge.status(kept["queue"], **account).started_at), True)
+        api.queues.consumers.delete(made.consumer_id, queue_id=kept["queue"], **account)
+
+    def zone():
+        found = list(api.zones.list(name="example.com"))[0]
+        same(api.zones.get(zone_id=found.id).name, "example.com")
+
+    def account_settings():
+        api.workers.account_settings.update(green_compute=True, **account)
+        same(api.workers.account_settings.get(**account).green_compute, True)
+
+    def objects():
+        code = b"import { DurableObject } from 'cloudflare:workers'; export class Room extends DurableObject {} export default { fetch: () => new Response() }"
+        metadata = {"main_module": "main.js", "compatibility_date": "2026-01-01", "migrations": {"new_tag": "v1", "new_sqlite_classes": ["Room"]}}
+        scripts.update("rooms", metadata=metadata, files=[("main.js", io.BytesIO(code), "application/javascript+module")], **account)
+        found = list(api.durable_objects.namespaces.list(**account))
+        same([one.class_ for one in found], ["Room"])
+        same(list(api.durable_objects.namespaces.objects.list(found[0].id, **account)), [])
+
     def duplicate():
         binding = {"type": "plain_text", "name": "A", "text": "1"}
         upload("python", bindings=[binding, binding])
@@ -175,12 +204,16 @@ def cloudflare_calls():
         ("workers.beta.workers.versions.list", lambda: same(len(list(api.workers.beta.workers.versions.list(kept["id"], **account))) > 1, True)),
         ("workflows.list", lambda: same(list(api.workflows.list(**account)), [])),
         ("queues.consumers", consumer),
+        ("queues.messages and queues.purge", messages),
         ("queues.get", lambda: same(api.queues.get(kept["queue"], **account).queue_name, "python")),
         ("workers.beta.workers.list", lambda: list(api.workers.beta.workers.list(**account))),
         ("workers.domains.update", lambda: api.workers.domains.update(hostname="a.example.com", service="python", zone_id="0" * 32, **account)),
         ("workers.domains.list", lambda: same(len(list(api.workers.domains.list(**account))), 1)),
         ("workers.subdomains.get", lambda: same(api.workers.subdomains.get(**account).subdomain, "sandbox")),
         ("zones.list", lambda: same([one.name for one in api.zones.list(name="example.com")], ["example.com"])),
+        ("zones.get", zone),
+        ("workers.account_settings", account_settings),
+        ("durable_objects.namespaces", objects),
         ("workers.scripts.delete", lambda: scripts.delete("python", **account)),
         ("queues.delete", lambda: api.queues.delete(kept["queue"], **account)),
         ("d1.database.delete", lambda: api.d1.database.delete(kept["d1"], **account)),
@@ -246,6 +279,32 @@ def gitlab_calls():
         found.stop()
         same(project.environments.get(found.id).state, "stopped")
 
+    def commits():
+        found = list(kept["mr"].commits())
+        same([one.title for one in found], ["Change"])
+        same([one["new_path"] for one in kept["mr"].changes()["changes"]], ["a.txt"])
+        versions = kept["mr"].diffs.list(get_all=True)
+        same([one.head_commit_sha for one in versions], [found[0].id])
+        same(len(kept["mr"].diffs.get(versions[0].id).diffs), 1)
+
+    def people():
+        same([one["username"] for one in kept["mr"].participants()], [kept["mr"].author["username"]])
+        same(list(kept["mr"].closes_issues()), [])
+
+    def commit():
+        found = project.commits.get("a")
+        same((found.title, found.stats["additions"], found.last_pipeline), ("Change", 1, None))
+        same([found.statuses.list(get_all=True), found.comments.list(get_all=True)], [[], []])
+        same(found.diff()[0]["diff"], "@@ -1 +1 @@\n-one\n+two\n")
+
+    def compare():
+        found = project.repository_compare("main", "a")
+        same((found["commit"]["title"], len(found["diffs"])), ("Change", 1))
+
+    def file():
+        found = project.files.get(file_path="a.txt", ref="a")
+        same((found.decode(), project.files.raw(file_path="a.txt", ref="main")), (b"two\n", b"one\n"))
+
     for name, call in [
         ("auth", api.auth),
         ("version", lambda: same(api.version()[0].split(".")[0], "18")),
@@ -265,6 +324,13 @@ def gitlab_calls():
         ("approvals.get", lambda: same(kept["mr"].approvals.get().approved, False)),
         ("pipelines.list", lambda: same(kept["mr"].pipelines.list(get_all=True), [])),
         ("jobs.list", lambda: same(project.jobs.list(get_all=True), [])),
+        ("mergerequests.commits, changes and diffs", commits),
+        ("mergerequests.participants and closes_issues", people),
+        ("commits.get", commit),
+        ("repository_compare", compare),
+        ("files", file),
+        ("branches", lambda: same([one.name for one in project.branches.list(get_all=True)], ["a", "main"])),
+        ("projects.list", lambda: same([one.id for one in api.projects.list(membership=True, get_all=True)], [12])),
         ("deployments", deploy),
         ("environments", environment),
         ("mergerequests.save", close),

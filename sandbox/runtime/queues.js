@@ -1,0 +1,77 @@
+// Receives the messages of all queues of a group. Forwards them to the consumer, or gives them to the sandbox if no
+// Worker consumes them. miniflare's queues can neither be paused nor purged nor pulled over HTTP, and lose the messages
+// of a queue without a consumer.
+//
+// The body of a message is its content type and its bytes as base64, see broker.ts.
+
+/** The paused queues. The state of the start is in the environment. */
+let paused;
+
+/** The time of the latest purge of each queue. */
+const purges = new Map();
+
+/** The time between two looks at the state of a paused queue in milliseconds. */
+const PAUSE_INTERVAL = 100;
+
+const pausedQueues = (env) => (paused ??= new Set(env.PAUSED));
+
+/** Returns the content type of a message, and its bytes. */
+function parse(body) {
+	const [, contentType, base64] = /^(text|json|bytes|v8):(.*)$/s.exec(body);
+	return { contentType, base64, bytes: () => Uint8Array.from(atob(base64), (c) => c.charCodeAt(0)) };
+}
+
+/** Returns the fields of a message that hold its body. */
+function decode({ contentType, bytes }) {
+	if (contentType === "v8") return { serializedBody: bytes() };
+	if (contentType === "bytes") return { body: bytes().buffer };
+	const text = new TextDecoder().decode(bytes());
+	return { body: contentType === "json" ? JSON.parse(text) : text };
+}
+
+/** Gives messages to their consumer, and repeats its answer. */
+async function forward(consumer, batch, messages) {
+	const sent = messages.map(({ id, timestamp, attempts, body }) => ({ id, timestamp, attempts, ...decode(parse(body)) }));
+	const { outcome, retryBatch, retryMessages } = await consumer.queue(batch.queue, sent, batch.metadata);
+	const options = ({ delaySeconds }) => (delaySeconds === undefined ? undefined : { delaySeconds });
+	if (retryBatch.retry || outcome !== "ok") {
+		for (const message of messages) message.retry(options(retryBatch));
+		return;
+	}
+	for (const retry of retryMessages ?? []) {
+		messages.find(({ id }) => id === retry.msgId)?.retry(options({ delaySeconds: retry.delaySeconds ?? retryBatch.delaySeconds }));
+	}
+}
+
+export default {
+	/** Executes an order of the sandbox. */
+	async fetch(request, env) {
+		const { action, queue, messages } = await request.json();
+		if (action === "pause") pausedQueues(env).add(queue);
+		else if (action === "resume") pausedQueues(env).delete(queue);
+		else if (action === "purge") purges.set(queue, Date.now());
+		else if (action === "send") {
+			const sent = messages.map(({ content_type: contentType, body, delay_seconds: delaySeconds }) => {
+				const message = decode(parse(`${contentType}:${body}`));
+				return { body: message.body, contentType, ...(typeof delaySeconds === "number" && { delaySeconds }) };
+			});
+			return Response.json((await env[`send ${queue}`].sendBatch(sent)) ?? {});
+		}
+		return Response.json({});
+	},
+
+	async queue(batch, env) {
+		const { queue } = batch;
+		while (pausedQueues(env).has(queue)) await scheduler.wait(PAUSE_INTERVAL);
+		// A message without an explicit answer is acknowledged.
+		const messages = batch.messages.filter(({ timestamp }) => timestamp.getTime() > (purges.get(queue) ?? 0));
+		if (messages.length === 0) return;
+		const consumer = env.CONSUMERS[queue];
+		if (consumer !== undefined) return forward(env[`consumer ${consumer}`], batch, messages);
+		const kept = messages.map(({ id, timestamp, body }) => {
+			const { contentType, base64 } = parse(body);
+			return { id, timestamp_ms: timestamp.getTime(), content_type: contentType, body: base64 };
+		});
+		await env.HOST.fetch("http://host/", { method: "POST", body: JSON.stringify({ queue, messages: kept }) });
+	},
+};
