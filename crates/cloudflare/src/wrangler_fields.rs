@@ -13,6 +13,11 @@ pub struct UnknownField {
     pub nearest: Option<String>,
 }
 
+/// The fields of a container that wrangler reads and its schema lacks, because they are deprecated or internal
+/// (`validateContainerApp` of wrangler 4.164).
+const OF_CONTAINERS: [&str; 5] =
+    ["affinities", "configuration", "instances", "rollout_kind", "wrangler_ssh"];
+
 /// Returns the fields of `config` that are not in wrangler's JSON schema.
 #[must_use]
 pub fn unknown_fields(schema: &Value, config: &Value) -> Vec<UnknownField> {
@@ -55,6 +60,7 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
     for (name, inner) in fields {
         match known.get(name) {
             Some(field) => check(root, field, inner, &join(path, name), found),
+            None if is_container(path) && OF_CONTAINERS.contains(&name.as_str()) => {}
             None if schema["additionalProperties"] == Value::Bool(false) => {
                 found.push(UnknownField {
                     path: join(path, name),
@@ -67,6 +73,12 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
             None => {}
         }
     }
+}
+
+/// Returns true if `path` is that of a container, such as `env.staging.containers[0]`.
+fn is_container(path: &str) -> bool {
+    let list = path.split_once('[').map_or("", |(list, _)| list);
+    list == "containers" || list.ends_with(".containers")
 }
 
 /// Returns `true` if `value` has the type of `schema`. A schema without a type fits any value.
@@ -101,18 +113,22 @@ mod tests {
                 "Config": {"type": "object", "additionalProperties": false, "properties": {
                     "name": {}, "assets": {"$ref": "#/definitions/Assets"}, "vars": {"type": "object"},
                     "env": {"type": "object", "additionalProperties": {"$ref": "#/definitions/Config"}},
+                    "containers": {"type": "array", "items":
+                        {"type": "object", "additionalProperties": false, "properties": {"image": {}}}},
                     "routes": {"type": "array", "items": {"anyOf": [{"type": "string"},
                         {"type": "object", "additionalProperties": false, "properties": {"pattern": {}}}]}}}},
                 "Assets": {"type": "object", "additionalProperties": false, "properties": {"directory": {}}}
             }
         });
         let config = json!({"name": "a", "asssets": {}, "assets": {"directoy": "x"}, "vars": {"ANY": 1},
-            "routes": ["a", {"patern": "b"}], "env": {"staging": {"nam": "b"}}});
+            "routes": ["a", {"patern": "b"}], "containers": [{"instances": 1, "imag": "i"}],
+            "env": {"staging": {"nam": "b", "containers": [{"configuration": {"image": "i"}}]}}});
         let found: Vec<(String, Option<String>)> =
             unknown_fields(&schema, &config).into_iter().map(|f| (f.path, f.nearest)).collect();
         let expected = [
             ("assets.directoy", "directory"),
             ("asssets", "assets"),
+            ("containers[0].imag", "image"),
             ("env.staging.nam", "name"),
             ("routes[1].patern", "pattern"),
         ];
