@@ -31,6 +31,7 @@ pub use clap;
 pub use context::Ctx;
 
 use anyhow::{Context as _, Result};
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 
 use base::error::kind_of;
@@ -39,9 +40,21 @@ use base::runner::INTERRUPTED;
 use base::supervisor;
 use base::terminal::{OutputOptions, Ui};
 use cli::{Cli, Global};
+use cloudflare::wrangler::access;
 
 /// The commands that change the remote side. If their report is lost, the record remains.
 const DEPLOYING: [&str; 4] = ["deploy", "preview", "promote", "rollback"];
+
+/// Adds the way to run a command of wrangler to the error about an unknown command.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let unknown = error.get(ContextKind::InvalidSubcommand).map(ToString::to_string);
+    if let Some(word) = unknown.filter(|word| access::is_command(word)) {
+        let tip =
+            format!("wrangler's own commands are run by `cargo xtask wrangler PROJECT -- {word}`");
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    error
+}
 
 /// A command that runs in the repository.
 pub trait Run {
@@ -63,7 +76,8 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     let width = base::terminal::width().map_or(help::WIDTH, |width| width.min(help::WIDTH));
     let command_line = Cli::<C>::command().name(program).bin_name(program);
     let command_line = help::arrange(command_line, program, width);
-    let matches = command_line.clone().get_matches();
+    let matches =
+        command_line.clone().try_get_matches().unwrap_or_else(|error| with_tip(error).exit());
     let global = Global::from_matches(&matches);
     if let Some(option) = Global::find_misplaced(&matches) {
         let text = format!("`{option}` does not affect this command");

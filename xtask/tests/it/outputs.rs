@@ -10,7 +10,7 @@ use expect_test::expect_file;
 use crate::support::{Ran, TestEnv, repository};
 
 /// The commands as they are typed. Each has a file.
-const READING: [&[&str]; 34] = [
+const READING: [&[&str]; 35] = [
     &["help"],
     &["help", "deploy"],
     &["projects"],
@@ -45,6 +45,7 @@ const READING: [&[&str]; 34] = [
     &["dist", "--from", "projects"],
     &["setup", "--sandbox"],
     &["deploy", "shpo"],
+    &["secret", "put", "TOKEN"],
 ];
 
 /// Runs a command in each of the four ways and compares the file of that name. `prepare` gets the number of the run.

@@ -127,6 +127,12 @@ pub fn needs_node(arguments: &[String]) -> bool {
     arguments.first().is_some_and(|first| STARTS_WORKERD.contains(&first.as_str()))
 }
 
+/// Returns true if `word` begins commands of wrangler that access the account.
+#[must_use]
+pub fn is_command(word: &str) -> bool {
+    WITH_TOKEN.contains(&word) || PARTS_WITH_TOKEN.iter().any(|[first, _]| *first == word)
+}
+
 /// Returns the access of the command that `arguments` begin with.
 #[must_use]
 pub fn access(arguments: &[String]) -> Access {

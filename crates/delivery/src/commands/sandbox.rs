@@ -23,12 +23,14 @@ pub struct SandboxCommand {
 #[derive(Debug, Subcommand)]
 enum SandboxAction {
     /// Start the sandbox if it is not running
+    #[command(alias = "start")]
     Up {
         /// Loopback port [default: 8787, or a free port if that is taken]
         #[arg(long)]
         port: Option<u16>,
     },
     /// Stop the sandbox and keep its deployments
+    #[command(alias = "stop")]
     Down,
     /// Show the sandbox's URL and process, or exit with 1 if it is not running
     Status,
