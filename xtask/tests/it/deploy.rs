@@ -265,3 +265,29 @@ fn a_slow_check_does_not_delay_the_next_build() {
     assert_eq!(ran.record("a")["status"], "live");
     assert_eq!(ran.record("b")["status"], "live");
 }
+
+#[test]
+fn the_files_of_workers_sites_are_stored_in_kv() {
+    let env = TestEnv::with_tools();
+    env.write(
+        "projects/pages/wrangler.toml",
+        "name = \"pages\"\nmain = \"worker.js\"\ncompatibility_date = \"2026-10-01\"\n[site]\nbucket = \"./out\"\n",
+    );
+    env.write("projects/pages/package.json", r#"{ "scripts": { "build": "bun build.ts" } }"#);
+    env.write(
+        "projects/pages/worker.js",
+        "import manifest from '__STATIC_CONTENT_MANIFEST';\n\
+         export default { async fetch(request, env) {\n\
+         \tconst key = JSON.parse(manifest)[new URL(request.url).pathname.slice(1)];\n\
+         \treturn new Response(key ? await env.__STATIC_CONTENT.get(key) : 'home');\n} };\n",
+    );
+    env.write("projects/pages/.gitignore", "out\n");
+    for text in ["one", "two"] {
+        let build = format!("await Bun.write('out/deep/a.txt', '{text}');\n");
+        env.write("projects/pages/build.ts", &build);
+        let ran = deploy(&env, &["pages"]).exits(0);
+        assert_eq!(ran.record("pages")["status"], "live");
+        assert_eq!(env.fetch("pages.localhost", "/deep/a.txt"), (200, text.to_owned()));
+        assert_eq!(env.fetch("pages.localhost", "/").1, "home");
+    }
+}

@@ -559,7 +559,9 @@ function prepare() {
   if (isObject(out.site)) {
     const { bucket } = out.site;
     if (typeof bucket !== "string") refuse(`${shown(path)}: \`site.bucket\` is missing`, "name the folder of the site");
-    out.site = { ...pick(out.site, ["include", "exclude"]), bucket: publishedFolder(bucket, path, "site.bucket", LARGEST_ASSET) };
+    // wrangler appends it to the folder of its config, even if it is absolute.
+    const folder = publishedFolder(bucket, path, "site.bucket", LARGEST_ASSET);
+    out.site = { ...pick(out.site, ["include", "exclude"]), bucket: relative(request.upload, folder) };
   }
   // The names and versions of the project's packages are not next to this config.
   out.dependencies_instrumentation = { enabled: false };
