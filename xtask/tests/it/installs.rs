@@ -240,6 +240,40 @@ fn dev_keeps_the_packages_that_npm_installed() {
     assert_eq!(lock.expect("a lock file"), NPM.lock.1);
 }
 
+/// `npm ci` would install everything again for each build.
+#[test]
+fn a_build_keeps_the_packages_that_npm_installed() {
+    let env = monorepo(&NPM);
+    let marker = env.root.join("node_modules/marker.txt");
+    let build = |more: &[&str]| {
+        env.write("node_modules/marker.txt", "kept");
+        run(&env, &[&["deploy", "one", "--engine", "host"], more].concat(), &[]).exits(0);
+        marker.exists()
+    };
+    let edit = |path: &str, old: &str, new: &str| {
+        let path = env.root.join(path);
+        let text = std::fs::read_to_string(&path).expect("text");
+        assert!(text.contains(old), "{path}: {text}");
+        std::fs::write(path, text.replacen(old, new, 1)).expect("written");
+    };
+    assert!(!build(&[]), "the first one installs");
+    env.write("projects/one/new.txt", "a change");
+    assert!(!build(&[]), "scripts of an install run each time");
+    edit("package.json", "\"postinstall\"", "\"other\"");
+    env.write("projects/one/new.txt", "a second change");
+    assert!(!build(&[]), "the first one without a script installs");
+    env.write("projects/one/new.txt", "a third change");
+    assert!(build(&[]), "the second one does not");
+    assert!(!build(&["--force"]), "--force installs again");
+    edit("projects/two/package.json", "{", r#"{ "description": "changed", "#);
+    env.write("projects/one/new.txt", "another change");
+    assert!(!build(&[]), "another manifest");
+    env.sh("rm -r node_modules/is-number").exits(0);
+    env.write("projects/one/new.txt", "a last change");
+    assert!(!build(&[]), "a missing package");
+    assert!(env.root.join("node_modules/is-number").is_dir());
+}
+
 /// npm reads the manifests of an npm workspace around the folder in which it runs, also for xtask's own tools.
 #[test]
 fn a_broken_manifest_of_an_npm_workspace_does_not_stop_the_install_of_tools() {

@@ -15,6 +15,7 @@ pub mod host;
 pub mod job;
 pub mod live;
 pub mod lock;
+mod npm_install;
 pub mod order;
 mod output;
 mod output_parts;

@@ -8,7 +8,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::job::{ProjectRun, millis};
 use super::lock::{FileLock, lock};
-use crate::tools::packages::{Installation, failure};
+use super::npm_install::NpmInstall;
+use crate::plan::variables::digests;
+use crate::tools::packages::{Installation, Manager, failure};
+use base::command::ProcessCommand;
 use base::error::Failure;
 
 /// Runs work once per run and folder. A second caller waits for the first one and gets its result.
@@ -107,12 +110,39 @@ impl ProjectRun<'_> {
     /// Returns the duration in milliseconds.
     fn install_packages(&self, installation: &Installation) -> Result<u64> {
         let mut took = 0;
-        for command in self.run.places.install(&self.part.toolchain, installation) {
-            let finished = self.execute_install(&command)?;
+        let commands = self.run.places.install(&self.part.toolchain, installation);
+        let npm = self.npm_install(installation, &commands);
+        if npm.as_ref().is_some_and(NpmInstall::is_current) {
+            return Ok(took);
+        }
+        for command in &commands {
+            let finished = self.execute_install(command)?;
             let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
             let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
             took += millis(finished.took);
         }
+        npm.iter().for_each(NpmInstall::remember);
         Ok(took)
+    }
+
+    /// Describes an install of npm whose packages may be there already. `--force` installs again.
+    fn npm_install(
+        &self,
+        installation: &Installation,
+        commands: &[ProcessCommand],
+    ) -> Option<NpmInstall> {
+        if installation.manager != Manager::Npm || self.run.plan.options.force {
+            return None;
+        }
+        let (root, places) = (&self.run.ctx.root, &self.run.places);
+        let node = self.part.toolchain.node.as_ref().map(|node| places.program(node));
+        let node = node.and_then(|node| std::fs::metadata(node).ok());
+        let node = node.map(|node| (node.len(), node.modified().ok()));
+        let facts = BTreeMap::from([
+            ("commands", format!("{commands:?}")),
+            ("node", format!("{node:?} {:?}", self.part.toolchain.fact())),
+            ("variables", format!("{:?}", digests(&places.variables.install))),
+        ]);
+        NpmInstall::new(&root.join(&installation.dir), installation.lock, facts)
     }
 }
