@@ -204,7 +204,7 @@ export class Shell {
 				const scrubbed = (text: string) => container.secrets.reduce((text, secret) => text.replaceAll(secret, "***"), text);
 				const stdout = scrubbed(ended.stdout.toString());
 				if (log !== undefined) writeFileSync(place(container, log), stdout.replaceAll(container.root, ""));
-				process.stderr.write(stdout + scrubbed(ended.stderr.toString()));
+				process.stderr.write(progress(words.slice(1), stdout + scrubbed(ended.stderr.toString()), ended.success));
 				if (!ended.success) this.fail(`exit code: ${ended.exitCode}`, ended.exitCode ?? 1);
 				return container;
 			}
@@ -212,6 +212,20 @@ export class Shell {
 				return this.fail(`no function "${name}" in type "Container"`);
 		}
 	}
+}
+
+/**
+ * Returns what a CLI v0.21.8 prints about a command with `--progress=plain`. After a failed command, it prints the progress
+ * of the steps that did not run.
+ */
+export function progress(words: string[], output: string, isOk: boolean): string {
+	const lines = output === "" ? [] : output.replace(/\n$/, "").split("\n");
+	const end = (step: string, ok: boolean) => `${step} ${ok ? "DONE" : "ERROR"} [0.1s]`;
+	const own = [`withExec ${words.join(" ")}`, ...lines.map((line) => `[0.1s] | ${line}`.trimEnd()), end("Container.withExec", isOk)];
+	const later = ["withSecretVariable", "withWorkdir", "withEnvVariable", "withExec", "directory"].map((name) => `Container.${name}`);
+	const skipped = isOk ? [] : later.flatMap((name, index) => [name, "┆ argument", end(name, true)].map((text) => `${index + 23}  : ${text}`));
+	const failed = isOk ? [] : ["28  : Directory.export(path: \"dist\", wipe: true): String!", `28  : ${end("Directory.export", false)}`, "28  : ! exit code: 1"];
+	return `${[...own.map((line) => `22  : ${line}`), ...skipped, ...failed].join("\n")}\n\n`;
 }
 
 /** Replaces a folder by a copy of another one, as `export --wipe` does. */

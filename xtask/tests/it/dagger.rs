@@ -66,8 +66,13 @@ impl Dagger {
     }
 
     pub fn xtask(&self, arguments: &[&str]) -> Ran {
-        let variables: Vec<(&str, &str)> =
-            self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.xtask_with(arguments, &[])
+    }
+
+    /// Runs xtask with more variables than those of the engine.
+    pub fn xtask_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Ran {
+        let own = self.variables.iter().map(|(name, value)| (*name, value.as_str()));
+        let variables: Vec<(&str, &str)> = own.chain(more.iter().copied()).collect();
         self.env.xtask_with(arguments, &variables)
     }
 
@@ -443,7 +448,7 @@ pub fn situations(dagger: &Dagger) {
     env.write("projects/hidden/content.txt", "edited");
     let variables = [("PUBLIC_API_URL", "https://one.example")];
     let deploy = ["deploy", "--all", "--engine", "dagger", "--json"];
-    let ran = env.xtask_with(&deploy, &variables);
+    let ran = dagger.xtask_with(&deploy, &variables);
     for (project, status, message) in [
         ("dotenv", "refused", "projects/dotenv/dist/.env looks private"),
         (
@@ -485,7 +490,7 @@ pub fn situations(dagger: &Dagger) {
     }
     assert_eq!(env.fetch("variable.localhost", "/").1, "api: https://one.example");
     assert_eq!(env.fetch("hidden.localhost", "/").1, "edited");
-    let unchanged = env.xtask_with(
+    let unchanged = dagger.xtask_with(
         &["deploy", "variable", "--engine", "dagger", "--json"],
         &[("PUBLIC_API_URL", "https://two.example")],
     );

@@ -14,11 +14,11 @@ use crate::plan::{Operation, ProjectPlan};
 use crate::record::StepResult;
 use crate::script;
 use crate::tools::packages::failure;
-use crate::tools::{dagger, engine_address};
+use crate::tools::{dagger, dagger_output, engine_address};
 use base::command;
 use base::error::{Failure, failed, refused};
 use base::files::write_whole;
-use base::runner::{CompletedProcess, ExitReason, plain};
+use base::runner::{CompletedProcess, ExitReason, TAIL, plain};
 use cloudflare::wrangler;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::config::ContainerUpload;
@@ -273,18 +273,22 @@ fn refusal(output: &[String]) -> Option<Failure> {
     Some(failure.hint("nothing was changed; do what the message says, then retry"))
 }
 
-fn has_succeeded(job: &ProjectRun<'_>, finished: CompletedProcess) -> Result<CompletedProcess> {
-    if finished.exit_reason != ExitReason::Code(0)
-        && let Some(refusal) = refusal(&finished.tail)
-    {
+fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result<CompletedProcess> {
+    if finished.exit_reason == ExitReason::Code(0) {
+        return Ok(finished);
+    }
+    if let Some(refusal) = refusal(&finished.tail) {
         return Err(refusal.into());
     }
+    let output =
+        dagger_output::failure_in_log(&finished.log).unwrap_or_else(|| finished.tail.clone());
     let install = || {
         let installation = job.part.toolchain.installation.as_ref();
         let installation = installation.filter(|_| script::container::is_used(job.part))?;
-        failure::specific_hint(installation, &job.part.containers.variables, &finished.tail)
+        failure::specific_hint(installation, &job.part.containers.variables, &output)
     };
-    let hint = dagger::hint(&finished.tail).map(str::to_owned).or_else(install);
+    let hint = dagger::hint(&output).map(str::to_owned).or_else(install);
+    finished.tail = output[output.len().saturating_sub(TAIL)..].to_vec();
     let reason = finished.exit_reason;
     let deadline = reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {

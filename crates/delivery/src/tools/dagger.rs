@@ -118,7 +118,7 @@ pub fn command(dir: &Utf8Path, script: String) -> ProcessCommand {
 }
 
 /// Strings in Dagger's output, each with the next step.
-const MESSAGES: [(&str, &str); 14] = [
+const MESSAGES: [(&str, &str); 15] = [
     (
         "Cannot connect to the Docker daemon",
         "start Docker, or name an engine in _EXPERIMENTAL_DAGGER_RUNNER_HOST",
@@ -148,7 +148,11 @@ const MESSAGES: [(&str, &str); 14] = [
     ("can't escape context root", "a module lies outside of the git repository"),
     (
         "failed to load sdk",
-        "the engine cannot load the TypeScript SDK: can it pull images from Docker Hub or its mirror?",
+        "the engine cannot load the TypeScript SDK: it needs images from Docker Hub or a mirror, and Go modules from a proxy",
+    ),
+    (
+        "failed to resolve image",
+        "check the name of the image, and that the engine reaches its registry or a mirror of it (`engine.json`)",
     ),
     (
         "failed to serve module",
