@@ -337,6 +337,12 @@ if (argv[0] === "version") {
 	process.stderr.write("connecting to engine\n");
 	Bun.spawn(["sleep", "3600"]);
 	await Bun.sleep(3_600_000);
+} else if (mode === "lost-engine") {
+	// The engine goes during a run: the CLI reports it and waits forever.
+	const lines = ["1   : connect DONE [0.0s]", "22  : withExec bun --bun run build", "25  : export", "25  : export ERROR [2.3s]"];
+	process.stderr.write(`${lines.join("\n")}\n25  : ! Post "http://dagger/query": unexpected EOF\n`);
+	Bun.spawn(["sleep", "3600"]);
+	await Bun.sleep(3_600_000);
 } else if (mode === "signal") {
 	process.kill(process.pid, "SIGKILL");
 } else if (mode in MESSAGES) {

@@ -201,6 +201,7 @@ fn reports_a_missing_or_vanished_engine() {
 pub fn vanished_engine(mut dagger: Dagger) {
     dagger.env.site("projects/site", "site");
     dagger.env.commit("project");
+    dagger.deploy(&["site"]).exits(0);
     let socket = dagger.env.folder.join("engine.sock");
     let address = format!("unix://{socket}");
     dagger.variables.push((VARIABLE, address.clone()));
@@ -212,12 +213,12 @@ pub fn vanished_engine(mut dagger: Dagger) {
     );
     assert!(refused.stderr.ends_with(&expected), "{}", refused.stderr);
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-    dagger.mode("hang");
+    dagger.mode("lost-engine");
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| dagger.xtask(&["deploy", "site", "--engine", "dagger"]));
-        let log = dagger.state.join("log.ndjson");
-        let has_begun =
-            || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("/dev/stdin"));
+        let earlier = dagger.calls().len();
+        let deploy = || dagger.xtask(&["deploy", "site", "--engine", "dagger", "--force"]);
+        let running = scope.spawn(deploy);
+        let has_begun = || dagger.calls().len() > earlier;
         while !has_begun() && !running.is_finished() {
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -227,6 +228,9 @@ pub fn vanished_engine(mut dagger: Dagger) {
         assert!(ended.stdout.contains(gone), "{} {}", ended.stderr, ended.stdout);
         let hint = format!("hint: start the engine at {address}, then run it again");
         assert!(ended.stdout.contains(&hint), "{}", ended.stdout);
+        let reason = "\n    Post \"http://dagger/query\": unexpected EOF\n";
+        assert!(ended.stdout.contains(reason), "{}", ended.stdout);
+        assert!(ended.stdout.contains("is still live, as before"), "{}", ended.stdout);
     });
 }
 

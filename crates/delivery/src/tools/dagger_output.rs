@@ -56,15 +56,17 @@ pub fn failure_in_log(log: &Utf8Path) -> Option<Vec<String>> {
     failure(&lines[start + 1..])
 }
 
-/// Returns the output of the failed steps, their causes, and the error of the CLI. `None` if there is no error.
+/// Returns the output of the failed steps, their causes, and the error of the CLI. `None` if there are none.
+///
+/// A CLI that lost its engine prints no error and waits (observed with v0.21.8).
 fn failure(lines: &[&str]) -> Option<Vec<String>> {
-    let end = lines.iter().rposition(|line| line.starts_with("Error: "))?;
+    let end = lines.iter().rposition(|line| line.starts_with("Error: ")).unwrap_or(lines.len());
     let progress: Vec<OutputLine<'_>> =
         lines[..end].iter().filter_map(|line| OutputLine::parse(line)).collect();
     let failed: BTreeSet<&str> =
         progress.iter().filter(|line| line.is_failure()).map(|line| line.step).collect();
     let failed = || progress.iter().filter(|line| failed.contains(line.step));
-    let error = lines[end];
+    let error = lines.get(end).copied().unwrap_or_default();
     let mut found: Vec<String> =
         failed().filter_map(OutputLine::output).map(str::to_owned).collect();
     for cause in failed().filter_map(OutputLine::cause) {
@@ -75,7 +77,7 @@ fn failure(lines: &[&str]) -> Option<Vec<String>> {
     // The CLI prints the results of earlier calls after the error: the absolute paths of exports.
     let rest = lines[end..].iter().filter(|line| !line.is_empty() && !line.starts_with('/'));
     found.extend(rest.map(|&line| line.to_owned()));
-    Some(found)
+    (!found.is_empty()).then_some(found)
 }
 
 #[cfg(test)]
@@ -143,7 +145,15 @@ Error: failed to resolve image "docker.io/library/node:24-slim": not found"#;
     }
 
     #[test]
-    fn output_without_an_error_of_the_cli_has_no_failure() {
+    fn a_lost_engine_is_the_cause_without_an_error_of_the_cli() {
+        let lost = "22  : Container.withExec DONE [0.3s]\n25  : export\n25  : export ERROR [2.3s]\n\
+                    25  : ! Post \"http://dagger/query\": unexpected EOF\n";
+        let expected = r#"Post "http://dagger/query": unexpected EOF"#;
+        assert_eq!(failure_of(lost).expect("a failure"), [expected]);
+    }
+
+    #[test]
+    fn output_without_a_failure_has_none() {
         assert_eq!(failure_of("3   : ┆ connecting to engine"), None);
         assert_eq!(failure_of("Usage: dagger [command]"), None);
     }
