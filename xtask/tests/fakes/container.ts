@@ -214,18 +214,22 @@ export class Shell {
 	}
 }
 
+/** The number of the last step that the CLI printed. */
+let step = 0;
+
 /**
  * Returns what a CLI v0.21.8 prints about a command with `--progress=plain`. After a failed command, it prints the progress
  * of the steps that did not run.
  */
 export function progress(words: string[], output: string, isOk: boolean): string {
+	step += 10;
 	const lines = output === "" ? [] : output.replace(/\n$/, "").split("\n");
-	const end = (step: string, ok: boolean) => `${step} ${ok ? "DONE" : "ERROR"} [0.1s]`;
+	const end = (name: string, ok: boolean) => `${name} ${ok ? "DONE" : "ERROR"} [0.1s]`;
 	const own = [`withExec ${words.join(" ")}`, ...lines.map((line) => `[0.1s] | ${line}`.trimEnd()), end("Container.withExec", isOk)];
 	const later = ["withSecretVariable", "withWorkdir", "withEnvVariable", "withExec", "directory"].map((name) => `Container.${name}`);
-	const skipped = isOk ? [] : later.flatMap((name, index) => [name, "┆ argument", end(name, true)].map((text) => `${index + 23}  : ${text}`));
-	const failed = isOk ? [] : ["28  : Directory.export(path: \"dist\", wipe: true): String!", `28  : ${end("Directory.export", false)}`, "28  : ! exit code: 1"];
-	return `${[...own.map((line) => `22  : ${line}`), ...skipped, ...failed].join("\n")}\n\n`;
+	const skipped = isOk ? [] : later.flatMap((name, index) => [name, "┆ argument", end(name, true)].map((text) => `${step + 1 + index}  : ${text}`));
+	const failed = isOk ? [] : ["Directory.export(path: \"dist\", wipe: true): String!", end("Directory.export", false), "! exit code: 1"].map((text) => `${step + 6}  : ${text}`);
+	return `${[...own.map((line) => `${step}  : ${line}`), ...skipped, ...failed].join("\n")}\n\n`;
 }
 
 /** Replaces a folder by a copy of another one, as `export --wipe` does. */

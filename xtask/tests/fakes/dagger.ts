@@ -5,7 +5,7 @@
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
-import { type Events, replace, Shell } from "./container.ts";
+import { type Events, progress, replace, Shell } from "./container.ts";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
 
@@ -152,8 +152,8 @@ function build(call: Call): string {
 	if (existsSync(`${source}/bun.lock`)) run([process.execPath, "install", "--frozen-lockfile"], source, {});
 	const ended = run([process.execPath, "--bun", "run", call.arguments.script ?? "build"], source, { ASTRO_TELEMETRY_DISABLED: "1" });
 	if (!ended.success) {
-		process.stderr.write(`${ended.stdout}${ended.stderr}`);
-		fail(`process "bun --bun run build" did not complete successfully: exit code: ${ended.exitCode}`, ended.exitCode ?? 1);
+		process.stderr.write(progress(["bun", "--bun", "run", "build"], `${ended.stdout}${ended.stderr}`, false));
+		fail(`exit code: ${ended.exitCode}`, ended.exitCode ?? 1);
 	}
 	return `${source}/${dist}`;
 }
@@ -198,7 +198,10 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const refuse = (reason: string | undefined) => reason !== undefined && fail(`refused, nothing was changed: ${name}: ${reason}`);
 	refuse(reason);
 	// An exit code from 128 to 191 is an error of the engine itself, whatever the module expects.
-	const signalled = () => fail('process "bun --bun wrangler.js deploy" did not complete successfully: exit code: 143');
+	const signalled = () => {
+		process.stderr.write(progress(["bun", "--bun", "wrangler.js", "deploy"], "", false));
+		fail("exit code: 143", 143);
+	};
 	if (mode === "wrangler-signal-early") signalled();
 	const output = `${state}/${given.nonce}.ndjson`;
 	rmSync(output, { force: true });
@@ -267,7 +270,10 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 /** Plays a signal that ends wrangler before or after its upload, and keeps its words for the tests. */
 function events(mode: string): Events {
 	const isUpload = (words: string[]) => words[4] === "upload";
-	const signalled = () => fail('process "sh -c … wrangler.js deploy" did not complete successfully: exit code: 143');
+	const signalled = () => {
+		process.stderr.write(progress(["sh", "-c", "wrangler.js deploy"], "", false));
+		fail("exit code: 143", 143);
+	};
 	return {
 		before(words) {
 			if (!isUpload(words)) return;

@@ -352,7 +352,7 @@ pub fn failures(dagger: &Dagger) {
         ("no-deploy", 1, "left no record of this attempt"),
         ("replay", 4, "left no record of this attempt"),
         ("signal", 1, "was killed by signal 9"),
-        ("wrangler-signal-early", 1, "nothing is live, as before"),
+        ("wrangler-signal-early", 4, "nothing is live, as before"),
         ("wrangler-signal-late", 4, "is live now; before it was none"),
         ("engine-down", 1, "start Docker"),
         ("skew", 1, "must have the same version"),
@@ -366,6 +366,11 @@ pub fn failures(dagger: &Dagger) {
         assert!(!error.contains("traceparent"), "{error}");
         ran.exits(code);
     }
+    dagger.mode("ok");
+    env.write("projects/site/build.ts", "process.exit(137);");
+    let killed = dagger.deploy(&["site", "--force"]).exits(1).error("site");
+    assert!(killed.contains("exited with 137"), "{killed}");
+    assert!(killed.contains("give the engine more memory"), "{killed}");
     dagger.mode("old");
     let old = dagger.deploy(&["site"]).exits(3).json();
     assert!(old["error"]["message"].as_str().expect("text").contains("`dagger` is 0.18.8"));

@@ -49,11 +49,38 @@ impl<'a> OutputLine<'a> {
 /// Returns the lines about the failure of the last command in the log file. `None` if there are none.
 #[must_use]
 pub fn failure_in_log(log: &Utf8Path) -> Option<Vec<String>> {
+    let text = last_output(log)?;
+    failure(&text.lines().collect::<Vec<_>>())
+}
+
+/// Returns the failed command of a container in the log file, if the CLI exited with its exit code `code`.
+#[must_use]
+pub fn failed_command(log: &Utf8Path, code: i32) -> Option<String> {
+    let text = last_output(log)?;
+    failed_command_in(&text, code).map(str::to_owned)
+}
+
+/// Returns the output of the last command in the log file.
+fn last_output(log: &Utf8Path) -> Option<String> {
     let bytes = std::fs::read(log).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     let start = lines.iter().rposition(|line| line.starts_with(COMMAND))?;
-    failure(&lines[start + 1..])
+    Some(lines[start + 1..].join("\n"))
+}
+
+fn failed_command_in(text: &str, code: i32) -> Option<&str> {
+    let error = text.lines().rfind(|line| line.starts_with("Error: "))?;
+    let (error, _) = error.split_once(" [traceparent:").unwrap_or((error, ""));
+    if !error.ends_with(&format!("exit code: {code}")) {
+        return None;
+    }
+    let lines: Vec<OutputLine<'_>> = text.lines().filter_map(OutputLine::parse).collect();
+    let is_exec =
+        |line: &&OutputLine<'_>| line.is_failure() && line.text.contains("withExec ERROR");
+    let failed = lines.iter().rev().find(is_exec)?;
+    let mut own = lines.iter().filter(|line| line.step == failed.step);
+    own.find_map(|line| line.text.strip_prefix("withExec "))
 }
 
 /// Returns the output of the failed steps, their causes, and the error of the CLI. `None` if there are none.
@@ -156,6 +183,13 @@ Error: failed to resolve image "docker.io/library/node:24-slim": not found"#;
     fn output_without_a_failure_has_none() {
         assert_eq!(failure_of("3   : ┆ connecting to engine"), None);
         assert_eq!(failure_of("Usage: dagger [command]"), None);
+    }
+
+    #[test]
+    fn the_failed_command_of_a_container_is_found_by_the_exit_code_of_the_cli() {
+        assert_eq!(failed_command_in(STALE, 1), Some("bun install --frozen-lockfile"));
+        assert_eq!(failed_command_in(STALE, 137), None);
+        assert_eq!(failed_command_in(IMAGE, 1), None);
     }
 
     #[test]
