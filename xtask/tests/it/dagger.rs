@@ -43,21 +43,21 @@ impl Dagger {
         self.env.program("dagger", &text);
     }
 
-    /// With the CLI that the words `cli` of a shell call, and `variables` to find its engine.
+    /// With the CLI that the words `cli` of a shell call, and `variables` to find its engine. Uploads by the module.
     pub fn with(cli: String, variables: Vec<(&'static str, String)>) -> Dagger {
         let env = TestEnv::with_tools();
         copy(&env, "dagger");
         let state = env.folder.join("dagger");
         std::fs::create_dir_all(&state).expect("a folder");
+        let setting =
+            r#"sed -i '1s/.*/{ "dagger": { "upload": "module" },/' dagger/config/config.json"#;
+        env.sh(setting).exits(0);
         Dagger { env, state, cli, variables }
     }
 
-    /// Lets scripts upload by Dagger's own API.
+    /// Lets scripts upload by Dagger's own API, which is the default.
     pub fn with_api_upload(self) -> Dagger {
-        let path = "dagger/config/config.json";
-        let config = std::fs::read_to_string(self.env.root.join(path)).expect("text");
-        let setting = r#"{ "dagger": { "upload": "api" },"#;
-        self.env.write(path, &config.replacen('{', setting, 1));
+        self.env.sh("sed -i '1s/.*/{/' dagger/config/config.json").exits(0);
         self
     }
 

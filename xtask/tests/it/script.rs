@@ -28,6 +28,7 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
         .environments
         .values_mut()
         .for_each(|environment| environment.protected = false);
+    workspace.config.dagger.upload = ContainerUpload::Module;
     let projects = workspace.select(&[name.to_owned()]).expect(name);
     let inputs = PlanRequest {
         projects: projects.clone(),
