@@ -29,7 +29,7 @@ use crate::text::is_control_or_bidi;
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// The number of output lines that an error shows.
-const TAIL: usize = 20;
+pub const TAIL: usize = 20;
 
 /// The time between SIGTERM and SIGKILL.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);

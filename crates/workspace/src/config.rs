@@ -60,8 +60,8 @@ pub struct Config {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default, expecting = "an object")]
 pub struct DaggerSettings {
-    /// The way to upload. `module` calls the functions of `dagger/cloudflare`. `api` uses Dagger's own API and
-    /// loads no module, which is faster on a cold engine.
+    /// The way to upload. `api` uses Dagger's own API and loads no module, which is faster on a cold engine.
+    /// `module` calls the functions of `dagger/cloudflare`.
     pub upload: ContainerUpload,
 }
 
@@ -79,9 +79,9 @@ impl DaggerSettings {
 #[serde(rename_all = "camelCase")]
 pub enum ContainerUpload {
     /// By the functions of the module `dagger/cloudflare`
-    #[default]
     Module,
     /// By Dagger's own API, without a module
+    #[default]
     Api,
 }
 

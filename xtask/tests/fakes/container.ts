@@ -204,7 +204,7 @@ export class Shell {
 				const scrubbed = (text: string) => container.secrets.reduce((text, secret) => text.replaceAll(secret, "***"), text);
 				const stdout = scrubbed(ended.stdout.toString());
 				if (log !== undefined) writeFileSync(place(container, log), stdout.replaceAll(container.root, ""));
-				process.stderr.write(stdout + scrubbed(ended.stderr.toString()));
+				process.stderr.write(progress(words.slice(1), stdout + scrubbed(ended.stderr.toString()), ended.success));
 				if (!ended.success) this.fail(`exit code: ${ended.exitCode}`, ended.exitCode ?? 1);
 				return container;
 			}
@@ -212,6 +212,24 @@ export class Shell {
 				return this.fail(`no function "${name}" in type "Container"`);
 		}
 	}
+}
+
+/** The number of the last step that the CLI printed. */
+let step = 0;
+
+/**
+ * Returns what a CLI v0.21.8 prints about a command with `--progress=plain`. After a failed command, it prints the progress
+ * of the steps that did not run.
+ */
+export function progress(words: string[], output: string, isOk: boolean): string {
+	step += 10;
+	const lines = output === "" ? [] : output.replace(/\n$/, "").split("\n");
+	const end = (name: string, ok: boolean) => `${name} ${ok ? "DONE" : "ERROR"} [0.1s]`;
+	const own = [`withExec ${words.join(" ")}`, ...lines.map((line) => `[0.1s] | ${line}`.trimEnd()), end("Container.withExec", isOk)];
+	const later = ["withSecretVariable", "withWorkdir", "withEnvVariable", "withExec", "directory"].map((name) => `Container.${name}`);
+	const skipped = isOk ? [] : later.flatMap((name, index) => [name, "┆ argument", end(name, true)].map((text) => `${step + 1 + index}  : ${text}`));
+	const failed = isOk ? [] : ["Directory.export(path: \"dist\", wipe: true): String!", end("Directory.export", false), "! exit code: 1"].map((text) => `${step + 6}  : ${text}`);
+	return `${[...own.map((line) => `${step}  : ${line}`), ...skipped, ...failed].join("\n")}\n\n`;
 }
 
 /** Replaces a folder by a copy of another one, as `export --wipe` does. */

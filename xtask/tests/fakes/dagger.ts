@@ -5,7 +5,7 @@
 import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
-import { type Events, replace, Shell } from "./container.ts";
+import { type Events, progress, replace, Shell } from "./container.ts";
 
 const [state, root, repository, ...argv] = Bun.argv.slice(2) as [string, string, string, ...string[]];
 
@@ -152,8 +152,8 @@ function build(call: Call): string {
 	if (existsSync(`${source}/bun.lock`)) run([process.execPath, "install", "--frozen-lockfile"], source, {});
 	const ended = run([process.execPath, "--bun", "run", call.arguments.script ?? "build"], source, { ASTRO_TELEMETRY_DISABLED: "1" });
 	if (!ended.success) {
-		process.stderr.write(`${ended.stdout}${ended.stderr}`);
-		fail(`process "bun --bun run build" did not complete successfully: exit code: ${ended.exitCode}`, ended.exitCode ?? 1);
+		process.stderr.write(progress(["bun", "--bun", "run", "build"], `${ended.stdout}${ended.stderr}`, false));
+		fail(`exit code: ${ended.exitCode}`, ended.exitCode ?? 1);
 	}
 	return `${source}/${dist}`;
 }
@@ -199,7 +199,10 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const refuse = (reason: string | undefined) => reason !== undefined && fail(`refused, nothing was changed: ${name}: ${reason}`);
 	refuse(reason);
 	// An exit code from 128 to 191 is an error of the engine itself, whatever the module expects.
-	const signalled = () => fail('process "bun --bun wrangler.js deploy" did not complete successfully: exit code: 143');
+	const signalled = () => {
+		process.stderr.write(progress(["bun", "--bun", "wrangler.js", "deploy"], "", false));
+		fail("exit code: 143", 143);
+	};
 	if (mode === "wrangler-signal-early") signalled();
 	const output = `${state}/${given.nonce}.ndjson`;
 	rmSync(output, { force: true });
@@ -269,7 +272,10 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 /** Plays a signal that ends wrangler before or after its upload, and keeps its words for the tests. */
 function events(mode: string): Events {
 	const isUpload = (words: string[]) => words[4] === "upload";
-	const signalled = () => fail('process "sh -c … wrangler.js deploy" did not complete successfully: exit code: 143');
+	const signalled = () => {
+		process.stderr.write(progress(["sh", "-c", "wrangler.js deploy"], "", false));
+		fail("exit code: 143", 143);
+	};
 	return {
 		before(words) {
 			if (!isUpload(words)) return;
@@ -337,6 +343,12 @@ if (argv[0] === "version") {
 } else if (mode === "hang") {
 	// A CLI without an engine says where it got to and waits forever, and so does what it started.
 	process.stderr.write("connecting to engine\n");
+	Bun.spawn(["sleep", "3600"]);
+	await Bun.sleep(3_600_000);
+} else if (mode === "lost-engine") {
+	// The engine goes during a run: the CLI reports it and waits forever.
+	const lines = ["1   : connect DONE [0.0s]", "22  : withExec bun --bun run build", "25  : export", "25  : export ERROR [2.3s]"];
+	process.stderr.write(`${lines.join("\n")}\n25  : ! Post "http://dagger/query": unexpected EOF\n`);
 	Bun.spawn(["sleep", "3600"]);
 	await Bun.sleep(3_600_000);
 } else if (mode === "signal") {

@@ -43,21 +43,21 @@ impl Dagger {
         self.env.program("dagger", &text);
     }
 
-    /// With the CLI that the words `cli` of a shell call, and `variables` to find its engine.
+    /// With the CLI that the words `cli` of a shell call, and `variables` to find its engine. Uploads by the module.
     pub fn with(cli: String, variables: Vec<(&'static str, String)>) -> Dagger {
         let env = TestEnv::with_tools();
         copy(&env, "dagger");
         let state = env.folder.join("dagger");
         std::fs::create_dir_all(&state).expect("a folder");
+        let setting =
+            r#"sed -i '1s/.*/{ "dagger": { "upload": "module" },/' dagger/config/config.json"#;
+        env.sh(setting).exits(0);
         Dagger { env, state, cli, variables }
     }
 
-    /// Lets scripts upload by Dagger's own API.
+    /// Lets scripts upload by Dagger's own API, which is the default.
     pub fn with_api_upload(self) -> Dagger {
-        let path = "dagger/config/config.json";
-        let config = std::fs::read_to_string(self.env.root.join(path)).expect("text");
-        let setting = r#"{ "dagger": { "upload": "api" },"#;
-        self.env.write(path, &config.replacen('{', setting, 1));
+        self.env.sh("sed -i '1s/.*/{/' dagger/config/config.json").exits(0);
         self
     }
 
@@ -66,8 +66,13 @@ impl Dagger {
     }
 
     pub fn xtask(&self, arguments: &[&str]) -> Ran {
-        let variables: Vec<(&str, &str)> =
-            self.variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.xtask_with(arguments, &[])
+    }
+
+    /// Runs xtask with more variables than those of the engine.
+    pub fn xtask_with(&self, arguments: &[&str], more: &[(&str, &str)]) -> Ran {
+        let own = self.variables.iter().map(|(name, value)| (*name, value.as_str()));
+        let variables: Vec<(&str, &str)> = own.chain(more.iter().copied()).collect();
         self.env.xtask_with(arguments, &variables)
     }
 
@@ -196,6 +201,7 @@ fn reports_a_missing_or_vanished_engine() {
 pub fn vanished_engine(mut dagger: Dagger) {
     dagger.env.site("projects/site", "site");
     dagger.env.commit("project");
+    dagger.deploy(&["site"]).exits(0);
     let socket = dagger.env.folder.join("engine.sock");
     let address = format!("unix://{socket}");
     dagger.variables.push((VARIABLE, address.clone()));
@@ -207,12 +213,12 @@ pub fn vanished_engine(mut dagger: Dagger) {
     );
     assert!(refused.stderr.ends_with(&expected), "{}", refused.stderr);
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
-    dagger.mode("hang");
+    dagger.mode("lost-engine");
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| dagger.xtask(&["deploy", "site", "--engine", "dagger"]));
-        let log = dagger.state.join("log.ndjson");
-        let has_begun =
-            || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("/dev/stdin"));
+        let earlier = dagger.calls().len();
+        let deploy = || dagger.xtask(&["deploy", "site", "--engine", "dagger", "--force"]);
+        let running = scope.spawn(deploy);
+        let has_begun = || dagger.calls().len() > earlier;
         while !has_begun() && !running.is_finished() {
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -222,6 +228,9 @@ pub fn vanished_engine(mut dagger: Dagger) {
         assert!(ended.stdout.contains(gone), "{} {}", ended.stderr, ended.stdout);
         let hint = format!("hint: start the engine at {address}, then run it again");
         assert!(ended.stdout.contains(&hint), "{}", ended.stdout);
+        let reason = "\n    Post \"http://dagger/query\": unexpected EOF\n";
+        assert!(ended.stdout.contains(reason), "{}", ended.stdout);
+        assert!(ended.stdout.contains("is still live, as before"), "{}", ended.stdout);
     });
 }
 
@@ -343,7 +352,7 @@ pub fn failures(dagger: &Dagger) {
         ("no-deploy", 1, "left no record of this attempt"),
         ("replay", 4, "left no record of this attempt"),
         ("signal", 1, "was killed by signal 9"),
-        ("wrangler-signal-early", 1, "nothing is live, as before"),
+        ("wrangler-signal-early", 4, "nothing is live, as before"),
         ("wrangler-signal-late", 4, "is live now; before it was none"),
         ("engine-down", 1, "start Docker"),
         ("skew", 1, "must have the same version"),
@@ -357,6 +366,11 @@ pub fn failures(dagger: &Dagger) {
         assert!(!error.contains("traceparent"), "{error}");
         ran.exits(code);
     }
+    dagger.mode("ok");
+    env.write("projects/site/build.ts", "process.exit(137);");
+    let killed = dagger.deploy(&["site", "--force"]).exits(1).error("site");
+    assert!(killed.contains("exited with 137"), "{killed}");
+    assert!(killed.contains("give the engine more memory"), "{killed}");
     dagger.mode("old");
     let old = dagger.deploy(&["site"]).exits(3).json();
     assert!(old["error"]["message"].as_str().expect("text").contains("`dagger` is 0.18.8"));
@@ -443,7 +457,7 @@ pub fn situations(dagger: &Dagger) {
     env.write("projects/hidden/content.txt", "edited");
     let variables = [("PUBLIC_API_URL", "https://one.example")];
     let deploy = ["deploy", "--all", "--engine", "dagger", "--json"];
-    let ran = env.xtask_with(&deploy, &variables);
+    let ran = dagger.xtask_with(&deploy, &variables);
     for (project, status, message) in [
         ("dotenv", "refused", "projects/dotenv/dist/.env looks private"),
         (
@@ -485,7 +499,7 @@ pub fn situations(dagger: &Dagger) {
     }
     assert_eq!(env.fetch("variable.localhost", "/").1, "api: https://one.example");
     assert_eq!(env.fetch("hidden.localhost", "/").1, "edited");
-    let unchanged = env.xtask_with(
+    let unchanged = dagger.xtask_with(
         &["deploy", "variable", "--engine", "dagger", "--json"],
         &[("PUBLIC_API_URL", "https://two.example")],
     );

@@ -1,4 +1,4 @@
-//! Uploads by Dagger's own API, which `"dagger": { "upload": "api" }` chooses, with the stand-in for the CLI.
+//! Uploads by Dagger's own API, which is the default, with the stand-in for the CLI.
 
 use expect_test::expect;
 use serde_json::Value;

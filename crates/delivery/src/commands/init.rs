@@ -34,7 +34,7 @@ pub struct InitCommand {
     /// Depend on this commit [default: the one that is checked out]
     #[arg(long, value_name = "REVISION")]
     rev: Option<String>,
-    /// Copy the Dagger modules too, for the Dagger engine
+    /// Copy the Dagger modules too, for projects with their own module
     #[arg(long)]
     vendor: bool,
 }

@@ -13,7 +13,7 @@ use base::runner::{ExitReason, plain};
 use cloudflare::wrangler;
 
 /// A shell reports this number plus the signal as the exit code of a killed program.
-const SIGNALS: i32 = 128;
+pub(super) const SIGNALS: i32 = 128;
 
 /// The hint of a refusal.
 const REFUSED: &str = "nothing was changed; do what the message says, then retry";

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use workspace::modules;
 
 use super::before_deploy;
-use super::container_results;
+use super::container_results::{self, SIGNALS};
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::context::RunLimits;
@@ -14,11 +14,11 @@ use crate::plan::{Operation, ProjectPlan};
 use crate::record::StepResult;
 use crate::script;
 use crate::tools::packages::failure;
-use crate::tools::{dagger, engine_address};
+use crate::tools::{dagger, dagger_output, engine_address};
 use base::command;
 use base::error::{Failure, failed, refused};
 use base::files::write_whole;
-use base::runner::{CompletedProcess, ExitReason, plain};
+use base::runner::{CompletedProcess, ExitReason, TAIL, plain};
 use cloudflare::wrangler;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::config::ContainerUpload;
@@ -138,11 +138,34 @@ pub fn read_report(
 
 /// Returns true if the CLI may have reached an engine. Until then it prints one line: `connecting to engine`
 /// (observed with v0.21.8).
-pub(super) fn is_connected(finished: &CompletedProcess) -> bool {
+fn is_connected(finished: &CompletedProcess) -> bool {
     finished
         .tail
         .iter()
         .any(|line| !line.trim().is_empty() && !line.contains("connecting to engine"))
+}
+
+/// The way in which the CLI and the command in a container ended.
+pub(super) struct ContainerExit {
+    /// The result of the CLI.
+    pub finished: CompletedProcess,
+    /// `true` if the request to deploy may have been sent, and nothing reported its end.
+    pub is_killed: bool,
+}
+
+/// Tells a CLI that a signal killed from one that exited with the code of a command in a container, such as 137 of a
+/// command that ran out of memory (observed with v0.21.8).
+pub(super) fn container_exit(mut finished: CompletedProcess) -> ContainerExit {
+    let is_killed = is_connected(&finished) && !matches!(finished.exit_reason, ExitReason::Code(_));
+    let ExitReason::Signal(signal) = finished.exit_reason else {
+        return ContainerExit { finished, is_killed };
+    };
+    let code = SIGNALS + signal;
+    let Some(command) = dagger_output::failed_command(&finished.log, code) else {
+        return ContainerExit { finished, is_killed };
+    };
+    finished.exit_reason = ExitReason::Code(code);
+    ContainerExit { finished, is_killed: command.contains("wrangler") }
 }
 
 impl ProjectRun<'_> {
@@ -153,7 +176,8 @@ impl ProjectRun<'_> {
         }
         let (command, _) = self.container_command()?;
         self.step("dagger: build");
-        has_succeeded(self, self.execute_within(&command, RunLimits::default())?).map(|_| ())
+        let finished = self.execute_within(&command, RunLimits::default())?;
+        has_succeeded(self, container_exit(finished).finished).map(|_| ())
     }
 
     /// Returns the command that runs the project's script, and the path of its record.
@@ -273,18 +297,23 @@ fn refusal(output: &[String]) -> Option<Failure> {
     Some(failure.hint("nothing was changed; do what the message says, then retry"))
 }
 
-fn has_succeeded(job: &ProjectRun<'_>, finished: CompletedProcess) -> Result<CompletedProcess> {
-    if finished.exit_reason != ExitReason::Code(0)
-        && let Some(refusal) = refusal(&finished.tail)
-    {
+fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result<CompletedProcess> {
+    if finished.exit_reason == ExitReason::Code(0) {
+        return Ok(finished);
+    }
+    if let Some(refusal) = refusal(&finished.tail) {
         return Err(refusal.into());
     }
+    let output =
+        dagger_output::failure_in_log(&finished.log).unwrap_or_else(|| finished.tail.clone());
     let install = || {
         let installation = job.part.toolchain.installation.as_ref();
         let installation = installation.filter(|_| script::container::is_used(job.part))?;
-        failure::specific_hint(installation, &job.part.containers.variables, &finished.tail)
+        failure::specific_hint(installation, &job.part.containers.variables, &output)
     };
-    let hint = dagger::hint(&finished.tail).map(str::to_owned).or_else(install);
+    let hint = dagger::hint(&output).map(str::to_owned).or_else(install);
+    let hint = hint.or_else(|| dagger::step_hint(&output).map(str::to_owned));
+    finished.tail = output[output.len().saturating_sub(TAIL)..].to_vec();
     let reason = finished.exit_reason;
     let deadline = reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {

@@ -95,8 +95,16 @@ pub fn upload(job: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) 
         }
     };
     let took = Some(finished.took);
-    let has_begun = engine == Engine::Host || dagger::is_connected(&finished);
-    let is_killed = has_begun && !matches!(finished.exit_reason, ExitReason::Code(_));
+    let (finished, is_killed) = match engine {
+        Engine::Host => {
+            let is_killed = !matches!(finished.exit_reason, ExitReason::Code(_));
+            (finished, is_killed)
+        }
+        Engine::Dagger => {
+            let dagger::ContainerExit { finished, is_killed } = dagger::container_exit(finished);
+            (finished, is_killed)
+        }
+    };
     let steps = match engine {
         Engine::Host => Vec::new(),
         Engine::Dagger => dagger::read_steps(job, prepared),

@@ -148,7 +148,11 @@ const MESSAGES: [(&str, &str); 14] = [
     ("can't escape context root", "a module lies outside of the git repository"),
     (
         "failed to load sdk",
-        "the engine cannot load the TypeScript SDK: can it pull images from Docker Hub or its mirror?",
+        "the engine cannot load the TypeScript SDK: it needs images from Docker Hub or a mirror, and Go modules from a proxy",
+    ),
+    (
+        "failed to resolve image",
+        "check the name of the image, and that the engine reaches its registry or a mirror of it (`engine.json`)",
     ),
     (
         "failed to serve module",
@@ -159,7 +163,6 @@ const MESSAGES: [(&str, &str); 14] = [
         "Expected Name, found {",
         "`. | function` does not work for the current module; call the function by its bare name",
     ),
-    ("did not complete successfully", "the lines above are the failing step's own"),
 ];
 
 /// Returns the next step for the last lines of a failed run. `None` if they are unknown.
@@ -169,6 +172,20 @@ pub fn hint(tail: &[String]) -> Option<&'static str> {
         .iter()
         .find(|(text, _)| tail.iter().any(|line| line.contains(text)))
         .map(|(_, hint)| *hint)
+}
+
+/// Returns the next step if a command in a container failed. `None` otherwise.
+#[must_use]
+pub fn step_hint(output: &[String]) -> Option<&'static str> {
+    let is_exit = |line: &String| {
+        // Versions before 0.21 name the process.
+        line.starts_with("Error: exit code: ") || line.contains("did not complete successfully")
+    };
+    let is_killed = |line: &String| line.starts_with("Error: exit code: 137");
+    if output.iter().any(is_killed) {
+        return Some("the command was killed: give the engine more memory if it ran out");
+    }
+    output.iter().any(is_exit).then_some("the lines above are the failing step's own")
 }
 
 #[cfg(test)]
@@ -199,5 +216,16 @@ mod tests {
             ["Error: start engine: Cannot connect to the Docker daemon at unix:///x".to_owned()];
         assert!(hint(&tail).is_some_and(|hint| hint.starts_with("start Docker")));
         assert_eq!(hint(&["something else".to_owned()]), None);
+    }
+
+    #[test]
+    fn a_failed_command_has_a_next_step() {
+        for (line, is_step) in [
+            ("Error: exit code: 9 [traceparent:1-2]", true),
+            ("Error: process \"bun run build\" did not complete successfully: exit code: 9", true),
+            ("Error: function \"x\" not found", false),
+        ] {
+            assert_eq!(step_hint(&[line.to_owned()]).is_some(), is_step, "{line}");
+        }
     }
 }

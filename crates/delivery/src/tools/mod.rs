@@ -3,6 +3,7 @@
 pub mod bun;
 pub mod cargo;
 pub mod dagger;
+pub mod dagger_output;
 pub mod distribution;
 pub mod engine_address;
 pub mod packages;
