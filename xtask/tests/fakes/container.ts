@@ -190,6 +190,7 @@ export class Shell {
 			case "with-exec": {
 				const log = words[0]?.startsWith("--redirect-stdout=") ? words.shift()?.slice("--redirect-stdout=".length) : undefined;
 				if (words[0] !== "--") return this.fail("with-exec without --");
+				this.events.before(words);
 				const argv = words.slice(1).map((word) => word.replace(FOLDERS, container.root));
 				mkdirSync(container.workdir, { recursive: true });
 				if (container.workdir === place(container, "/toolchain") && argv[1] === "install") {
@@ -198,7 +199,6 @@ export class Shell {
 				}
 				const program = argv[0] === "bun" ? [process.execPath, ...argv.slice(1)] : argv;
 				const kept = { BUN_INSTALL_CACHE_DIR: process.env.BUN_INSTALL_CACHE_DIR ?? "", ...certificates() };
-				this.events.before(words);
 				const ended = Bun.spawnSync(program, { cwd: container.workdir, env: { ...kept, ...env }, stdout: "pipe", stderr: "pipe" });
 				this.events.after(words);
 				const scrubbed = (text: string) => container.secrets.reduce((text, secret) => text.replaceAll(secret, "***"), text);

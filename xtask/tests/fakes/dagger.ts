@@ -281,6 +281,8 @@ function events(mode: string): Events {
 			if (!isUpload(words)) return;
 			writeFileSync(`${state}/wrangler.json`, JSON.stringify({ words: words.slice(words.findIndex((word) => word.endsWith("wrangler.js")) + 1) }));
 			if (mode === "wrangler-signal-early") signalled();
+			// The words before are those of the shell that records the exit code.
+			if (mode === "wrangler-killed") words.splice(5, words.length, "sh", "-c", "kill -KILL $$");
 		},
 		after(words) {
 			if (isUpload(words) && mode === "wrangler-signal-late") signalled();

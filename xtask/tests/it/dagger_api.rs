@@ -267,3 +267,17 @@ fn a_config_without_a_name_deploys() {
 fn a_config_without_a_name_deploys_by_the_module() {
     unnamed_config(&Dagger::new());
 }
+
+#[test]
+fn a_first_version_may_go_live_after_wrangler_was_killed() {
+    let dagger = by_api();
+    dagger.env.site("projects/site", "site");
+    dagger.env.commit("project");
+    dagger.mode("wrangler-killed");
+    let ran = dagger.deploy(&["site"]).exits(4);
+    let record = ran.record("site");
+    assert_eq!(record["status"], "unknown");
+    let error = record["error"].as_str().expect("a text");
+    assert!(error.contains("was killed by signal 9"), "{error}");
+    assert!(error.contains("may still go live"), "{error}");
+}

@@ -73,6 +73,12 @@ pub fn read_steps(job: &ProjectRun<'_>, folder: &Utf8Path) -> Vec<StepResult> {
     steps.map_while(result).collect()
 }
 
+/// Returns true if a signal ended the step that uploads.
+pub fn is_upload_killed(job: &ProjectRun<'_>, folder: &Utf8Path) -> bool {
+    let results = Results::read(job, folder);
+    results.and_then(|results| results.exit_code(upload::UPLOAD)).is_some_and(|code| code > SIGNALS)
+}
+
 /// Returns the new version, by wrangler's exit code and output file.
 fn new_version(
     job: &ProjectRun<'_>,

@@ -105,6 +105,12 @@ pub fn read_steps(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepRe
     ModuleRecord::parse(&text, &job.part.nonce).map(|record| record.steps).unwrap_or_default()
 }
 
+/// Returns true if wrangler was killed in its container while it uploaded.
+pub fn is_upload_killed(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> bool {
+    job.part.containers.upload == ContainerUpload::Api
+        && container_results::is_upload_killed(job, &prepared.report)
+}
+
 /// Prepares the run of the project's script, which builds and uploads in containers.
 pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     let (command, report) = job.container_command()?;

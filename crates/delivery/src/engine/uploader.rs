@@ -102,7 +102,7 @@ pub fn upload(job: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) 
         }
         Engine::Dagger => {
             let dagger::ContainerExit { finished, is_killed } = dagger::container_exit(finished);
-            (finished, is_killed)
+            (finished, is_killed || dagger::is_upload_killed(job, prepared))
         }
     };
     let steps = match engine {
