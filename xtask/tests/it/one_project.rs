@@ -505,7 +505,8 @@ fn dev_runs_the_script_or_wrangler_on_a_port_that_stays() {
     let port = seen();
     assert!(port.ends_with(r#",["--open","x"],false]"#), "{port}");
     let number: String = port.chars().filter(char::is_ascii_digit).collect();
-    assert!(first.stderr.contains(&format!("a at http://localhost:{number}/")), "{}", first.stderr);
+    let note = format!("a: the script `dev` with PORT={number}");
+    assert!(first.stderr.contains(&note), "{}", first.stderr);
     env.xtask(&["dev", "a", "--port", "4321"]).exits(1);
     assert_eq!(seen(), r#"["4321",[],false]"#);
     let script = env.xtask(&["dev", "b", "--dry-run"]).exits(0).stdout;

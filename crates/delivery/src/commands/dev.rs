@@ -65,7 +65,12 @@ impl DevCommand {
         setup.finish("ready");
         prepare(ctx, &places, &target.project, build.as_ref())?;
         let server = server(&places, &target, build.as_ref(), port, &self.arguments);
-        ctx.ui.note(&format!("{} at http://localhost:{port}/", target.project.name));
+        let name = &target.project.name;
+        ctx.ui.note(&match build.is_some() && has_script(&target.project) {
+            // A script may choose another port. It prints its address itself.
+            true => format!("{name}: the script `dev` with PORT={port}"),
+            false => format!("{name} at http://localhost:{port}/"),
+        });
         Ok(exit(ctx.run_attached(&server)?))
     }
 }
