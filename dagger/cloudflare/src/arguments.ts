@@ -124,6 +124,8 @@ export interface BundleOptions {
   outfile: string;
   /** Flags of the project. */
   flags?: readonly string[] | undefined;
+  /** The name that replaces a missing one at the top level of the config. */
+  workerName?: string | undefined;
 }
 
 /** Returns the arguments that bundle without a request to Cloudflare. All code of the project runs in this step. */
@@ -133,7 +135,8 @@ export function bundleArguments(bundling: BundleOptions): string[] {
   words.push("--autoconfig=false", "--env-file=/dev/null");
   if (bundling.environment !== undefined) words.push(`--env=${bundling.environment}`);
   if (bundling.assets !== undefined) words.push(`--assets=${bundling.assets}`);
-  return [...words, `--outdir=${bundling.outdir}`, `--outfile=${bundling.outfile}`, ...(bundling.flags ?? [])];
+  words.push(`--outdir=${bundling.outdir}`, `--outfile=${bundling.outfile}`, ...(bundling.flags ?? []));
+  return bundling.workerName === undefined ? words : [...words, `--name=${bundling.workerName}`];
 }
 
 /**

@@ -151,7 +151,8 @@ export async function bundle(ready: Container, wrangler: Directory, first: Bundl
     assets: first.hasAssets ? `${BUNDLE}/empty` : undefined,
     outdir: `${BUNDLE}/dir`,
     outfile: BUNDLE_FILE,
-    flags: first.workerName === undefined ? first.flags : [...first.flags, `--name=${first.workerName}`],
+    flags: first.flags,
+    workerName: first.workerName,
   });
   const finished = await next.withExec(["bun", ...BUN_OPTIONS, LAUNCHER, ...words], { expect: ReturnType.Any }).sync();
   const outcome = {

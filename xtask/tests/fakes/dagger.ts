@@ -225,7 +225,7 @@ async function deploy(call: Call, mode: string, shell: Shell): Promise<string> {
 	const isBundled = found.hasCode || found.builds || adapter;
 	if (isBundled) {
 		const assets = found.assets === undefined && !adapter ? undefined : places.empty;
-		const first = bundleArguments({ config: adapter ? undefined : name, environment, assets, outdir: `${own}/out`, outfile: places.bundle, flags: workerName === undefined ? flags.bundle : [...flags.bundle, `--name=${workerName}`] });
+		const first = bundleArguments({ config: adapter ? undefined : name, environment, assets, outdir: `${own}/out`, outfile: places.bundle, flags: flags.bundle, workerName });
 		const bundled = run([process.execPath, ...BUN_OPTIONS, wrangler, ...first], project, WRANGLER_ENV);
 		if (!bundled.success) {
 			const judged = verdict(command, bundled.exitCode, "", strategy);

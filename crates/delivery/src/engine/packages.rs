@@ -112,7 +112,8 @@ impl ProjectRun<'_> {
         let mut took = 0;
         let commands = self.run.places.install(&self.part.toolchain, installation);
         let npm = self.npm_install(installation, &commands);
-        if npm.as_ref().is_some_and(NpmInstall::is_current) {
+        let may_keep = !self.run.plan.options.force;
+        if may_keep && npm.as_ref().is_some_and(NpmInstall::is_current) {
             return Ok(took);
         }
         for command in &commands {
@@ -125,13 +126,13 @@ impl ProjectRun<'_> {
         Ok(took)
     }
 
-    /// Describes an install of npm whose packages may be there already. `--force` installs again.
+    /// Describes an install of npm whose packages may be there already.
     fn npm_install(
         &self,
         installation: &Installation,
         commands: &[ProcessCommand],
     ) -> Option<NpmInstall> {
-        if installation.manager != Manager::Npm || self.run.plan.options.force {
+        if installation.manager != Manager::Npm {
             return None;
         }
         let (root, places) = (&self.run.ctx.root, &self.run.places);
