@@ -320,7 +320,7 @@ fn delete_asks_and_removes_the_worker() {
     let refused = env.xtask(&["delete", "a"]).exits(3);
     expect![[r"
         error: the deletion of `a` in local is not confirmed
-        hint: add `--yes`, because this is no terminal that could ask
+        hint: add `--yes`, because stdin is not a terminal
     "]]
     .assert_eq(
         refused

@@ -83,7 +83,7 @@ fn verifies_and_stores_values_of_the_environment() {
     // Without a terminal and without values, the error names each of them.
     let asked = env.xtask(&["setup", "--sandbox"]).exits(3);
     expect![[r#"
-        error: this is no terminal that could ask; nothing was changed
+        error: stdin is not a terminal; nothing was changed
         hint: set CLOUDFLARE_ACCOUNT_ID to the account id
         hint: set CI_PROJECT_ID to the number of the GitLab project
         hint: set GITLAB_TOKEN to a GitLab token of a maintainer with the scope `api`

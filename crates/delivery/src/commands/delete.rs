@@ -85,7 +85,7 @@ impl DeleteCommand {
                     return Err(refused(format!(
                         "the deletion of `{worker}` in {environment} is not confirmed"
                     ))
-                    .hint("add `--yes`, because this is no terminal that could ask")
+                    .hint("add `--yes`, because stdin is not a terminal")
                     .into());
                 }
             }

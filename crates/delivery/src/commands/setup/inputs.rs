@@ -126,7 +126,7 @@ impl<'a> SetupInputs<'a> {
     /// Returns the error for a run without a terminal, which names each missing value.
     #[must_use]
     pub fn refusal(&self) -> Failure {
-        let failure = refused("this is no terminal that could ask; nothing was changed");
+        let failure = refused("stdin is not a terminal; nothing was changed");
         let failure = self.missing.iter().cloned().fold(failure, Failure::hint);
         failure.hint("then run `cargo xtask setup --yes`, or run it in a terminal")
     }

@@ -29,7 +29,7 @@ use workspace::config::{CONFIG_FILE, Config};
 const SCHEDULE: &str = "Deploy what is left and delete previews (cargo xtask)";
 
 /// The time limit of one request to GitLab.
-const REQUEST: std::time::Duration = std::time::Duration::from_secs(15);
+const REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// Write the account id, and store the tokens and the schedule in GitLab.
 ///
@@ -51,31 +51,54 @@ pub struct SetupCommand {
 impl SetupCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let text = std::fs::read_to_string(ctx.root.join(CONFIG_FILE)).map_err(|error| {
-            refused(format!("cannot read {CONFIG_FILE}: {error}"))
-                .hint("run `init` from a checkout of this tool, which writes it")
-        })?;
-        let config = Config::parse(&text)?;
         let mut inputs = SetupInputs::new(ctx);
-        let account = inputs.account(&config)?;
-        let project = inputs.project(&config)?;
-        let text = with_ids(&text, account.as_deref(), project.as_deref())?;
-        let config = Config::parse(&text)?;
-        let gitlab_token = inputs.gitlab_token();
-        let number = config.gitlab.number().map(str::to_owned);
-        let client = match (&gitlab_token, &number) {
-            (Some(token), Some(_)) => Some(client(ctx, &config, token)?),
-            _ => None,
-        };
-        let gitlab = match (&client, number.as_deref()) {
-            (Some(client), Some(project)) => Some(GitlabSettings::read(client, project)?),
-            _ => None,
-        };
-        let stored = gitlab.as_ref().map(|gitlab| gitlab.stored.as_slice()).unwrap_or_default();
-        let rows = table(&config);
-        let mut tokens = Vec::new();
+        let edited = EditedConfig::read(ctx, &mut inputs)?;
+        let config = &edited.config;
+        let gitlab = GitlabSettings::read(ctx, config, inputs.gitlab_token())?;
+        let rows = table(config);
+        let tokens = self.read_tokens(ctx, &mut inputs, &rows, gitlab.as_ref());
+        self.require_answers(ctx, &inputs)?;
+        self.verify(ctx, config, &tokens)?;
+        if let Some(gitlab) = &gitlab {
+            gitlab.note_replaced(ctx, &tokens);
+        }
+        let mut report = SetupReport::new(ctx.dry_run);
+        report.steps.push(self.write_ids(ctx, &edited));
         for row in &rows {
-            let is_stored = is_stored(row, stored);
+            let token = tokens.iter().find(|token| token.row == row);
+            self.store_variable(ctx, gitlab.as_ref(), row, token, &mut report);
+        }
+        self.create_schedule(ctx, gitlab.as_ref(), &mut report);
+        report.add_remaining(config);
+        let text = if ctx.dry_run {
+            SetupScript {
+                root: &ctx.root,
+                config,
+                config_text: edited.has_new_ids.then_some(edited.text.as_str()),
+                port: self.sandbox.then(|| sandbox::planned_port(&ctx.root)),
+                tokens: &tokens,
+                gitlab: gitlab.as_ref(),
+                remaining: &report.remaining,
+            }
+            .text()?
+        } else {
+            report.text(ctx.ui.width())
+        };
+        ctx.ui.report(&report, &text);
+        Ok(report.exit())
+    }
+
+    /// Reads the tokens of the pipeline's variables, except those that GitLab has and that `--replace` does not name.
+    fn read_tokens<'r>(
+        &self,
+        ctx: &Ctx,
+        inputs: &mut SetupInputs<'_>,
+        rows: &'r [Variable],
+        gitlab: Option<&GitlabSettings<'_>>,
+    ) -> Vec<PipelineToken<'r>> {
+        let mut tokens = Vec::new();
+        for row in rows {
+            let is_stored = gitlab.is_some_and(|gitlab| gitlab.has_value(row));
             if is_stored && !self.replace {
                 if inputs::is_given(row) {
                     ctx.ui.note(&format!(
@@ -87,106 +110,91 @@ impl SetupCommand {
             }
             tokens.extend(inputs.token(row, is_stored).map(|value| PipelineToken { row, value }));
         }
-        if !inputs.missing.is_empty() && !ctx.ui.can_ask() {
-            return Err(inputs.refusal().into());
-        }
-        if !self.yes && !ctx.dry_run && !ctx.ui.can_ask() {
-            return Err(refused("the writes are not confirmed; nothing was changed")
-                .hint("add `--yes`, because this is no terminal that could ask")
-                .into());
-        }
-        self.verify(ctx, &config, &tokens)?;
-        let replaced: Vec<String> = tokens
-            .iter()
-            .filter(|token| is_stored(token.row, stored))
-            .map(|token| format!("{} for {}", token.row.name, token.row.scope))
-            .collect();
-        if !replaced.is_empty() {
-            let will = if ctx.dry_run { "would replace" } else { "replaces" };
-            ctx.ui.note(&format!("{will} in GitLab: {}", replaced.join(", ")));
-        }
-        let mut report = SetupReport::new(ctx.dry_run);
-        let has_ids = account.is_some() || project.is_some();
-        let ids = SetupWrite::new("ids", CONFIG_FILE.to_owned());
-        let write = || write_whole(&ctx.root.join(CONFIG_FILE), &text);
-        report.steps.push(self.write(ctx, ids.with_need(has_ids), write));
-        for row in &rows {
-            let name = format!("{} for {}", row.name, row.scope);
-            let token = tokens.iter().find(|token| token.row == row);
-            match (&gitlab, token) {
-                (Some(_), None) if is_stored(row, stored) => {
-                    report.steps.push(SetupStep::new("variable", &name, StepState::AlreadyThere));
-                }
-                (Some(gitlab), Some(token)) => {
-                    let replaces = find_stored(row, stored).is_some();
-                    let store = if replaces { variables::replace } else { variables::create };
-                    let write = || store(gitlab.client, gitlab.project, row, &token.value);
-                    let variable = SetupWrite { replaces, ..SetupWrite::new("variable", name) };
-                    report.steps.push(self.write(ctx, variable, write));
-                }
-                _ => report.left_variable(row),
-            }
-        }
-        match &gitlab {
-            Some(gitlab) => self.schedule(ctx, gitlab, &mut report),
-            None => report.left_schedule(),
-        }
-        report.leave_rest(&config);
-        let shown = match ctx.dry_run {
-            true => SetupScript {
-                root: &ctx.root,
-                config: &config,
-                config_text: has_ids.then_some(text.as_str()),
-                port: self.sandbox.then(|| sandbox::planned_port(&ctx.root)),
-                tokens: &tokens,
-                gitlab: gitlab.as_ref(),
-                left: &report.left,
-            }
-            .text()?,
-            false => report.text(ctx.ui.width()),
-        };
-        ctx.ui.report(&report, &shown);
-        Ok(report.exit())
+        tokens
     }
 
-    /// Asks for confirmation, then writes. A failed write is a row, and does not stop the others.
-    fn write(&self, ctx: &Ctx, step: SetupWrite, write: impl FnOnce() -> Result<()>) -> SetupStep {
-        let SetupWrite { what, name, replaces, is_needed } = step;
-        let instead = if replaces { ", in place of the one in GitLab" } else { "" };
-        let question = format!("{what}: {name}{instead}. Continue?");
-        let state = if !is_needed {
-            StepState::AlreadyThere
-        } else if ctx.dry_run {
-            StepState::Planned
-        } else if self.yes || ctx.ui.confirm(&question) == Some(true) {
+    /// Errors if a value or the confirmation is missing and there is no terminal to ask for it.
+    fn require_answers(&self, ctx: &Ctx, inputs: &SetupInputs<'_>) -> Result<(), Failure> {
+        if ctx.ui.can_ask() {
+            return Ok(());
+        }
+        if !inputs.missing.is_empty() {
+            return Err(inputs.refusal());
+        }
+        if !self.yes && !ctx.dry_run {
+            return Err(refused("the writes are not confirmed; nothing was changed")
+                .hint("add `--yes`, because stdin is not a terminal"));
+        }
+        Ok(())
+    }
+
+    /// Asks for confirmation of a planned step, then writes. A failed write is a row, and does not stop the others.
+    fn write(&self, ctx: &Ctx, step: SetupStep, write: impl FnOnce() -> Result<()>) -> SetupStep {
+        if step.state != StepState::Planned || ctx.dry_run {
+            return step;
+        }
+        let state = if !self.yes && ctx.ui.confirm(&step.question()) != Some(true) {
+            StepState::NotConfirmed
+        } else {
             match write() {
                 Ok(()) => StepState::Done,
                 Err(error) => StepState::Failed(format!("{error:#}")),
             }
-        } else {
-            StepState::NotConfirmed
         };
-        SetupStep::new(what, &name, state).replacing(replaces)
+        SetupStep { state, ..step }
+    }
+
+    /// Writes the ids to the config if it lacks them.
+    fn write_ids(&self, ctx: &Ctx, edited: &EditedConfig) -> SetupStep {
+        let step = SetupStep::new("ids", CONFIG_FILE).with_need(edited.has_new_ids);
+        self.write(ctx, step, || write_whole(&ctx.root.join(CONFIG_FILE), &edited.text))
+    }
+
+    /// Stores the token of a variable in GitLab.
+    fn store_variable(
+        &self,
+        ctx: &Ctx,
+        gitlab: Option<&GitlabSettings<'_>>,
+        row: &Variable,
+        token: Option<&PipelineToken<'_>>,
+        report: &mut SetupReport,
+    ) {
+        let step = SetupStep::new("variable", &format!("{} for {}", row.name, row.scope));
+        match (gitlab, token) {
+            (Some(gitlab), None) if gitlab.has_value(row) => {
+                report.steps.push(step.with_need(false));
+            }
+            (Some(gitlab), Some(token)) => {
+                let replaces = gitlab.has_variable(row);
+                let store = if replaces { variables::replace } else { variables::create };
+                let write = || store(&gitlab.client, &gitlab.project, row, &token.value);
+                report.steps.push(self.write(ctx, SetupStep { replaces, ..step }, write));
+            }
+            _ => report.add_remaining_variable(row),
+        }
     }
 
     /// Creates the schedule if the default branch has no active one.
-    fn schedule(&self, ctx: &Ctx, gitlab: &GitlabSettings<'_>, report: &mut SetupReport) {
-        let Some(branch) = &gitlab.branch else {
-            report.left_schedule();
+    fn create_schedule(
+        &self,
+        ctx: &Ctx,
+        gitlab: Option<&GitlabSettings<'_>>,
+        report: &mut SetupReport,
+    ) {
+        let Some((gitlab, branch)) =
+            gitlab.and_then(|gitlab| Some((gitlab, gitlab.branch.as_ref()?)))
+        else {
+            report.add_remaining_schedule();
             return;
         };
-        let name = format!("every night on {branch}");
-        let create = || schedules::create(gitlab.client, gitlab.project, branch, SCHEDULE);
-        let schedule = SetupWrite::new("schedule", name).with_need(!gitlab.has_schedule);
-        report.steps.push(self.write(ctx, schedule, create));
+        let step = SetupStep::new("schedule", &format!("every night on {branch}"));
+        let create = || schedules::create(&gitlab.client, &gitlab.project, branch, SCHEDULE);
+        report.steps.push(self.write(ctx, step.with_need(!gitlab.has_schedule), create));
     }
 
     /// Verifies the tokens before anything is changed.
     fn verify(&self, ctx: &Ctx, config: &Config, tokens: &[PipelineToken<'_>]) -> Result<()> {
-        let port = match self.sandbox {
-            true => Some(sandbox::planned_port(&ctx.root)),
-            false => None,
-        };
+        let port = self.sandbox.then(|| sandbox::planned_port(&ctx.root));
         if let Some(port) = port {
             sandbox::check(&ctx.root, port)?;
         }
@@ -225,74 +233,105 @@ fn environment_of(config: &Config, row: &Variable) -> String {
     }
 }
 
-/// Returns the config with the ids.
-fn with_ids(text: &str, account: Option<&str>, project: Option<&str>) -> Result<String, Failure> {
-    let mut edited = text.to_owned();
-    if let Some(account) = account {
-        edited = config_edit::set(&edited, &["cloudflare", "accountId"], &json!(account))?;
-    }
-    if let Some(project) = project {
-        edited = config_edit::set(&edited, &["gitlab", "projectId"], &json!(project))?;
-    }
-    Ok(edited)
+/// The config file with the ids that the user gave.
+struct EditedConfig {
+    text: String,
+    config: Config,
+    has_new_ids: bool,
 }
 
-/// A write that needs a confirmation.
-struct SetupWrite {
-    what: &'static str,
-    name: String,
-    replaces: bool,
-    is_needed: bool,
-}
-
-impl SetupWrite {
-    fn new(what: &'static str, name: String) -> SetupWrite {
-        SetupWrite { what, name, replaces: false, is_needed: true }
+impl EditedConfig {
+    /// Reads the config file, and adds the ids that it lacks.
+    fn read(ctx: &Ctx, inputs: &mut SetupInputs<'_>) -> Result<EditedConfig, Failure> {
+        let mut text = std::fs::read_to_string(ctx.root.join(CONFIG_FILE)).map_err(|error| {
+            refused(format!("cannot read {CONFIG_FILE}: {error}"))
+                .hint("run `init` from a checkout of this tool, which writes it")
+        })?;
+        let config = Config::parse(&text)?;
+        let account = inputs.account(&config)?;
+        let project = inputs.project(&config)?;
+        let has_new_ids = account.is_some() || project.is_some();
+        if let Some(account) = account {
+            text = config_edit::set(&text, &["cloudflare", "accountId"], &json!(account))?;
+        }
+        if let Some(project) = project {
+            text = config_edit::set(&text, &["gitlab", "projectId"], &json!(project))?;
+        }
+        let config = Config::parse(&text)?;
+        Ok(EditedConfig { text, config, has_new_ids })
     }
-
-    fn with_need(self, is_needed: bool) -> SetupWrite {
-        SetupWrite { is_needed, ..self }
-    }
-}
-
-/// Returns the variable of this name and scope in GitLab.
-fn find_stored<'s>(row: &Variable, stored: &'s [StoredVariable]) -> Option<&'s StoredVariable> {
-    stored.iter().find(|one| one.key == row.name && one.scope == row.scope)
-}
-
-/// Returns true if GitLab has a value for a variable of this name and scope.
-fn is_stored(row: &Variable, stored: &[StoredVariable]) -> bool {
-    find_stored(row, stored).is_some_and(|one| !one.empty)
 }
 
 fn client<'a>(ctx: &'a Ctx, config: &Config, token: &Secret) -> Result<Client<'a>, Failure> {
-    Client::connect(&config.gitlab.api(), token.clone(), REQUEST, &ctx.retry_budget)
+    Client::connect(&config.gitlab.api(), token.clone(), REQUEST_TIMEOUT, &ctx.retry_budget)
 }
 
 /// The existing variables and schedules of GitLab.
 struct GitlabSettings<'a> {
-    client: &'a Client<'a>,
-    project: &'a str,
+    client: Client<'a>,
+    project: String,
     branch: Option<String>,
     stored: Vec<StoredVariable>,
     has_schedule: bool,
 }
 
 impl<'a> GitlabSettings<'a> {
-    /// Reads the variables and schedules. The token needs the role Maintainer.
-    fn read(client: &'a Client<'a>, project: &'a str) -> Result<GitlabSettings<'a>, Failure> {
+    /// Reads the variables and schedules. `None` without a token or a project number. The token needs the role
+    /// Maintainer.
+    fn read(
+        ctx: &'a Ctx,
+        config: &Config,
+        token: Option<Secret>,
+    ) -> Result<Option<GitlabSettings<'a>>, Failure> {
+        let (Some(token), Some(project)) = (token, config.gitlab.number()) else {
+            return Ok(None);
+        };
+        let client = client(ctx, config, &token)?;
         let refuse = |error: anyhow::Error| {
             failed(format!("GitLab's project {project} cannot be read: {error:#}; nothing was changed"))
                 .hint("check `gitlab.url` and `gitlab.projectId`; the token needs the role Maintainer and the scope `api`")
         };
-        let branch = schedules::default_branch(client, project).map_err(refuse)?;
-        let stored = variables::list(client, project).map_err(refuse)?;
+        let branch = schedules::default_branch(&client, project).map_err(refuse)?;
+        let stored = variables::list(&client, project).map_err(refuse)?;
         let has_schedule = match &branch {
             Some(branch) => {
-                schedules::find_active(client, project, branch).map_err(refuse)?.is_some()
+                schedules::find_active(&client, project, branch).map_err(refuse)?.is_some()
             }
             None => false,
         };
-        Ok(GitlabSettings { client, project, branch, stored, has_schedule })
+        Ok(Some(GitlabSettings {
+            client,
+            project: project.to_owned(),
+            branch,
+            stored,
+            has_schedule,
+        }))
+    }
+
+    /// Returns true if GitLab has a variable of this name and scope.
+    fn has_variable(&self, row: &Variable) -> bool {
+        self.find(row).is_some()
+    }
+
+    /// Returns true if GitLab has a value for a variable of this name and scope.
+    fn has_value(&self, row: &Variable) -> bool {
+        self.find(row).is_some_and(|one| !one.empty)
+    }
+
+    fn find(&self, row: &Variable) -> Option<&StoredVariable> {
+        self.stored.iter().find(|one| one.key == row.name && one.scope == row.scope)
+    }
+
+    /// Tells the user which values of GitLab are replaced.
+    fn note_replaced(&self, ctx: &Ctx, tokens: &[PipelineToken<'_>]) {
+        let replaced: Vec<String> = tokens
+            .iter()
+            .filter(|token| self.has_value(token.row))
+            .map(|token| format!("{} for {}", token.row.name, token.row.scope))
+            .collect();
+        if !replaced.is_empty() {
+            let will = if ctx.dry_run { "would replace" } else { "replaces" };
+            ctx.ui.note(&format!("{will} in GitLab: {}", replaced.join(", ")));
+        }
     }
 }

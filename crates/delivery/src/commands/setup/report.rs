@@ -25,29 +25,39 @@ pub enum StepState {
     Failed(String),
 }
 
-/// One write.
+/// One write, which needs a confirmation.
 #[derive(Clone, Debug, Serialize)]
 pub struct SetupStep {
-    what: &'static str,
-    name: String,
+    /// The kind of the written thing.
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The state.
     #[serde(flatten)]
-    state: StepState,
-    /// `true` if something else was there.
+    pub state: StepState,
+    /// `true` if GitLab has another value, which this replaces.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    replaces: bool,
+    pub replaces: bool,
 }
 
 impl SetupStep {
-    /// Creates a step.
+    /// Creates a step that is not done yet.
     #[must_use]
-    pub fn new(what: &'static str, name: &str, state: StepState) -> SetupStep {
-        SetupStep { what, name: name.to_owned(), state, replaces: false }
+    pub fn new(what: &'static str, name: &str) -> SetupStep {
+        SetupStep { what, name: name.to_owned(), state: StepState::Planned, replaces: false }
     }
 
-    /// The same for a step that replaces something.
+    /// Marks the step as done before, unless it is needed.
     #[must_use]
-    pub fn replacing(self, replaces: bool) -> SetupStep {
-        SetupStep { replaces, ..self }
+    pub fn with_need(self, is_needed: bool) -> SetupStep {
+        if is_needed { self } else { SetupStep { state: StepState::AlreadyThere, ..self } }
+    }
+
+    /// Returns the question that confirms it.
+    #[must_use]
+    pub fn question(&self) -> String {
+        let instead = if self.replaces { ", in place of the one in GitLab" } else { "" };
+        format!("{}: {}{instead}. Continue?", self.what, self.name)
     }
 }
 
@@ -60,14 +70,15 @@ pub struct SetupReport {
     /// The writes.
     pub steps: Vec<SetupStep>,
     /// The manual steps that remain.
-    pub left: Vec<String>,
+    #[serde(rename = "left")]
+    pub remaining: Vec<String>,
 }
 
 impl SetupReport {
     /// Creates an empty report.
     #[must_use]
     pub fn new(dry_run: bool) -> SetupReport {
-        SetupReport { schema: 1, dry_run, steps: Vec::new(), left: Vec::new() }
+        SetupReport { schema: 1, dry_run, steps: Vec::new(), remaining: Vec::new() }
     }
 
     /// Returns the exit code.
@@ -78,9 +89,9 @@ impl SetupReport {
     }
 
     /// Adds a manual step for a variable.
-    pub fn left_variable(&mut self, row: &Variable) {
+    pub fn add_remaining_variable(&mut self, row: &Variable) {
         let protected = if row.protected { "protected, " } else { "" };
-        self.left.push(format!(
+        self.remaining.push(format!(
             "Add the variable {} with the scope `{}` ({protected}masked) in *Settings → CI/CD → Variables*, or set {} and run `cargo xtask setup` again. It holds: {}",
             row.name,
             row.scope,
@@ -90,28 +101,28 @@ impl SetupReport {
     }
 
     /// Adds a manual step for the schedule.
-    pub fn left_schedule(&mut self) {
-        self.left.push(
+    pub fn add_remaining_schedule(&mut self) {
+        self.remaining.push(
             "Create a nightly schedule on the default branch in *Build → Pipeline schedules*"
                 .to_owned(),
         );
     }
 
     /// Adds the steps that this command does not do.
-    pub fn leave_rest(&mut self, config: &Config) {
+    pub fn add_remaining(&mut self, config: &Config) {
         let protected = config.environments.iter().any(|(_, environment)| environment.protected);
         if protected {
-            self.left.push(
+            self.remaining.push(
                 "Protect the default branch in *Settings → Repository → Protected branches*: Maintainers merge, no one pushes"
                     .to_owned(),
             );
         }
-        self.left.push(
+        self.remaining.push(
             "Register the account's workers.dev subdomain once: open *Workers & Pages* in Cloudflare's dashboard"
                 .to_owned(),
         );
-        self.left.push("Choose a runner: *Settings → CI/CD → Runners*".to_owned());
-        self.left.push(
+        self.remaining.push("Choose a runner: *Settings → CI/CD → Runners*".to_owned());
+        self.remaining.push(
             "Run `cargo xtask ci generate`, commit the pipeline with the config, and merge it"
                 .to_owned(),
         );
@@ -134,7 +145,7 @@ impl SetupReport {
         }
         let mut text = table.text(width);
         text += &format!("\n{}\n", paint(BOLD, "left to do"));
-        for (number, line) in self.left.iter().enumerate() {
+        for (number, line) in self.remaining.iter().enumerate() {
             text += &format!("{}. {line}\n", number + 1);
         }
         for step in &self.steps {

@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 
 use super::inputs::{GITLAB_TOKEN, PipelineToken, variable_of};
-use super::{GitlabSettings, SCHEDULE, environment_of, find_stored};
+use super::{GitlabSettings, SCHEDULE, environment_of};
 use crate::plan::destination::Destination;
 use base::command::{heredoc, preamble, quote};
 use base::error::Failure;
@@ -29,7 +29,7 @@ pub(super) struct SetupScript<'a> {
     pub tokens: &'a [PipelineToken<'a>],
     pub gitlab: Option<&'a GitlabSettings<'a>>,
     /// The steps that a person does.
-    pub left: &'a [String],
+    pub remaining: &'a [String],
 }
 
 impl SetupScript<'_> {
@@ -53,7 +53,7 @@ impl SetupScript<'_> {
             }
         }
         text += "\n# left to do\n";
-        for (number, line) in self.left.iter().enumerate() {
+        for (number, line) in self.remaining.iter().enumerate() {
             text += &format!("# {}. {line}\n", number + 1);
         }
         Ok(text)
@@ -79,17 +79,17 @@ impl SetupScript<'_> {
 
     fn variable(&self, gitlab: &GitlabSettings<'_>, token: &PipelineToken<'_>) -> String {
         let (row, name) = (token.row, variable_of(token.row));
-        let replaces = find_stored(row, &gitlab.stored).is_some();
+        let replaces = gitlab.has_variable(row);
         let mut fields =
             vec![format!("protected={}", row.protected), format!("masked={}", row.masked)];
         fields.push("raw=true".to_owned());
         let (method, path) = if replaces {
-            ("PUT", variable_path(gitlab.project, row))
+            ("PUT", variable_path(&gitlab.project, row))
         } else {
             fields.insert(0, format!("key={}", row.name));
             fields.insert(1, format!("environment_scope={}", row.scope));
             fields.push(format!("masked_and_hidden={}", row.masked));
-            ("POST", variables_path(gitlab.project))
+            ("POST", variables_path(&gitlab.project))
         };
         let verb = if replaces { "replaces" } else { "creates" };
         let title = format!("{verb} the variable {} for {}", row.name, row.scope);
