@@ -148,7 +148,8 @@ pub struct Record {
     /// The version of this shape.
     pub schema: u32,
     /// The requested operation.
-    pub verb: Operation,
+    #[serde(rename = "verb")]
+    pub operation: Operation,
     /// The project's name.
     pub project: String,
     /// The Worker's name in the environment.
@@ -224,7 +225,7 @@ impl Record {
     /// Creates the record of an attempt that has not ended.
     #[must_use]
     pub fn new(
-        verb: Operation,
+        operation: Operation,
         project: &str,
         worker: &str,
         destination: &Destination,
@@ -232,7 +233,7 @@ impl Record {
     ) -> Record {
         Record {
             schema: 1,
-            verb,
+            operation,
             project: project.to_owned(),
             worker: worker.to_owned(),
             environment: destination.environment.clone(),

@@ -33,13 +33,14 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
         lines.extend(container::lines(part)?);
     }
     // The framework writes the config of such a project, so its folders are not known yet. They stay in the container.
-    let stays =
-        part.is_named_by_adapter() && container::is_used(part) && plan.verb != Operation::Build;
+    let stays = part.is_named_by_adapter()
+        && container::is_used(part)
+        && plan.operation != Operation::Build;
     if part.build.is_some() && !stays {
         lines.push(build(part)?);
     }
-    if plan.verb != Operation::Build {
-        match part.containers.upload {
+    if plan.operation != Operation::Build {
+        match part.build_plan.containers.upload {
             ContainerUpload::Api => lines.extend(upload::lines(plan, part)?),
             ContainerUpload::Module => lines.push(module_upload(plan, part)?),
         }
@@ -49,12 +50,12 @@ pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
 
 /// Returns true if the upload reads the project's folder, because its code is bundled or steps read its files.
 fn has_code(plan: &Plan, part: &ProjectPlan) -> bool {
-    let has_steps = plan.verb == Operation::Deploy && !part.before_deploy.is_empty();
-    let is_bundled = match part.containers.upload {
+    let has_steps = plan.operation == Operation::Deploy && !part.before_deploy.is_empty();
+    let is_bundled = match part.build_plan.containers.upload {
         ContainerUpload::Api => upload::is_bundled(part),
         ContainerUpload::Module => part.may_have_code(),
     };
-    plan.verb != Operation::Build && (is_bundled || has_steps)
+    plan.operation != Operation::Build && (is_bundled || has_steps)
 }
 
 /// Returns the name of the variable with the token.
@@ -112,7 +113,7 @@ fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
         module += &format!(" --api={}", quote(&format!("tcp://127.0.0.1:{port}"))?);
     }
     calls.push(module);
-    let steps = if plan.verb == Operation::Deploy { before_deploy(part) } else { None };
+    let steps = if plan.operation == Operation::Deploy { before_deploy(part) } else { None };
     if part.may_have_code() || steps.is_some() {
         calls.push(match container::is_used(part) {
             // With the installed and built files, so that wrangler bundles the build's output.

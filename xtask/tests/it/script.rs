@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use camino::Utf8Path;
 use delivery::builds::plan_builds;
 use delivery::plan::destination::{Destination, PipelineFacts};
-use delivery::plan::{Choice, Engine, Operation, Plan, PlanRequest, RunOptions};
+use delivery::plan::{Engine, EngineChoice, Operation, Plan, PlanRequest, RunRequest};
 use delivery::script::{quote, script};
 use delivery::tools::bun::which;
 use expect_test::{Expect, expect};
@@ -20,7 +20,13 @@ use workspace::git::Head;
 
 use crate::support::TestEnv;
 
-fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Option<u16>) -> Plan {
+fn plan(
+    env: &TestEnv,
+    operation: Operation,
+    name: &str,
+    environment: &str,
+    port: Option<u16>,
+) -> Plan {
     let mut workspace = Workspace::load(&env.root).expect("a workspace");
     // These configs have no block for `staging`, which a protected environment would not allow.
     workspace
@@ -30,32 +36,25 @@ fn plan(env: &TestEnv, verb: Operation, name: &str, environment: &str, port: Opt
         .for_each(|environment| environment.protected = false);
     workspace.config.dagger.upload = ContainerUpload::Module;
     let projects = workspace.select(&[name.to_owned()]).expect(name);
-    let inputs = PlanRequest {
+    let choice = EngineChoice { engine: Engine::Dagger, reason: "asked for".into(), dagger: None };
+    let pipeline = PipelineFacts::default();
+    let destination = Destination::resolve(&workspace.config, environment, port, &pipeline, None)
+        .expect("a destination");
+    let alias = (operation == Operation::Preview).then(|| "mr-1".to_owned());
+    let input = PlanRequest {
+        request: RunRequest { alias, ..RunRequest::new(operation, choice, destination) },
         projects: projects.clone(),
         schema: None,
         is_set: |_| false,
-        verb,
-        choice: Choice { engine: Engine::Dagger, reason: "asked for".into(), dagger: None },
-        destination: Destination::resolve(
-            &workspace.config,
-            environment,
-            port,
-            &PipelineFacts::default(),
-            None,
-        )
-        .expect("a destination"),
         head: Head { commit: Some("0123abcd".into()), dirty: false },
-        options: RunOptions::default(),
         inputs: BTreeMap::new(),
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
         keys: BTreeMap::from([(projects[0].name.clone(), Ok("k0123".to_owned()))]),
         builds: plan_builds(&workspace, &workspace.graph, &projects),
         unbuilt: BTreeMap::new(),
         nonce: "n1",
-        alias: (verb == Operation::Preview).then(|| "mr-1".to_owned()),
-        strategies: BTreeMap::new(),
     };
-    let plan = Plan::new(&workspace, inputs);
+    let plan = Plan::new(&workspace, input);
     assert!(plan.refused.is_empty(), "{:?}", plan.refused);
     plan
 }
@@ -204,9 +203,9 @@ fn every_kind_of_project_has_its_script() {
 #[test]
 fn an_upload_by_the_api_has_its_script() {
     let env = repository();
-    let by_api = |verb, name, environment, port| {
-        let mut plan = plan(&env, verb, name, environment, port);
-        plan.projects[0].containers.upload = ContainerUpload::Api;
+    let by_api = |operation, name, environment, port| {
+        let mut plan = plan(&env, operation, name, environment, port);
+        plan.projects[0].build_plan.containers.upload = ContainerUpload::Api;
         plan
     };
     // A project with its own module, in the sandbox.

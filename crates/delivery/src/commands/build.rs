@@ -20,7 +20,7 @@ use crate::engine::{live, secrets};
 use crate::plan::destination::Destination;
 use crate::plan::refusal::ProjectRefusal;
 use crate::plan::variables::{self, digest_of, digests};
-use crate::plan::{BuildPlan, Choice, Engine, Operation, Plan, RunOptions};
+use crate::plan::{BuildPlan, Engine, EngineChoice, Operation, Plan, RunOptions, RunRequest};
 use crate::record::{Record, ToolVersions};
 use crate::report::{self, RunReport, script};
 use crate::tools::sandbox::ProvisionResult;
@@ -33,7 +33,6 @@ use workspace::graph::Graph;
 use workspace::inputs::{self, Inputs};
 use workspace::key::content_key;
 use workspace::project::Project;
-use workspace::strategy::Strategy;
 
 /// Install dependencies and build.
 #[derive(Debug, Args)]
@@ -58,10 +57,10 @@ impl BuildCommand {
         let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
         let choice = self.engine.choose(ctx, &workspace)?;
         let options = RunOptions { rebuild: self.engine.no_cache, ..RunOptions::default() };
-        let task =
-            BuildRequest { options, ..BuildRequest::new(Operation::Build, choice, destination) };
+        let request =
+            RunRequest { options, ..RunRequest::new(Operation::Build, choice, destination) };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, task)?;
+        let plan = chosen.plan(ctx, &workspace, request)?;
         let exit = carry_out(ctx, &workspace, plan)?;
         Ok(selection::end(ctx, exit, &broken))
     }
@@ -87,40 +86,8 @@ impl EngineArgs {
     }
 
     /// Returns the engine and the reason for it.
-    pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<Choice, Failure> {
+    pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<EngineChoice, Failure> {
         choose(&ctx.root, self.engine, &workspace.config.tools.dagger, ctx.dry_run)
-    }
-}
-
-/// A request for the selected projects.
-#[derive(Debug)]
-pub struct BuildRequest {
-    /// The operation.
-    pub verb: Operation,
-    /// The engine that executes it.
-    pub choice: Choice,
-    /// The destination.
-    pub destination: Destination,
-    /// The options.
-    pub options: RunOptions,
-    /// The preview's alias or name.
-    pub alias: Option<String>,
-    /// The preview strategy of each project.
-    pub strategies: BTreeMap<String, Strategy>,
-}
-
-impl BuildRequest {
-    /// Creates a task with default options.
-    #[must_use]
-    pub fn new(verb: Operation, choice: Choice, destination: Destination) -> BuildRequest {
-        BuildRequest {
-            verb,
-            choice,
-            destination,
-            options: RunOptions::default(),
-            alias: None,
-            strategies: BTreeMap::new(),
-        }
     }
 }
 
@@ -135,7 +102,7 @@ pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
 pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
         let destination = &plan.destination;
-        for part in plan.projects.iter_mut().filter(|_| plan.verb == Operation::Deploy) {
+        for part in plan.projects.iter_mut().filter(|_| plan.operation == Operation::Deploy) {
             part.removes = live::removals(ctx, destination, part);
         }
         ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
@@ -174,7 +141,7 @@ pub fn tell(ctx: &Ctx, records: &[Record]) -> Result<Exit> {
 pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<Record>> {
     let mut setup = Setup::new(ctx, &workspace.config)?;
     // Containers have their own tools, but the sandbox needs local ones.
-    let to_sandbox = plan.verb != Operation::Build && plan.destination.sandbox.is_some();
+    let to_sandbox = plan.operation != Operation::Build && plan.destination.sandbox.is_some();
     setup.number_phases(to_sandbox, Phase::of_plan(&plan));
     let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
         setup.tools_for(&tools_of(&plan))?
@@ -211,7 +178,7 @@ fn refused_record(
     let ProjectRefusal { project, worker, .. } = refusal;
     let nonce = plan.projects.first().map_or("", |part| part.nonce.as_str());
     let nonce = format!("{nonce}-refused-{index}");
-    let base = Record::new(plan.verb, project, worker, &plan.destination, &nonce);
+    let base = Record::new(plan.operation, project, worker, &plan.destination, &nonce);
     let mut record = Record {
         commit: plan.head.commit.clone(),
         dirty: plan.head.dirty,

@@ -160,7 +160,7 @@ fn refuse_foreign(root: &Utf8Path, file: &str) -> Result<(), Failure> {
 
 /// Writes the reports with GitLab's links to a deployment or preview. Does nothing outside of a pipeline.
 pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
-    let report = match records.first().map(|record| record.verb) {
+    let report = match records.first().map(|record| record.operation) {
         Some(Operation::Deploy) => reports::DEPLOY,
         Some(Operation::Preview) => reports::PREVIEW,
         _ => return Ok(()),

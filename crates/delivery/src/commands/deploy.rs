@@ -3,11 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::build::{BuildRequest, EngineArgs, nothing_to_do};
+use super::build::{EngineArgs, nothing_to_do};
 use super::selection::{self, Selection};
 use crate::context::{Ctx, default_environment};
 use crate::plan::destination::{Destination, PipelineFacts};
-use crate::plan::{Operation, RunOptions};
+use crate::plan::{Operation, RunOptions, RunRequest};
 use crate::tools::sandbox;
 use base::env::raw_variable;
 use base::error::Exit;
@@ -64,10 +64,10 @@ impl DeployCommand {
             allow_stub: self.allow_stub,
             percent: self.percent.filter(|percent| *percent < 100),
         };
-        let task =
-            BuildRequest { options, ..BuildRequest::new(Operation::Deploy, choice, destination) };
+        let request =
+            RunRequest { options, ..RunRequest::new(Operation::Deploy, choice, destination) };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, task)?;
+        let plan = chosen.plan(ctx, &workspace, request)?;
         let exit = super::build::carry_out(ctx, &workspace, plan)?;
         Ok(selection::end(ctx, exit, &broken))
     }

@@ -6,14 +6,14 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::build::{BuildRequest, EngineArgs, nothing_to_do};
+use super::build::{EngineArgs, nothing_to_do};
 use super::deploy::sandbox_port;
 use super::preview_stop::Stop;
 use super::selection::{self, Selection};
 use crate::context::Ctx;
 use crate::engine::comment::Comment;
 use crate::plan::destination::Destination;
-use crate::plan::{Operation, RunOptions, alias};
+use crate::plan::{Operation, RunOptions, RunRequest, alias};
 use crate::report::comment_outcome;
 use base::env::variable;
 use base::error::{Exit, Failure, usage};
@@ -114,14 +114,14 @@ impl PreviewCommand {
             allow_stub: self.allow_stub,
             ..RunOptions::default()
         };
-        let task = BuildRequest {
+        let request = RunRequest {
             options,
             alias,
             strategies,
-            ..BuildRequest::new(Operation::Preview, choice, destination)
+            ..RunRequest::new(Operation::Preview, choice, destination)
         };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, task)?;
+        let plan = chosen.plan(ctx, &workspace, request)?;
         let building = plan
             .projects
             .iter()

@@ -17,7 +17,7 @@ use workspace::config::{Config, LOCAL};
 #[derive(Debug, Args)]
 pub struct SandboxCommand {
     #[command(subcommand)]
-    verb: SandboxAction,
+    action: SandboxAction,
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,7 +76,7 @@ impl SandboxCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let running = process::running(&ctx.root);
-        match self.verb {
+        match self.action {
             SandboxAction::Up { port } => up(ctx, running, port),
             SandboxAction::Down => {
                 if let Some(server) = &running {

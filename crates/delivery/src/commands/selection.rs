@@ -6,13 +6,13 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 
 use super::affected::changes;
-use super::build::{BuildRequest, build_inputs, keys};
+use super::build::{build_inputs, keys};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
 use crate::engine::{secrets, setup};
 use crate::plan::refusal::{ProjectRefusal, RefusalRule};
-use crate::plan::{Operation, Plan, PlanRequest, RunOptions, outputs};
+use crate::plan::{Operation, Plan, PlanRequest, RunRequest, outputs};
 use crate::report::affected::{line, nothing};
 use base::env::is_set;
 use base::error::{Exit, Failure};
@@ -128,31 +128,24 @@ impl<'w> SelectedProjects<'w> {
         SelectedProjects { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
     }
 
-    /// Plans `task` for them. Errors if no project remains. A run also errors if this machine lacks a tool or token,
+    /// Plans `request` for them. Errors if no project remains. A run also errors if this machine lacks a tool or token,
     /// but a dry run is useful without them.
-    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, task: BuildRequest) -> Result<Plan> {
-        let needs_upload = task.verb != Operation::Build;
+    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, mut request: RunRequest) -> Result<Plan> {
+        let needs_upload = request.operation != Operation::Build;
         let selected = self.projects.len();
         let graph = &workspace.graph;
         let schema = needs_upload.then(|| setup::installed_schema(&workspace.root)).flatten();
         let builds = plan_builds(workspace, graph, &self.projects);
         let (keys, head) = std::thread::scope(|scope| {
             let head = scope.spawn(|| git::head(&workspace.root));
-            (keys(workspace, &self.projects, &task.destination, &builds), head.join())
+            (keys(workspace, &self.projects, &request.destination, &builds), head.join())
         });
-        let inputs = PlanRequest {
-            verb: task.verb,
-            choice: task.choice,
+        request.options.rebuild |= request.options.force;
+        let input = PlanRequest {
+            request,
             keys: keys?,
-            destination: task.destination,
             head: head.map_err(|_| anyhow!("git's reader failed"))??,
-            options: RunOptions {
-                rebuild: task.options.rebuild || task.options.force,
-                ..task.options
-            },
             inputs: build_inputs(graph, &self.projects, &builds),
-            alias: task.alias,
-            strategies: task.strategies,
             reasons: self.reasons,
             builds,
             unbuilt: outputs::unbuilt(&workspace.root, &self.projects),
@@ -161,7 +154,7 @@ impl<'w> SelectedProjects<'w> {
             is_set,
             nonce: &fresh_nonce()?,
         };
-        let mut plan = Plan::new(workspace, inputs);
+        let mut plan = Plan::new(workspace, input);
         if needs_upload && ctx.dry_run {
             refuse_missing_secrets(ctx, workspace, &mut plan);
         } else if needs_upload {
@@ -177,7 +170,7 @@ impl<'w> SelectedProjects<'w> {
 /// Refuses the projects of a dry run whose Workers lack secrets, if Cloudflare or the sandbox is reachable. A run checks
 /// this right before the upload.
 fn refuse_missing_secrets(ctx: &Ctx, workspace: &Workspace, plan: &mut Plan) {
-    if plan.verb != Operation::Deploy {
+    if plan.operation != Operation::Deploy {
         return;
     }
     let is_planned =

@@ -90,7 +90,7 @@ pub fn refusals(
     let builds = plan_builds(workspace, &workspace.graph, &all);
     let schema = setup::installed_schema(&workspace.root);
     let facts = Facts {
-        verb: Operation::Deploy,
+        operation: Operation::Deploy,
         destination: &destination,
         allow_stub: false,
         alias: None,

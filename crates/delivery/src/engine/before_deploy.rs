@@ -19,7 +19,7 @@ pub const HINT: &str =
 #[must_use]
 pub fn has_steps(job: &ProjectRun<'_>) -> bool {
     let plan = job.run.plan;
-    let is_here = plan.choice.engine == Engine::Host && plan.verb == Operation::Deploy;
+    let is_here = plan.choice.engine == Engine::Host && plan.operation == Operation::Deploy;
     is_here && !job.part.before_deploy.is_empty()
 }
 

@@ -35,7 +35,7 @@ pub enum Verdict {
     /// It is wrong: only the version can have sent the response.
     Wrong(String),
     /// Nothing is proven.
-    Unknown(Unclear),
+    Unclear(Unclear),
 }
 
 /// The time limits of the check.
@@ -139,7 +139,7 @@ impl Checker<'_> {
             return Verdict::Right { notes: notes("the version answers right at another address") };
         }
         if right || INTERRUPTED.load(Ordering::SeqCst) {
-            return Verdict::Unknown(first);
+            return Verdict::Unclear(first);
         }
         let expected = ExpectedResponse { may_be_absent: true, ..self.expected.clone() };
         let own_checker = Checker { expected: &expected, token: self.token };
@@ -156,10 +156,10 @@ impl Checker<'_> {
                     "{}; the version's own address {url} answers right, so something in front of it does not",
                     first.what
                 );
-                Verdict::Unknown(Unclear { what, ..first })
+                Verdict::Unclear(Unclear { what, ..first })
             }
             Some((_, ResponseProof::Wrong(what))) => Verdict::Wrong(what),
-            _ => Verdict::Unknown(first),
+            _ => Verdict::Unclear(first),
         }
     }
 

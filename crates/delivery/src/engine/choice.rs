@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 use clap::ValueEnum;
 
-use crate::plan::{Choice, Engine};
+use crate::plan::{Engine, EngineChoice};
 use crate::tools::{bun, dagger, engine_address};
 use base::error::{Failure, refused};
 
@@ -25,7 +25,7 @@ pub fn choose(
     wanted: RequestedEngine,
     pin: &str,
     dry_run: bool,
-) -> Result<Choice, Failure> {
+) -> Result<EngineChoice, Failure> {
     match wanted {
         RequestedEngine::Host => Ok(host("asked for")),
         RequestedEngine::Auto => Ok(auto(root)),
@@ -37,7 +37,7 @@ pub fn choose(
     }
 }
 
-fn auto(root: &Utf8Path) -> Choice {
+fn auto(root: &Utf8Path) -> EngineChoice {
     if bun::which("dagger").is_none() {
         return host("no `dagger` on PATH");
     }
@@ -51,7 +51,7 @@ fn auto(root: &Utf8Path) -> Choice {
     }
 }
 
-fn require_dagger(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
+fn require_dagger(root: &Utf8Path, pin: &str) -> Result<EngineChoice, Failure> {
     if bun::which("dagger").is_none() {
         return Err(refused("there is no `dagger` on PATH")
             .hint(format!("install the Dagger CLI {pin}: https://docs.dagger.io/install"))
@@ -76,10 +76,10 @@ fn require_dagger(root: &Utf8Path, pin: &str) -> Result<Choice, Failure> {
     Ok(with(Engine::Dagger, "asked for", Some(version)))
 }
 
-fn host(reason: &str) -> Choice {
+fn host(reason: &str) -> EngineChoice {
     with(Engine::Host, reason, None)
 }
 
-fn with(engine: Engine, reason: &str, dagger: Option<String>) -> Choice {
-    Choice { engine, reason: reason.to_owned(), dagger }
+fn with(engine: Engine, reason: &str, dagger: Option<String>) -> EngineChoice {
+    EngineChoice { engine, reason: reason.to_owned(), dagger }
 }

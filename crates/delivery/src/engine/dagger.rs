@@ -98,7 +98,7 @@ pub fn module_record(
 
 /// Returns the steps before the upload that ran.
 pub fn read_steps(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepResult> {
-    if job.part.containers.upload == ContainerUpload::Api {
+    if job.part.build_plan.containers.upload == ContainerUpload::Api {
         return container_results::read_steps(job, &prepared.report);
     }
     let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
@@ -107,7 +107,7 @@ pub fn read_steps(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepRe
 
 /// Returns true if wrangler was killed in its container while it uploaded.
 pub fn is_upload_killed(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> bool {
-    job.part.containers.upload == ContainerUpload::Api
+    job.part.build_plan.containers.upload == ContainerUpload::Api
         && container_results::is_upload_killed(job, &prepared.report)
 }
 
@@ -123,7 +123,7 @@ pub fn read_report(
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<NewVersion> {
-    let result = match job.part.containers.upload {
+    let result = match job.part.build_plan.containers.upload {
         ContainerUpload::Api => container_results::read(job, &prepared.report),
         ContainerUpload::Module => {
             let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
@@ -191,7 +191,7 @@ impl ProjectRun<'_> {
         let root = &self.run.ctx.root;
         check_modules(root, self.part)?;
         self.check_wipe()?;
-        let report = match self.part.containers.upload {
+        let report = match self.part.build_plan.containers.upload {
             ContainerUpload::Api => root.join(script::upload::results(self.part)),
             ContainerUpload::Module => root.join(&self.part.dir).join(script::RECORD),
         };
@@ -201,7 +201,7 @@ impl ProjectRun<'_> {
             Err(_) => Ok(()),
         };
         removed.with_context(|| format!("cannot remove {report}"))?;
-        if self.run.plan.verb != Operation::Build {
+        if self.run.plan.operation != Operation::Build {
             for (path, text) in upload_files(self.part, root) {
                 write_whole(&root.join(path), &text)?;
             }
@@ -237,14 +237,14 @@ impl ProjectRun<'_> {
 /// Returns the files that the script of an upload reads and the repository does not have, with their content.
 #[must_use]
 pub fn upload_files(part: &ProjectPlan, root: &Utf8Path) -> Vec<(Utf8PathBuf, String)> {
-    if part.containers.upload == ContainerUpload::Module {
+    if part.build_plan.containers.upload == ContainerUpload::Module {
         return Vec::new();
     }
     let pins = Toolchain::wrangler(root);
     let mut files: Vec<(Utf8PathBuf, String)> =
         pins.carried_files().map(|(path, text)| (path, text.to_owned())).collect();
-    if part.containers.program == script::upload::PROGRAM {
-        files.push((part.containers.program.clone(), PREPARE_UPLOAD.to_owned()));
+    if part.build_plan.containers.program == script::upload::PROGRAM {
+        files.push((part.build_plan.containers.program.clone(), PREPARE_UPLOAD.to_owned()));
     }
     files
 }
@@ -257,10 +257,10 @@ pub fn command(
 ) -> Result<command::ProcessCommand, Failure> {
     let mut command = dagger::command(&root.join(&part.dir), script::script(plan, part)?);
     if script::container::is_used(part) {
-        let variables = &part.containers.variables;
+        let variables = &part.build_plan.containers.variables;
         command = command.inherits(&variables.install, true).inherits(&variables.build, false);
     }
-    Ok(match (plan.verb, plan.destination.sandbox) {
+    Ok(match (plan.operation, plan.destination.sandbox) {
         (Operation::Build, _) => command,
         (_, Some(_)) => command.env(script::SANDBOX_TOKEN, plan.destination.token()),
         (_, None) => {
@@ -274,7 +274,7 @@ pub fn command(
 fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     let project = part.dir.as_path();
     let builder = part.build.as_ref().filter(|_| part.module).map(|_| project);
-    let uploads = part.containers.upload == ContainerUpload::Module;
+    let uploads = part.build_plan.containers.upload == ContainerUpload::Module;
     let uploader = uploads.then_some(Utf8Path::new(modules::CLOUDFLARE));
     for module in [uploader, builder].into_iter().flatten() {
         symlinks::check(root, &module.join("dagger.json"))?;
@@ -313,9 +313,9 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
     let output =
         dagger_output::failure_in_log(&finished.log).unwrap_or_else(|| finished.tail.clone());
     let install = || {
-        let installation = job.part.toolchain.installation.as_ref();
+        let installation = job.part.build_plan.toolchain.installation.as_ref();
         let installation = installation.filter(|_| script::container::is_used(job.part))?;
-        failure::specific_hint(installation, &job.part.containers.variables, &output)
+        failure::specific_hint(installation, &job.part.build_plan.containers.variables, &output)
     };
     let hint = dagger::hint(&output).map(str::to_owned).or_else(install);
     let hint = hint.or_else(|| dagger::step_hint(&output).map(str::to_owned));

@@ -13,7 +13,7 @@ use super::lock::FileLock;
 use super::order;
 use super::packages::DependencyResult;
 use super::phases::Phase;
-use super::uploader::{self, PreparedUpload};
+use super::uploader::{self, NewVersion, PreparedUpload};
 use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
 use crate::record::{DeployStatus, Output, Record, StepResult};
@@ -45,17 +45,11 @@ impl BuildResult {
 /// A version, or a preview's deployment, that was uploaded.
 #[derive(Debug)]
 pub struct Uploaded {
-    /// Its id.
-    pub id: String,
-    /// The URLs.
-    pub urls: Vec<String>,
-    /// The version of wrangler, if the uploader reports it.
-    pub wrangler: Option<String>,
+    /// The version.
+    pub version: NewVersion,
     /// The build's output, read while no other project builds into the same folder. `None` without
     /// assets.
     pub built: Option<Box<BuildOutput>>,
-    /// The warnings of a successful upload.
-    pub warnings: Vec<String>,
 }
 
 /// The state of a deployment before its responses are checked.
@@ -136,7 +130,7 @@ impl<'a> ProjectDeployment<'a> {
     /// Runs the steps up to an uploaded version. Returns a status if the deployment ends there.
     fn up_to_upload(&mut self) -> Result<Option<DeployStatus>> {
         self.lock = Some(self.job.lock()?);
-        if self.job.run.plan.verb == Operation::Build {
+        if self.job.run.plan.operation == Operation::Build {
             self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
             return Ok(Some(DeployStatus::Built));
@@ -157,7 +151,7 @@ impl<'a> ProjectDeployment<'a> {
             self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
         }
-        let is_preview = self.job.run.plan.verb == Operation::Preview;
+        let is_preview = self.job.run.plan.operation == Operation::Preview;
         self.job.phase(if is_preview { Phase::Preview } else { Phase::Deploy });
         let prepared = uploader::prepare(&self.job)?;
         // The upload reads only the prepared folder.
@@ -223,9 +217,15 @@ impl<'a> ProjectDeployment<'a> {
     fn record(&self) -> Record {
         let ProjectRun { run, part, .. } = &self.job;
         let plan = run.plan;
-        let (verb, destination) = (plan.verb, &plan.destination);
-        let base = Record::new(verb, &part.project, &part.target.worker, destination, &part.nonce);
-        let from_upload = self.uploaded.as_ref().map(|uploaded| (&uploaded.id, &uploaded.urls));
+        let base = Record::new(
+            plan.operation,
+            &part.project,
+            &part.target.worker,
+            &plan.destination,
+            &part.nonce,
+        );
+        let uploaded = self.uploaded.as_ref().map(|uploaded| &uploaded.version);
+        let from_upload = uploaded.map(|new| (&new.id, &new.urls));
         let found = self.existing.as_ref().map(|existing| (&existing.id, &existing.urls));
         let (id, urls) = match from_upload.or(found) {
             Some((id, urls)) => (Some(id.clone()), urls.clone()),
@@ -234,11 +234,11 @@ impl<'a> ProjectDeployment<'a> {
         let is_preview = part.strategy == Some(Strategy::Preview);
         let (version, deployment) = if is_preview { (None, id) } else { (id, None) };
         let mut tools = run.versions.clone();
-        if let Some(wrangler) = self.uploaded.as_ref().and_then(|new| new.wrangler.clone()) {
+        if let Some(wrangler) = uploaded.and_then(|new| new.wrangler.clone()) {
             tools.wrangler = Some(wrangler);
         }
         let warnings = [&self.before.warnings, &self.verified.warnings];
-        let new_warnings = self.uploaded.iter().flat_map(|uploaded| &uploaded.warnings);
+        let new_warnings = uploaded.iter().flat_map(|new| &new.warnings);
         let found = self.existing.iter().flat_map(|existing| &existing.warnings);
         Record {
             engine: Some(plan.choice.engine.name().to_owned()),
@@ -298,7 +298,7 @@ fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<(), Failu
 
 /// Refuses a preview of a Worker that cannot have one. Returns a status if the Worker was never deployed.
 fn refuse_preview(job: &ProjectRun<'_>, before: &Before) -> Result<Option<DeployStatus>, Failure> {
-    if job.run.plan.verb != Operation::Preview {
+    if job.run.plan.operation != Operation::Preview {
         return Ok(None);
     }
     // Otherwise a merge request that adds a project could not be merged.

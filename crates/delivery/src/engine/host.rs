@@ -100,7 +100,7 @@ pub(super) fn verdict(
 
 /// Returns the URLs of the new version.
 pub(super) fn urls(job: &ProjectRun<'_>, targets: &[String], previews: Vec<String>) -> Vec<String> {
-    match job.run.plan.verb {
+    match job.run.plan.operation {
         Operation::Preview => previews,
         _ => wrangler::urls(targets),
     }

@@ -92,15 +92,15 @@ impl<'a> ProjectRun<'a> {
     pub(super) fn lock(&self) -> Result<FileLock> {
         let waiting = |holder: &str| self.step(&format!("wait for {holder}"));
         let lock = super::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)?;
-        if self.run.plan.verb != Operation::Build {
+        if self.run.plan.operation != Operation::Build {
             lock.settle(|why| self.step(why))?;
         }
         Ok(lock)
     }
 
-    /// Returns the command line of `verb` for this project and environment.
-    pub(super) fn command_line(&self, verb: &str) -> String {
-        command_line(verb, &self.part.project, &self.run.plan.destination)
+    /// Returns the command line of `command` for this project and environment.
+    pub(super) fn command_line(&self, command: &str) -> String {
+        command_line(command, &self.part.project, &self.run.plan.destination)
     }
 
     /// Reads from the API before anything changes. An error is a refusal.
@@ -132,13 +132,13 @@ impl<'a> ProjectRun<'a> {
     }
 }
 
-/// Returns the command line of `verb` for `project` in an environment.
-pub fn command_line(verb: &str, project: &str, destination: &Destination) -> String {
+/// Returns the command line of `command` for `project` in an environment.
+pub fn command_line(command: &str, project: &str, destination: &Destination) -> String {
     let environment = &destination.environment;
     let local = Destination::always_sandbox(environment);
     let environment = if local { String::new() } else { format!(" --env {environment}") };
     let sandbox = if destination.sandbox.is_some() && !local { " --sandbox" } else { "" };
-    format!("cargo xtask {verb} {project}{environment}{sandbox}")
+    format!("cargo xtask {command} {project}{environment}{sandbox}")
 }
 
 /// Returns a duration in whole milliseconds.

@@ -40,7 +40,7 @@ impl Before {
     pub(super) fn read_beside_version(&mut self, job: &ProjectRun<'_>) {
         let part = job.part;
         let is_whole = job.run.plan.options.percent.is_none();
-        if job.run.plan.verb != Operation::Deploy || !is_whole || self.live.is_none() {
+        if job.run.plan.operation != Operation::Deploy || !is_whole || self.live.is_none() {
             return;
         }
         let versions = job.ask(|api| api.versions(&part.target.worker));
@@ -88,7 +88,7 @@ pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Exi
     if job.run.plan.options.force {
         return Ok(None);
     }
-    let found = match (job.run.plan.verb, job.part.strategy) {
+    let found = match (job.run.plan.operation, job.part.strategy) {
         (Operation::Preview, Some(Strategy::Preview)) => job.latest_preview()?,
         (Operation::Preview, _) => job.newest_of_alias()?,
         _ => job.live_by_key(before)?,
@@ -98,9 +98,9 @@ pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Exi
         match check(job, before.live.as_ref(), None, &urls, || None, Limits::of_live_version()) {
             Verdict::Right { notes } => notes,
             // Another deployment of the same content would not remove the guard.
-            Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
-            Verdict::Unknown(Unclear { cause: Cause::Other, .. }) => Vec::new(),
-            Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(None),
+            Verdict::Unclear(Unclear { what, cause }) if cause.is_guard() => vec![what],
+            Verdict::Unclear(Unclear { cause: Cause::Other, .. }) => Vec::new(),
+            Verdict::Wrong(_) | Verdict::Unclear(_) => return Ok(None),
         };
     Ok(Some(Existing { id, urls, warnings }))
 }

@@ -82,7 +82,7 @@ impl<'p> DeployQueue<'p> {
     /// Returns the reason why a project is not deployed: its config names the Worker of a project that was not
     /// deployed.
     fn blocking_failure(&self, state: &QueueState, part: &ProjectPlan) -> Option<Failure> {
-        if self.plan.verb != Operation::Deploy {
+        if self.plan.operation != Operation::Deploy {
             return None;
         }
         let is_failed = |name: &&String| {
@@ -107,7 +107,7 @@ impl<'p> DeployQueue<'p> {
 fn share_output(one: &ProjectPlan, other: &ProjectPlan) -> bool {
     let imports = |importer: &ProjectPlan, imported: &ProjectPlan| {
         let folder = imported.build.as_ref().unwrap_or(&imported.dir);
-        importer.dependencies.iter().any(|build| build.dir == *folder)
+        importer.build_plan.dependencies.iter().any(|build| build.dir == *folder)
     };
     imports(one, other) || imports(other, one)
 }

@@ -85,7 +85,7 @@ impl ProjectRun<'_> {
         self.clear_outputs()?;
         let started = Instant::now();
         let command = format!("cargo xtask build {}", self.part.project);
-        let alone = match self.run.plan.verb {
+        let alone = match self.run.plan.operation {
             Operation::Build => format!("correct the build, then run `{command}`"),
             _ => format!("nothing was uploaded; run the build alone with `{command}`"),
         };
@@ -204,7 +204,7 @@ impl ProjectRun<'_> {
     fn build_commands(&self) -> Vec<ProcessCommand> {
         let environment = self.part.build_environment.as_deref();
         let build = |build| self.run.places.build(build, environment);
-        self.part.own_build.as_ref().map(build).unwrap_or_default()
+        self.part.build_plan.own.as_ref().map(build).unwrap_or_default()
     }
 
     /// Returns the digest of everything that affects the output.
@@ -218,7 +218,7 @@ impl ProjectRun<'_> {
         self.key_of(&BuildFacts {
             inputs: &part.inputs,
             commands: &self.build_commands(),
-            toolchain: &part.toolchain,
+            toolchain: &part.build_plan.toolchain,
             folders: format!(
                 "{:?}",
                 (&part.dir, dir, &part.dist, &part.target.main, &part.install)

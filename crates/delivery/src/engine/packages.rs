@@ -76,16 +76,16 @@ impl ProjectRun<'_> {
     /// Installs the dependencies of the project and builds the packages that it imports.
     pub(super) fn install(&self) -> Result<DependencyResult> {
         let mut dependencies = DependencyResult::default();
-        if let Some(installation) = &self.part.toolchain.installation {
+        if let Some(installation) = &self.part.build_plan.toolchain.installation {
             dependencies.locks.push(self.lock_for_run(&install_lock(installation))?);
             self.step("install dependencies");
             let install = || self.install_packages(installation);
             dependencies.took = Some(self.run.installs.once(&installation.dir, install)?);
         }
-        if !self.part.dependencies.is_empty() {
+        if !self.part.build_plan.dependencies.is_empty() {
             dependencies.locks.push(self.lock_for_run(PACKAGES)?);
         }
-        for build in &self.part.dependencies {
+        for build in &self.part.build_plan.dependencies {
             self.step(&format!("build {}", build.dir));
             self.run.builds.once(&build.dir, || self.build_package(build))?;
         }
@@ -110,7 +110,7 @@ impl ProjectRun<'_> {
     /// Returns the duration in milliseconds.
     fn install_packages(&self, installation: &Installation) -> Result<u64> {
         let mut took = 0;
-        let commands = self.run.places.install(&self.part.toolchain, installation);
+        let commands = self.run.places.install(&self.part.build_plan.toolchain, installation);
         let npm = self.npm_install(installation, &commands);
         let may_keep = !self.run.plan.options.force;
         if may_keep && npm.as_ref().is_some_and(NpmInstall::is_current) {
@@ -136,12 +136,12 @@ impl ProjectRun<'_> {
             return None;
         }
         let (root, places) = (&self.run.ctx.root, &self.run.places);
-        let node = self.part.toolchain.node.as_ref().map(|node| places.program(node));
+        let node = self.part.build_plan.toolchain.node.as_ref().map(|node| places.program(node));
         let node = node.and_then(|node| std::fs::metadata(node).ok());
         let node = node.map(|node| (node.len(), node.modified().ok()));
         let facts = BTreeMap::from([
             ("commands", format!("{commands:?}")),
-            ("node", format!("{node:?} {:?}", self.part.toolchain.fact())),
+            ("node", format!("{node:?} {:?}", self.part.build_plan.toolchain.fact())),
             ("variables", format!("{:?}", digests(&places.variables.install))),
         ]);
         NpmInstall::new(&root.join(&installation.dir), installation.lock, facts)

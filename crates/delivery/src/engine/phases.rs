@@ -32,13 +32,13 @@ impl Phase {
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Vec<Phase> {
         // One container builds and uploads.
-        let is_separate = plan.choice.engine == Engine::Host || plan.verb == Operation::Build;
+        let is_separate = plan.choice.engine == Engine::Host || plan.operation == Operation::Build;
         let has_work = plan
             .projects
             .iter()
-            .any(|part| part.build.is_some() || part.toolchain.installation.is_some());
+            .any(|part| part.build.is_some() || part.build_plan.toolchain.installation.is_some());
         let build = (is_separate && has_work).then_some(Phase::Build);
-        let last = match plan.verb {
+        let last = match plan.operation {
             Operation::Build => None,
             Operation::Preview => Some(Phase::Preview),
             Operation::Deploy | Operation::Promote | Operation::Rollback | Operation::Delete => {

@@ -46,7 +46,8 @@ pub enum RollbackTarget {
 #[serde(rename_all = "camelCase")]
 pub struct Rollback {
     schema: u32,
-    verb: Operation,
+    #[serde(rename = "verb")]
+    operation: Operation,
     project: String,
     /// The project as one file name.
     #[serde(skip)]
@@ -121,7 +122,7 @@ impl Rollback {
         let not_undone = not_undone(&self::api(destination, &token), &worker, &triggers, &live);
         Ok(Rollback {
             schema: 1,
-            verb: if matches!(target, RollbackTarget::Alias(_)) {
+            operation: if matches!(target, RollbackTarget::Alias(_)) {
                 Operation::Promote
             } else {
                 Operation::Rollback
@@ -154,7 +155,7 @@ impl Rollback {
         let to = describe(&self.version, Some(&self.commit), self.uploaded.as_deref(), |age| {
             format!("uploaded {age} ago")
         });
-        let name = if self.verb == Operation::Promote { "promotion" } else { "rollback" };
+        let name = if self.operation == Operation::Promote { "promotion" } else { "rollback" };
         let heading = format!("{name} of {project} in {}", self.destination.environment);
         if self.percent < 100 {
             let rest = short_version(&self.rest);
@@ -241,7 +242,7 @@ impl Rollback {
                     return Ok(());
                 }
                 Verdict::Wrong(what) => (what, vec![setting(&self.manifest)]),
-                Verdict::Unknown(unclear) => {
+                Verdict::Unclear(unclear) => {
                     let hints = advice(&unclear, &self.manifest);
                     let Unclear { what, .. } = unclear;
                     (format!("the health check cannot tell whether it is right: {what}"), hints)
@@ -261,19 +262,19 @@ impl Rollback {
 
     /// Returns the message of the deployment at Cloudflare, with the reason of `--break-glass`.
     fn message(&self) -> String {
-        let verb = if self.verb == Operation::Promote { "promote" } else { "rollback" };
+        let name = if self.operation == Operation::Promote { "promote" } else { "rollback" };
         let glass = self.destination.break_glass.as_ref().map(|reason| format!(": {reason}"));
         // The current crons, routes and domains remain.
         let triggers = self.previous.triggers.as_deref().map(triggers::mark).unwrap_or_default();
         let from = &self.previous.version;
-        format!("xtask: {verb} from {from}{triggers}{}", glass.unwrap_or_default())
+        format!("xtask: {name} from {from}{triggers}{}", glass.unwrap_or_default())
     }
 
     fn record(&self, ctx: &Ctx) -> Result<Record> {
         let head = git::head(&ctx.root)?;
         let nonce = format!("{}-{}", fresh_nonce()?, self.slug);
         let mut record =
-            Record::new(self.verb, &self.project, &self.worker, &self.destination, &nonce);
+            Record::new(self.operation, &self.project, &self.worker, &self.destination, &nonce);
         record.commit = head.commit;
         record.key.clone_from(&self.tag);
         record.previous = Some(self.previous.clone());

@@ -83,7 +83,7 @@ impl Subject<'_> {
 pub fn refuse_missing(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let part = job.part;
     let is_own =
-        job.run.plan.verb == Operation::Preview && part.strategy == Some(Strategy::Preview);
+        job.run.plan.operation == Operation::Preview && part.strategy == Some(Strategy::Preview);
     // Worker Previews have their own secrets.
     if part.target.required_secrets.as_ref().is_none_or(Vec::is_empty) || is_own {
         return Ok(());

@@ -117,23 +117,28 @@ fn read_upload(
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<Uploaded> {
-    let NewVersion { id, urls, wrangler, warnings } = match job.run.plan.choice.engine {
+    let mut version = match job.run.plan.choice.engine {
         Engine::Host => host::read_report(job, prepared, &finished)?,
         Engine::Dagger => dagger::read_report(job, prepared, finished)?,
     };
-    let in_sandbox = match job.run.plan.verb {
-        Operation::Preview => job.preview_urls(&id),
+    let in_sandbox = match job.run.plan.operation {
+        Operation::Preview => job.preview_urls(&version.id),
         _ => job.run.plan.destination.sandbox_url(&job.part.target.worker).map(|url| vec![url]),
     };
-    let is_share = job.run.plan.verb == Operation::Deploy && job.run.plan.options.percent.is_some();
-    // wrangler prints the URLs of the version, which is not live yet.
-    let urls = if is_share { live_urls(job) } else { urls };
+    let is_share =
+        job.run.plan.operation == Operation::Deploy && job.run.plan.options.percent.is_some();
+    if let Some(urls) = in_sandbox {
+        version.urls = urls;
+    } else if is_share {
+        // wrangler prints the URLs of the version, which is not live yet.
+        version.urls = live_urls(job);
+    }
     let built = job.part.dist.as_ref().map(|dist| {
         let handling = job.part.target.html_handling.as_deref();
         let dist = job.run.ctx.root.join(dist);
         Box::new(BuildOutput::read(&dist, job.part.health.path(), handling))
     });
-    Ok(Uploaded { id, urls: in_sandbox.unwrap_or(urls), wrangler, built, warnings })
+    Ok(Uploaded { version, built })
 }
 
 /// Returns the URLs of the Worker, without those that cannot be read.

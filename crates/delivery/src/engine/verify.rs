@@ -46,7 +46,7 @@ pub fn verify(
 ) -> (Verification, VerifyResult) {
     job.step("check that it answers");
     let mut verified = Verification::default();
-    let result = match job.run.plan.verb {
+    let result = match job.run.plan.operation {
         Operation::Preview => verify_preview(job, before, uploaded, &mut verified),
         _ if job.run.plan.options.percent.is_some() => {
             verify_share(job, before, uploaded, &mut verified)
@@ -65,9 +65,9 @@ fn verify_deployment(
     let started = Instant::now();
     still_serves(job, before, uploaded, "deployed", verified)?;
     let limits = Limits::of_new_version(&job.run.plan.destination);
-    let own_url = || own_address(job, &uploaded.id);
+    let own_url = || own_address(job, &uploaded.version.id);
     let live = verified.live.as_ref();
-    match check(job, live, uploaded.built.as_deref(), &uploaded.urls, own_url, limits) {
+    match check(job, live, uploaded.built.as_deref(), &uploaded.version.urls, own_url, limits) {
         Verdict::Right { notes } => {
             verified.warnings.extend(notes);
             verified.took = Some(millis(started.elapsed()));
@@ -77,11 +77,11 @@ fn verify_deployment(
             not_interrupted(job, "this version is live, and was not checked")?;
             roll_back(job, before, uploaded, &format!("deployed, but {what}"), verified)
         }
-        Verdict::Unknown(unclear) => {
+        Verdict::Unclear(unclear) => {
             not_interrupted(job, "this version is live, and was not checked")?;
             let failure = remote(format!(
                 "deployed, and version {} is live, but the health check cannot tell whether it is right: {}",
-                uploaded.id, unclear.what
+                uploaded.version.id, unclear.what
             ));
             let hints = advice(&unclear, &job.part.manifest);
             let failure = hints.into_iter().fold(failure, Failure::hint);
@@ -104,7 +104,7 @@ fn verify_share(
     let (Some(percent), Some(live)) = (job.run.plan.options.percent, &before.live) else {
         return Err(failed("a gradual deployment needs a live version").into());
     };
-    match own_address(job, &uploaded.id) {
+    match own_address(job, &uploaded.version.id) {
         None => verified.warnings.push(NOT_CHECKED.to_owned()),
         Some(url) => {
             let limits = Limits::of_new_version(&job.run.plan.destination);
@@ -128,7 +128,7 @@ fn verify_share(
     let message = format!("xtask: {percent} % of the traffic{triggers}{glass}");
     let worker = &job.part.target.worker;
     let from = &live.version;
-    let shares = divide(&uploaded.id, percent, from);
+    let shares = divide(&uploaded.version.id, percent, from);
     let traffic = Traffic { worker, from, shares, message: &message };
     let retry_budget = &job.run.ctx.retry_budget;
     let routed = job.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
@@ -157,11 +157,11 @@ fn reason_against(
 ) -> Option<String> {
     match verdict {
         Verdict::Right { notes } => verified.warnings.extend(notes),
-        Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
+        Verdict::Unclear(unclear) if unclear.cause.is_guard() => {
             let advice = advice(&unclear, &job.part.manifest).join("; ");
             verified.warnings.push(format!("not checked: {}; {advice}", unclear.what));
         }
-        Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => return Some(what),
+        Verdict::Wrong(what) | Verdict::Unclear(Unclear { what, .. }) => return Some(what),
     }
     None
 }
@@ -174,14 +174,15 @@ fn verify_preview(
 ) -> VerifyResult {
     let started = Instant::now();
     verified.live.clone_from(&before.live);
-    if uploaded.urls.is_empty() {
+    if uploaded.version.urls.is_empty() {
         return Err(failed("uploaded, but Cloudflare gave no preview address")
             .hint("set `preview_urls` to true in the config and deploy it once")
             .into());
     }
     let limits = Limits::of_new_version(&job.run.plan.destination);
     let live = before.live.as_ref();
-    let verdict = check(job, live, uploaded.built.as_deref(), &uploaded.urls, || None, limits);
+    let verdict =
+        check(job, live, uploaded.built.as_deref(), &uploaded.version.urls, || None, limits);
     if let Some(what) = reason_against(job, verdict, verified) {
         not_interrupted(job, "the preview was uploaded, and not checked")?;
         return Err(failed(format!("uploaded, but {what}"))
@@ -223,7 +224,7 @@ pub(super) fn check(
         }
         Err(failure) => {
             let what = format!("was not asked: {failure}");
-            Verdict::Unknown(Unclear { what, cause: Cause::Other })
+            Verdict::Unclear(Unclear { what, cause: Cause::Other })
         }
     }
 }
@@ -266,14 +267,14 @@ fn still_serves(
 ) -> Result<(), Failure> {
     read_again(job, done, verified)?;
     let serving = verified.live.as_ref().map_or("nothing", |live| live.version.as_str());
-    if serving == uploaded.id {
+    if serving == uploaded.version.id {
         return Ok(());
     }
     let status = job.command_line("status");
     if before.version() == Some(serving) {
         return Err(remote(format!(
             "{done} {}, but version {serving} is still live, as before",
-            uploaded.id
+            uploaded.version.id
         ))
         .hint(format!("run `{status}` in a minute, then deploy again with `--force`")));
     }
@@ -319,7 +320,7 @@ fn roll_back(
         [] => vec![(previous, 100.0)],
         _ => shared.iter().map(|one| (one.version_id.as_str(), one.percentage)).collect(),
     };
-    let traffic = Traffic { worker, from: &uploaded.id, shares, message: &message };
+    let traffic = Traffic { worker, from: &uploaded.version.id, shares, message: &message };
     let retry_budget = &job.run.ctx.retry_budget;
     let routed = job.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
     verified.live = routed.live.or(verified.live.take());

@@ -81,7 +81,7 @@ impl Engine {
 /// An engine, with the reason for the choice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Choice {
+pub struct EngineChoice {
     /// The engine.
     pub engine: Engine,
     /// The reason.
@@ -126,10 +126,11 @@ pub struct Plan {
     /// The version of this shape.
     pub schema: u32,
     /// The requested operation.
-    pub verb: Operation,
+    #[serde(rename = "verb")]
+    pub operation: Operation,
     /// The engine that executes it.
     #[serde(flatten)]
-    pub choice: Choice,
+    pub choice: EngineChoice,
     /// The destination.
     pub destination: Destination,
     /// The commit that is checked out.
@@ -166,20 +167,12 @@ pub struct ProjectPlan {
     pub install: Option<Utf8PathBuf>,
     /// The folder to run the build in. `None` if there is no build.
     pub build: Option<Utf8PathBuf>,
-    /// The tools that install dependencies and run the build.
-    pub toolchain: PackageToolchain,
-    /// The packages of the repository that are built before it, each after those that it imports.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub dependencies: Vec<PackageBuild>,
-    /// The project's own build.
-    #[serde(skip)]
-    pub own_build: Option<PackageBuild>,
+    /// The tools and builds.
+    #[serde(flatten)]
+    pub build_plan: BuildPlan,
     /// `true` if wrangler runs the own build when it bundles, as its `build.command`. The host engine does not run it before.
     #[serde(skip)]
     pub is_built_by_wrangler: bool,
-    /// The inputs of a container that installs and builds it.
-    #[serde(skip)]
-    pub containers: ContainerInputs,
     /// The folders and files that decide what the build writes.
     pub inputs: BTreeSet<Utf8PathBuf>,
     /// `true` if it has a Dagger module.
@@ -247,32 +240,58 @@ pub struct PackageBuild {
 }
 
 /// The tools and folders that install and build one project.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct BuildPlan {
-    /// The tools.
+    /// The tools that install dependencies and run the build.
     pub toolchain: PackageToolchain,
     /// The packages of the repository that are built before it, each after those that it imports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<PackageBuild>,
-    /// Its own build.
+    /// The project's own build.
+    #[serde(skip)]
     pub own: Option<PackageBuild>,
     /// The inputs of a container that installs and builds it.
+    #[serde(skip)]
     pub containers: ContainerInputs,
-}
-
-/// Returns the tools and builds of a project and of the packages before it.
-fn all_toolchains<'p>(
-    own: &'p PackageToolchain,
-    dependencies: &'p [PackageBuild],
-    own_build: Option<&'p PackageBuild>,
-) -> impl Iterator<Item = &'p PackageToolchain> {
-    let builds = dependencies.iter().chain(own_build);
-    std::iter::once(own).chain(builds.map(|build| &build.toolchain))
 }
 
 impl BuildPlan {
     /// Returns what installs and builds the project and the packages before it.
     pub fn toolchains(&self) -> impl Iterator<Item = &PackageToolchain> {
-        all_toolchains(&self.toolchain, &self.dependencies, self.own.as_ref())
+        let builds = self.dependencies.iter().chain(&self.own);
+        std::iter::once(&self.toolchain).chain(builds.map(|build| &build.toolchain))
+    }
+}
+
+/// The request for an operation, before its projects are read.
+#[derive(Debug)]
+pub struct RunRequest {
+    /// The operation.
+    pub operation: Operation,
+    /// The engine that executes it.
+    pub choice: EngineChoice,
+    /// The destination.
+    pub destination: Destination,
+    /// The options of the command line.
+    pub options: RunOptions,
+    /// The preview's alias, or its name.
+    pub alias: Option<String>,
+    /// The strategy of each project's preview. Empty if there are no previews.
+    pub strategies: BTreeMap<String, Strategy>,
+}
+
+impl RunRequest {
+    /// Creates a request with default options.
+    #[must_use]
+    pub fn new(operation: Operation, choice: EngineChoice, destination: Destination) -> RunRequest {
+        RunRequest {
+            operation,
+            choice,
+            destination,
+            options: RunOptions::default(),
+            alias: None,
+            strategies: BTreeMap::new(),
+        }
     }
 }
 
@@ -281,20 +300,10 @@ impl BuildPlan {
 pub struct PlanRequest<'a> {
     /// The projects.
     pub projects: Vec<&'a Project>,
-    /// The requested operation.
-    pub verb: Operation,
-    /// The engine that executes it.
-    pub choice: Choice,
-    /// The destination.
-    pub destination: Destination,
+    /// The operation with its options.
+    pub request: RunRequest,
     /// The commit that is checked out.
     pub head: Head,
-    /// The options of the command line.
-    pub options: RunOptions,
-    /// The preview's alias, or its name.
-    pub alias: Option<String>,
-    /// The strategy of each project's preview. Empty if there are no previews.
-    pub strategies: BTreeMap<String, Strategy>,
     /// The reason why each project is selected.
     pub reasons: BTreeMap<String, String>,
     /// Content keys by project, or the reason why there is none.
@@ -328,7 +337,7 @@ impl Plan {
     /// Returns the kind of a project's upload.
     #[must_use]
     pub fn kind(&self, part: &ProjectPlan) -> UploadKind {
-        match (self.verb, part.strategy, self.options.percent) {
+        match (self.operation, part.strategy, self.options.percent) {
             (Operation::Preview, Some(Strategy::Preview), _) => UploadKind::Preview,
             (Operation::Preview, ..) | (_, _, Some(_)) => UploadKind::Version,
             _ => UploadKind::Deployment,
@@ -338,36 +347,36 @@ impl Plan {
     /// Plans the operation for the projects of the request, and finds every refusal that needs no request to
     /// Cloudflare.
     #[must_use]
-    pub fn new(workspace: &Workspace, inputs: PlanRequest<'_>) -> Plan {
+    pub fn new(workspace: &Workspace, input: PlanRequest<'_>) -> Plan {
         let (mut parts, mut refused) = (Vec::new(), Vec::new());
-        let rules = Rules::new(workspace, inputs.facts());
-        for project in &inputs.projects {
+        let rules = Rules::new(workspace, input.facts());
+        let environment = &input.request.destination.environment;
+        for project in &input.projects {
             let broken = rules.refusals(project);
             if !broken.is_empty() {
                 refused.extend(broken);
                 continue;
             }
-            match ProjectPlan::new(project, &inputs) {
+            match ProjectPlan::new(project, &input) {
                 Ok(part) => parts.push(part),
-                Err(failure) => refused.push(ProjectRefusal::new(
-                    project,
-                    &inputs.destination.environment,
-                    RefusalRule::Build,
-                    failure,
-                )),
+                Err(failure) => {
+                    let rule = RefusalRule::Build;
+                    refused.push(ProjectRefusal::new(project, environment, rule, failure));
+                }
             }
         }
-        if inputs.verb == Operation::Deploy {
+        if input.request.operation == Operation::Deploy {
             parts = order::sort(parts);
-            order::find_cycles(&mut parts, &workspace.projects, &inputs.destination.environment);
+            order::find_cycles(&mut parts, &workspace.projects, environment);
         }
+        let RunRequest { operation, choice, destination, options, .. } = input.request;
         Plan {
             schema: 1,
-            verb: inputs.verb,
-            choice: inputs.choice,
-            destination: inputs.destination,
-            head: inputs.head,
-            options: inputs.options,
+            operation,
+            choice,
+            destination,
+            head: input.head,
+            options,
             projects: parts,
             refused,
         }
@@ -389,11 +398,11 @@ impl Plan {
 impl PlanRequest<'_> {
     fn facts(&self) -> Facts<'_> {
         Facts {
-            verb: self.verb,
-            destination: &self.destination,
-            allow_stub: self.options.allow_stub,
-            alias: self.alias.as_deref(),
-            strategies: &self.strategies,
+            operation: self.request.operation,
+            destination: &self.request.destination,
+            allow_stub: self.request.options.allow_stub,
+            alias: self.request.alias.as_deref(),
+            strategies: &self.request.strategies,
             builds: &self.builds,
             unbuilt: &self.unbuilt,
             keys: &self.keys,
@@ -425,7 +434,7 @@ impl ProjectPlan {
 
     /// Returns what installs and builds the project and the packages before it.
     pub fn toolchains(&self) -> impl Iterator<Item = &PackageToolchain> {
-        all_toolchains(&self.toolchain, &self.dependencies, self.own_build.as_ref())
+        self.build_plan.toolchains()
     }
 
     /// Returns the files and folders that steps before the upload read with the token, relative to the root. A folder
@@ -440,42 +449,40 @@ impl ProjectPlan {
         files.chain(folders).collect()
     }
 
-    fn new(project: &Project, inputs: &PlanRequest<'_>) -> Result<ProjectPlan, Failure> {
-        let environment = &inputs.destination.environment;
+    fn new(project: &Project, input: &PlanRequest<'_>) -> Result<ProjectPlan, Failure> {
+        let request = &input.request;
+        let environment = &request.destination.environment;
         let target = project.target(environment);
         let triggers = Triggers::new(&project.wrangler, environment);
         let slug = project.slug();
         let unplanned = || failed(format!("{}: its build was not planned", project.name));
-        let build =
-            inputs.builds.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?;
-        let install = build.toolchain.installation.as_ref().map(|install| install.dir.clone());
+        let build_plan =
+            input.builds.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?;
+        let install = build_plan.toolchain.installation.as_ref().map(|install| install.dir.clone());
         Ok(ProjectPlan {
             project: project.name.clone(),
             dir: project.dir.clone(),
             config: project.config.clone(),
-            reason: inputs.reasons.get(&project.name).cloned().unwrap_or_default(),
-            key: inputs.keys.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?,
-            nonce: format!("{}-{slug}", inputs.nonce),
+            reason: input.reasons.get(&project.name).cloned().unwrap_or_default(),
+            key: input.keys.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?,
+            nonce: format!("{}-{slug}", input.nonce),
             slug,
             install,
-            build: build.own.as_ref().map(|build| build.dir.clone()),
-            toolchain: build.toolchain,
-            dependencies: build.dependencies,
-            own_build: build.own,
-            is_built_by_wrangler: inputs.verb != Operation::Build
+            build: build_plan.own.as_ref().map(|build| build.dir.clone()),
+            build_plan,
+            is_built_by_wrangler: request.operation != Operation::Build
                 && target.runs_script_build(project.package.as_ref()),
-            containers: build.containers,
-            inputs: inputs.inputs.get(&project.name).cloned().unwrap_or_default(),
+            inputs: input.inputs.get(&project.name).cloned().unwrap_or_default(),
             module: project.module,
             dist: guard::dist(project, &target)?,
             build_environment: build_environment(project, environment),
             wrangler_environment: wrangler_environment(project, environment),
             message: message(
-                &inputs.head,
+                &input.head,
                 // A gradual deployment applies none.
-                (inputs.verb == Operation::Deploy && inputs.options.percent.is_none())
+                (request.operation == Operation::Deploy && request.options.percent.is_none())
                     .then_some(&triggers),
-                inputs.destination.break_glass.as_deref(),
+                request.destination.break_glass.as_deref(),
             ),
             triggers,
             removes: Vec::new(),
@@ -486,8 +493,8 @@ impl ProjectPlan {
             flags: project.wrangler_flags().cloned().unwrap_or_default(),
             health: project.health(),
             manifest: project.manifest(),
-            alias: inputs.alias.clone(),
-            strategy: inputs.strategies.get(&project.name).copied(),
+            alias: request.alias.clone(),
+            strategy: request.strategies.get(&project.name).copied(),
             target,
         })
     }

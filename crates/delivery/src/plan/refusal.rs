@@ -163,7 +163,7 @@ pub struct Rules<'a> {
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
     /// The requested operation.
-    pub verb: Operation,
+    pub operation: Operation,
     /// The destination.
     pub destination: &'a Destination,
     /// Upload to the sandbox although bindings have no local form.
@@ -200,11 +200,11 @@ impl<'a> Rules<'a> {
         if let Some(failure) = self.facts.unbuilt.get(&project.name) {
             broken.push((RefusalRule::Output, failure.clone()));
         }
-        if self.facts.verb != Operation::Build {
+        if self.facts.operation != Operation::Build {
             broken.extend(self.config_refusals(project));
         }
         broken.extend(broken_rule(RefusalRule::Assets, guard::dist(project, &target)));
-        if self.facts.verb != Operation::Build {
+        if self.facts.operation != Operation::Build {
             broken.extend(self.upload_refusals(project));
         }
         if let Some(Err(failure)) = self.facts.keys.get(&project.name) {
@@ -232,7 +232,7 @@ impl<'a> Rules<'a> {
             Ok(()) => broken
                 .extend(broken_rule(RefusalRule::Claim, self.claims.check(project, environment))),
         }
-        if self.facts.verb == Operation::Preview
+        if self.facts.operation == Operation::Preview
             && let Some(alias) = alias
         {
             let checked = alias::check(alias, &project.target(environment).worker)
@@ -262,7 +262,7 @@ impl<'a> Rules<'a> {
             let checked = guard::check_storage(project, environment);
             broken.extend(broken_rule(RefusalRule::Storage, checked));
         }
-        if self.facts.verb == Operation::Deploy {
+        if self.facts.operation == Operation::Deploy {
             broken.extend(broken_rule(RefusalRule::Steps, guard::check_steps(project)));
         }
         let unknown = schema.map(|schema| guard::unknown_fields(project, schema));

@@ -88,14 +88,16 @@ fn ending(record: &Record) -> String {
         DeployStatus::RolledBack => {
             "health check failed; the previous version is live again".to_owned()
         }
-        DeployStatus::Unchanged if record.verb == Operation::Preview => {
+        DeployStatus::Unchanged if record.operation == Operation::Preview => {
             "preview is up to date".to_owned()
         }
         DeployStatus::Unchanged => format!("already live in {}", record.environment),
         DeployStatus::Undeployed => {
             format!("no preview before `{}` is deployed for the first time", record.worker)
         }
-        DeployStatus::Failed if record.verb == Operation::Build => "the build failed".to_owned(),
+        DeployStatus::Failed if record.operation == Operation::Build => {
+            "the build failed".to_owned()
+        }
         DeployStatus::Failed => "failed; the live version is unchanged".to_owned(),
         DeployStatus::Refused => "refused before anything changed".to_owned(),
         DeployStatus::Unknown => "failed, and what is live may have changed".to_owned(),
@@ -195,7 +197,7 @@ fn next_command(record: &Record) -> Option<(&'static str, String)> {
         (None, DeployStatus::Live) => {
             let previous = record.previous.as_ref()?;
             // Only what `deploy` made is newer than the version before, which `rollback` takes by itself.
-            let to = match record.verb {
+            let to = match record.operation {
                 Operation::Deploy => String::new(),
                 _ => format!(" --to {}", short_version(&previous.version)),
             };
@@ -257,14 +259,19 @@ mod tests {
         .assert_eq(&bare(&summary(&records)));
     }
 
-    fn record(verb: Operation, project: &str, environment: &str, status: DeployStatus) -> Record {
+    fn record(
+        operation: Operation,
+        project: &str,
+        environment: &str,
+        status: DeployStatus,
+    ) -> Record {
         let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
         let config = config.expect("valid");
         let port = (environment == LOCAL).then_some(8787);
         let place =
             Destination::resolve(&config, environment, port, &PipelineFacts::default(), None);
         let place = place.expect("a destination");
-        Record { status, ..Record::new(verb, project, "site", &place, "n0") }
+        Record { status, ..Record::new(operation, project, "site", &place, "n0") }
     }
 
     /// Returns the text without colours.

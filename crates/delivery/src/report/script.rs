@@ -32,7 +32,8 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
     let destination = &plan.destination;
     let token_file = token_file(&places.root);
     let commit = plan.head.commit.as_deref().unwrap_or("no commit");
-    let mut text = format!("#!/bin/sh\n# {} {}", verb(plan.verb), destination.environment);
+    let mut text =
+        format!("#!/bin/sh\n# {} {}", command_name(plan.operation), destination.environment);
     if destination.sandbox.is_some() {
         text += " in the sandbox (`cargo xtask sandbox up` starts it)";
     }
@@ -53,12 +54,12 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
         text += &command.script(&places.root, &token_file);
     }
     let program = places.root.join(PROGRAM);
-    if plan.choice.engine == Engine::Host && plan.verb != Operation::Build {
+    if plan.choice.engine == Engine::Host && plan.operation != Operation::Build {
         text += "\n# Prepares each upload from what was bundled, and looks for the token in it.\n";
         text += &format!("mkdir -p .xtask/tmp\ncat > {PROGRAM} {}", heredoc(PREPARE_UPLOAD));
     }
     if plan.choice.engine == Engine::Dagger
-        && plan.verb != Operation::Build
+        && plan.operation != Operation::Build
         && let Some(part) = plan.projects.first()
     {
         text += &upload_files(part, &places.root);
@@ -70,7 +71,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
     for part in &plan.projects {
         let (project, reason) = (one_line(&part.project), one_line(&part.reason));
         text += &format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
-        if plan.verb == Operation::Deploy && !plan.options.force {
+        if plan.operation == Operation::Deploy && !plan.options.force {
             text += "# skipped when the live version carries this key and answers\n";
         }
         for what in &part.removes {
@@ -84,7 +85,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
             text +=
                 "# refused when the Worker was never deployed: wrangler would make one unasked\n";
         }
-        if plan.choice.engine == Engine::Host && plan.verb != Operation::Build {
+        if plan.choice.engine == Engine::Host && plan.operation != Operation::Build {
             let empty = places.upload_folder(part).join("empty");
             let folder = quote(empty.strip_prefix(&places.root).unwrap_or(&empty).as_str());
             text += &format!("mkdir -p {folder}\n");
@@ -101,7 +102,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
             continue;
         }
         if let (Operation::Deploy, Some(url)) =
-            (plan.verb, destination.sandbox_url(&part.target.worker))
+            (plan.operation, destination.sandbox_url(&part.target.worker))
         {
             text += &check(&url, &part.health);
         }
@@ -136,16 +137,16 @@ fn commands(
         return Ok(vec![dagger::command(plan, part, &places.root)?]);
     }
     let mut commands = Vec::new();
-    let toolchain = &part.toolchain;
+    let toolchain = &part.build_plan.toolchain;
     let installation = toolchain.installation.iter();
     commands.extend(installation.flat_map(|install| places.install(toolchain, install)));
-    for build in &part.dependencies {
+    for build in &part.build_plan.dependencies {
         commands.extend(places.build(build, None));
     }
-    if let Some(build) = part.own_build.as_ref().filter(|_| !part.is_built_by_wrangler) {
+    if let Some(build) = part.build_plan.own.as_ref().filter(|_| !part.is_built_by_wrangler) {
         commands.extend(places.build(build, part.build_environment.as_deref()));
     }
-    if plan.verb != Operation::Build {
+    if plan.operation != Operation::Build {
         let is_bundled = part.may_have_code() || part.target.has_build_command;
         let is_redirected = part.is_named_by_adapter();
         if is_bundled {
@@ -158,7 +159,7 @@ fn commands(
             *word = program.to_string();
         }
         commands.push(prepare);
-        if plan.verb == Operation::Deploy {
+        if plan.operation == Operation::Deploy {
             commands.extend(places.before_deploy(part, &plan.destination));
         }
         commands.push(places.upload(part, &plan.destination, plan.kind(part)));
@@ -196,8 +197,8 @@ fn check(base: &str, health: &Health) -> String {
     }
 }
 
-fn verb(verb: Operation) -> &'static str {
-    match verb {
+fn command_name(operation: Operation) -> &'static str {
+    match operation {
         Operation::Build => "build for",
         Operation::Deploy | Operation::Promote | Operation::Rollback => "deploy to",
         Operation::Preview => "preview in",

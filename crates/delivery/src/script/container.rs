@@ -62,13 +62,13 @@ impl ContainerInputs {
 /// Returns true if the script itself installs or builds the project, because the project has no module.
 #[must_use]
 pub fn is_used(part: &ProjectPlan) -> bool {
-    let works = part.own_build.is_some() || part.toolchain.installation.is_some();
+    let works = part.build_plan.own.is_some() || part.build_plan.toolchain.installation.is_some();
     !part.module && works
 }
 
 /// Returns the lines that set [`BUILT`] to the container after all builds.
 pub fn lines(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
-    let own = part.own_build.as_ref();
+    let own = part.build_plan.own.as_ref();
     Ok(vec![source(part)?, assignment(BUILT, &pipeline(part, own)?)])
 }
 
@@ -76,7 +76,7 @@ pub fn lines(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
 /// that has no build, and the word for the repository's folder in it. The output of the project's own build is not in it.
 pub fn unbuilt_lines(part: &ProjectPlan) -> Result<(Vec<String>, String), Failure> {
     let mut lines = vec![source(part)?];
-    if part.toolchain.installation.is_none() && part.dependencies.is_empty() {
+    if part.build_plan.toolchain.installation.is_none() && part.build_plan.dependencies.is_empty() {
         return Ok((lines, "$source".to_owned()));
     }
     lines.push(assignment("installed", &pipeline(part, None)?));
@@ -106,7 +106,7 @@ fn source(part: &ProjectPlan) -> Result<String, Failure> {
         line += &format!(" --exclude={}", quote(path)?);
     }
     // The output of an earlier build must not count as this one's.
-    if let Some(dist) = super::exports(part).filter(|_| part.own_build.is_some()) {
+    if let Some(dist) = super::exports(part).filter(|_| part.build_plan.own.is_some()) {
         line += &format!(" --exclude={}", quote(&pattern(dist.as_str()))?);
     }
     Ok(line + ")")
@@ -116,12 +116,19 @@ fn source(part: &ProjectPlan) -> Result<String, Failure> {
 fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
     let mut paths: BTreeSet<Utf8PathBuf> = part.inputs.clone();
     paths.insert(part.dir.clone());
-    paths.extend(part.dependencies.iter().chain(&part.own_build).map(|build| build.dir.clone()));
+    paths.extend(
+        part.build_plan
+            .dependencies
+            .iter()
+            .chain(&part.build_plan.own)
+            .map(|build| build.dir.clone()),
+    );
     let is_covered = |dir: &Utf8Path| paths.iter().any(|path| dir.starts_with(path));
     if is_covered(Utf8Path::new("")) {
         return BTreeSet::new();
     }
     let manifests: Vec<Utf8PathBuf> = part
+        .build_plan
         .containers
         .members
         .iter()
@@ -145,29 +152,29 @@ fn pattern(path: &str) -> String {
 
 /// Returns the calls that create the container. `own_build` is the build of the project itself.
 fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<String>, Failure> {
-    let settings = &part.containers;
+    let settings = &part.build_plan.containers;
     let toolchains: Vec<&PackageToolchain> = part.toolchains().collect();
     let mut calls =
         vec!["container".to_owned(), call("from", &[&image(&settings.images, &toolchains)])?];
     for package in global_packages(&toolchains) {
         calls.push(exec(&["npm", "install", "--global", &package].map(str::to_owned))?);
     }
-    if let Some(installation) = &part.toolchain.installation {
+    if let Some(installation) = &part.build_plan.toolchain.installation {
         let (name, variable) = cache(installation.manager);
         let volume = format!("$(cache-volume {})", quote(&format!("xtask-{name}"))?);
         calls.push(format!("with-mounted-cache {} {volume}", quote(CACHE)?));
         calls.push(call("with-env-variable", &[variable, CACHE])?);
     }
     calls.push(format!("with-directory {} $source", quote(ROOT)?));
-    let all_builds = part.dependencies.iter().chain(own_build);
+    let all_builds = part.build_plan.dependencies.iter().chain(own_build);
     if all_builds.into_iter().any(|build| !build.steps.is_empty()) {
         calls.push(call("with-env-variable", &["XTASK_PATH", "${PATH}"])? + " --expand");
     }
     let places = places(settings, &toolchains);
-    if let Some(installation) = &part.toolchain.installation {
+    if let Some(installation) = &part.build_plan.toolchain.installation {
         let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.install).collect();
         calls.extend(secrets(&names)?);
-        for command in places.install(&part.toolchain, installation) {
+        for command in places.install(&part.build_plan.toolchain, installation) {
             calls.extend(run(&command)?);
         }
         for name in names {
@@ -175,7 +182,8 @@ fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<
         }
     }
     let own = own_build.iter().map(|&build| (build, part.build_environment.as_deref()));
-    let builds: Vec<_> = part.dependencies.iter().map(|build| (build, None)).chain(own).collect();
+    let builds: Vec<_> =
+        part.build_plan.dependencies.iter().map(|build| (build, None)).chain(own).collect();
     if !builds.is_empty() {
         let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.build).collect();
         calls.extend(secrets(&names)?);

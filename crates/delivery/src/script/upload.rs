@@ -92,7 +92,8 @@ pub fn before_deploy_step(index: usize) -> String {
 pub fn steps(plan: &Plan, part: &ProjectPlan) -> Vec<String> {
     let bundle = is_bundled(part).then_some(BUNDLE);
     let exists = (plan.kind(part) == UploadKind::Preview).then_some(EXISTS);
-    let own = if plan.verb == Operation::Deploy { part.before_deploy.steps().len() } else { 0 };
+    let own =
+        if plan.operation == Operation::Deploy { part.before_deploy.steps().len() } else { 0 };
     let first = bundle.into_iter().chain([PREPARE]).chain(exists).map(str::to_owned);
     first.chain((0..own).map(before_deploy_step)).chain([UPLOAD.to_owned()]).collect()
 }
@@ -117,7 +118,7 @@ pub fn lines(plan: &Plan, part: &ProjectPlan) -> Result<Vec<String>, Failure> {
         Some(folder) => {
             let mut files = vec![format!("with-directory {} {folder}", quote(ROOT)?)];
             // The output of a project's own module is on this machine.
-            if part.own_build.is_some() && !container::is_used(part) {
+            if part.build_plan.own.is_some() && !container::is_used(part) {
                 files.extend(build_output(part)?);
             }
             files
@@ -142,10 +143,10 @@ pub fn lines(plan: &Plan, part: &ProjectPlan) -> Result<Vec<String>, Failure> {
 
 /// Returns the calls that create the container with wrangler. They depend on its pins alone, so they are cached.
 fn wrangler_calls(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
-    let pins = &part.containers.toolchain;
+    let pins = &part.build_plan.containers.toolchain;
     let mut calls = vec![
         "container".to_owned(),
-        call("from", &[&part.containers.images.bun])?,
+        call("from", &[&part.build_plan.containers.images.bun])?,
         call("with-workdir", &[TOOLCHAIN])?,
     ];
     for name in ["package.json", "bun.lock"] {
@@ -167,7 +168,7 @@ fn published_files(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
     let place = container_path(&part.config);
     let mut calls = vec![format!("with-file {} {config}", quote(place.as_str())?)];
     match &part.dist {
-        Some(dist) if container::is_used(part) && part.own_build.is_some() => {
+        Some(dist) if container::is_used(part) && part.build_plan.own.is_some() => {
             let place = container_path(dist);
             let folder = call("directory", &[place.as_str()])?;
             calls.push(format!(
@@ -233,7 +234,7 @@ fn nonce(part: &ProjectPlan) -> Result<String, Failure> {
 
 /// Returns true if the build may write a config of an adapter, which wrangler then uses.
 fn may_redirect(part: &ProjectPlan) -> bool {
-    let is_built = container::is_used(part) && part.own_build.is_some();
+    let is_built = container::is_used(part) && part.build_plan.own.is_some();
     is_built && part.config.file_name().is_some_and(|name| CONFIG_NAMES.contains(&name))
 }
 
@@ -284,7 +285,7 @@ fn upload_calls(
     files: Vec<String>,
 ) -> Result<Vec<String>, Failure> {
     let destination = &plan.destination;
-    let program = from_host(part, "file", &part.containers.program)?;
+    let program = from_host(part, "file", &part.build_plan.containers.program)?;
     let mut calls =
         vec!["$wrangler".to_owned(), format!("with-file '/prepare-upload.js' {program}")];
     calls.extend(files);
@@ -322,7 +323,7 @@ fn upload_calls(
         let ask = bun(&["bun", env, config, "-e", ASK, &part.target.worker]);
         calls.push(step(EXISTS, RUN, &ask)?);
     }
-    if plan.verb == Operation::Deploy && !part.before_deploy.is_empty() {
+    if plan.operation == Operation::Deploy && !part.before_deploy.is_empty() {
         calls.push(call("with-workdir", &[container_path(&part.dir).as_str()])?);
         let config = part.config.file_name();
         let environment = part.wrangler_environment.as_deref();
