@@ -270,8 +270,9 @@ fn testable(ctx: &Ctx) -> Result<Vec<(String, Utf8PathBuf)>> {
 /// Installs a package's dependencies and runs some of its scripts.
 fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<ProcessCommand> {
     let bun = &places.bun;
-    let run =
-        |script: &&str| with_tools(places, cmd!(dir, "{bun} --bun run {script}", cargo::DEADLINE));
+    let run = |script: &&str| {
+        with_tools(places, cmd!(dir, "{bun} --bun run {script}", cargo::RUN_DEADLINE))
+    };
     std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// The kind of an error, from the mildest to the most severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +44,13 @@ impl Exit {
     #[must_use]
     pub fn worst(kinds: impl IntoIterator<Item = ErrorKind>) -> Exit {
         kinds.into_iter().max().map_or(Exit::Done, Exit::from)
+    }
+}
+
+/// A number, as in `$?`.
+impl Serialize for Exit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(*self as u8)
     }
 }
 

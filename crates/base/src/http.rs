@@ -47,14 +47,14 @@ impl RetrySignal for HttpResponse {
 pub const BODY_LIMIT: u64 = 26 * 1024 * 1024;
 
 /// The number of characters of a server's message that are shown.
-const SHOWN: usize = 300;
+const MAX_MESSAGE_LENGTH: usize = 300;
 
 /// Shortens a server's message to one readable line. Secrets are removed first, because a part of one is no longer found.
 #[must_use]
 pub fn short(text: &str) -> String {
     let text = crate::secret::redact(text);
     let line: Vec<&str> = text.split_whitespace().collect();
-    line.join(" ").chars().take(SHOWN).collect()
+    line.join(" ").chars().take(MAX_MESSAGE_LENGTH).collect()
 }
 
 /// The size in bytes of the buffers for requests and responses.

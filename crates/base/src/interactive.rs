@@ -14,7 +14,7 @@ use crate::runner::{ExitReason, GRACE, INTERRUPTED, find, set_environment, witho
 use crate::secret::{Redactor, Secret};
 
 /// The interval between two checks of the child.
-const TICK: Duration = Duration::from_millis(20);
+const CHILD_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The time limit for the child after Ctrl-C. The terminal sends it the same signal.
 const OWN_END: Duration = Duration::from_secs(1);
@@ -112,7 +112,7 @@ fn wait(child: &mut Child) -> std::io::Result<ExitReason> {
                 child.kill()?;
             }
         }
-        std::thread::sleep(TICK);
+        std::thread::sleep(CHILD_CHECK_INTERVAL);
     }
 }
 

@@ -22,9 +22,9 @@ pub const BUDGET: Duration = Duration::from_secs(120);
 /// The maximum number of attempts per request.
 const TRIES: u32 = 5;
 
-/// The first delay. Each further delay is twice as long, up to [`LONGEST`].
-const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(8);
+/// The first delay. Each further delay is twice as long, up to [`MAX_RETRY_DELAY`].
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(8);
 
 /// The part of a response that decides about a retry.
 pub trait RetrySignal {
@@ -190,7 +190,7 @@ fn not_done<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
 }
 
 fn backoff(tried: u32) -> Duration {
-    FIRST.saturating_mul(1 << (tried - 1).min(16)).min(LONGEST)
+    FIRST_RETRY_DELAY.saturating_mul(1 << (tried - 1).min(16)).min(MAX_RETRY_DELAY)
 }
 
 /// Returns a random delay from half of `pause` to all of it, so that parallel jobs do not retry in step.

@@ -1,6 +1,7 @@
 //! Runs one child to its end: with its own process group, deadline and log file. Keeps its last lines.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write as _};
 use std::os::fd::AsFd;
@@ -23,7 +24,7 @@ use super::deadline;
 use crate::error::{Failure, failed, interrupted, refused, unwritable};
 use crate::secret::{Redactor, Secret, remember};
 use crate::supervisor;
-use crate::text::is_control_or_bidi;
+use crate::text::strip_escapes;
 
 /// Set by Ctrl-C or SIGTERM. Every running child is then stopped.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -39,7 +40,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 const LEFTOVER: Duration = Duration::from_secs(2);
 
 /// The interval between two checks of a child whose output is open.
-const TICK: Duration = Duration::from_millis(10);
+const OUTPUT_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The reason why a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,19 @@ pub enum ExitReason {
     Interrupted,
     /// The caller stopped it by [`Runner::stop`].
     Caller,
+}
+
+/// A predicate: `exited with 1`.
+impl fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitReason::Code(code) => write!(f, "exited with {code}"),
+            ExitReason::Signal(signal) => write!(f, "was killed by signal {signal}"),
+            ExitReason::Deadline => f.write_str("did not end within its deadline"),
+            ExitReason::Interrupted => f.write_str("was interrupted"),
+            ExitReason::Caller => f.write_str("was stopped"),
+        }
+    }
 }
 
 /// A child that has ended.
@@ -93,17 +107,12 @@ impl CompletedProcess {
         text
     }
 
-    /// Returns how it ended, as a predicate: `exited with 1`.
+    /// Returns how it ended, as [`ExitReason`] does, with the seconds of the deadline.
     #[must_use]
     pub fn ending(&self) -> String {
         match self.exit_reason {
-            ExitReason::Code(code) => format!("exited with {code}"),
-            ExitReason::Signal(signal) => format!("was killed by signal {signal}"),
-            ExitReason::Deadline => {
-                format!("was stopped after {} s", self.deadline.as_secs())
-            }
-            ExitReason::Interrupted => "was interrupted".to_owned(),
-            ExitReason::Caller => "was stopped".to_owned(),
+            ExitReason::Deadline => format!("was stopped after {} s", self.deadline.as_secs()),
+            reason => reason.to_string(),
         }
     }
 }
@@ -343,7 +352,7 @@ impl Sink<'_> {
 
     fn lines(&self, bytes: &[u8]) {
         for line in String::from_utf8_lossy(bytes).split_terminator('\n') {
-            self.line(&self.redactor.apply(&plain(line.trim_end())), true);
+            self.line(&self.redactor.apply(&strip_escapes(line.trim_end())), true);
         }
     }
 
@@ -421,9 +430,13 @@ fn wait(
         }
         // A child closes its output when it ends, so polling is only frequent after that. Its own
         // children may keep the output open.
-        if output.recv_timeout(TICK) == Err(RecvTimeoutError::Disconnected) {
+        if output.recv_timeout(OUTPUT_CHECK_INTERVAL) == Err(RecvTimeoutError::Disconnected) {
             looks += 1;
-            std::thread::sleep(if looks < 50 { Duration::from_millis(1) } else { TICK });
+            std::thread::sleep(if looks < 50 {
+                Duration::from_millis(1)
+            } else {
+                OUTPUT_CHECK_INTERVAL
+            });
         }
     }
 }
@@ -447,27 +460,6 @@ fn end_group(child: &Child, signal: Signal) {
         // The group may have ended already.
         let _gone = killpg(Pid::from_raw(pid), signal);
     }
-}
-
-/// Removes terminal escape sequences and other control characters. A child may print them even if told not
-/// to, and they must not control the terminal.
-#[must_use]
-pub fn plain(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => match chars.next() {
-                Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
-                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
-                _ => {}
-            },
-            '\t' => out.push(' '),
-            c if is_control_or_bidi(c) => {}
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -570,10 +562,5 @@ mod tests {
         let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         assert!(find("no-such-program-here", &dir).is_err() && find("./no/such", &dir).is_err());
         assert!(find("sh", &dir).is_ok() && find("/bin/sh", &dir).is_ok());
-    }
-
-    #[test]
-    fn removes_escape_sequences() {
-        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}x\r\u{8}"), "red x");
     }
 }

@@ -20,7 +20,7 @@ pub const ARGUMENT: &str = "__supervise";
 const CANNOT_START: u8 = 126;
 
 /// The interval between two checks of the parent.
-const TICK: Duration = Duration::from_millis(100);
+const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The time that a process group has between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ fn supervise(parent: Pid, program: &OsString, arguments: impl Iterator<Item = Os
     let seen = Arc::clone(&is_orphan);
     std::thread::spawn(move || {
         while getppid() == parent {
-            std::thread::sleep(TICK);
+            std::thread::sleep(PARENT_CHECK_INTERVAL);
         }
         seen.store(true, Ordering::SeqCst);
         let _gone = killpg(getpgrp(), Signal::SIGTERM);

@@ -1,6 +1,8 @@
 //! Sanitizing of untrusted text: names, log lines and responses of servers must not control the terminal or
 //! reorder its text.
 
+use anstream::adapter::strip_str;
+
 /// Returns true for control characters, including C1, and for invisible characters that change the direction
 /// or the look of the following text (<https://trojansource.codes>).
 #[must_use]
@@ -26,6 +28,14 @@ pub fn sanitize(text: &str) -> String {
         rest = &rest[c.len_utf8()..];
     }
     out
+}
+
+/// Removes terminal escape sequences and other control characters, and replaces tabs by spaces. A child may print them
+/// even if told not to, and they must not control the terminal.
+#[must_use]
+pub fn strip_escapes(text: &str) -> String {
+    let text = strip_str(text).to_string().replace('\t', " ");
+    text.replace(is_control_or_bidi, "")
 }
 
 /// Returns a path or name on one line, with control and bidi characters escaped: a line break as `\n`.
@@ -96,6 +106,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn removes_escape_sequences() {
+        let text =
+            "\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}x\r\u{8}\ty\u{1b}]8;;http://a\u{1b}\\z";
+        assert_eq!(strip_escapes(text), "red x yz");
+        assert_eq!(strip_escapes("\u{1b}[\u{1b}[2Jé\u{202e}"), "é");
+    }
+
+    #[test]
     fn commits_and_versions_are_cut_to_their_widths() {
         let id = "0123456789abcdef";
         assert_eq!((short_commit(id), short_version(id)), ("0123456", "01234567"));
@@ -128,7 +146,7 @@ mod tests {
         #[test]
         fn any_text_is_sanitized(given in "(?s:[\x1b\u{9b}\\[\\];0-9mHJK\u{202a}-\u{202e}\r\n\u{7}a]|.){0,60}") {
             let shown = sanitize(&given);
-            let bare = anstream::adapter::strip_str(&shown).to_string();
+            let bare = strip_str(&shown).to_string();
             prop_assert!(bare.chars().all(|c| matches!(c, '\n' | '\t') || !is_control_or_bidi(c)), "{bare:?}");
             prop_assert_eq!(sanitize(&shown), shown);
         }

@@ -101,14 +101,14 @@ pub struct Api<'a> {
 }
 
 /// The deadline of one request.
-const REQUEST: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl<'a> Api<'a> {
     /// Creates a client for `account` at `base` that does not retry. The timeout of a request is 15
     /// seconds. Redirects are not followed, because they would send the token to another server.
     #[must_use]
     pub fn new(base: &'a str, account: &'a str, token: &'a Secret) -> Api<'a> {
-        let timeout = deadline::within(REQUEST).unwrap_or(REQUEST);
+        let timeout = deadline::within(REQUEST_TIMEOUT).unwrap_or(REQUEST_TIMEOUT);
         Api { base, account, token, agent: http::agent_for(base, timeout, 0), retry_budget: None }
     }
 
@@ -159,7 +159,9 @@ impl<'a> Api<'a> {
         // It becomes a part of an address.
         let id = &serving.version_id;
         if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err(anyhow!("Cloudflare's list of deployments names a version that is no id"));
+            return Err(anyhow!(
+                "Cloudflare's list of deployments names a version whose id is not valid"
+            ));
         }
         let found = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
         let found = found.unwrap_or_default();
@@ -353,8 +355,7 @@ impl<'a> Api<'a> {
 /// Unwraps the envelope of a response.
 pub(super) fn result(method: &str, path: &str, response: &HttpResponse) -> Result<Option<Value>> {
     let refusal = |detail: &str| {
-        let wait =
-            response.retry_after.map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
+        let wait = response.retry_after.map(|wait| format!("; retry after {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
         let text = format!("{method} {path} answered {}{detail}{wait}", response.status);
         Refusal { status: response.status, text }

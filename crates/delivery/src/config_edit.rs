@@ -29,7 +29,7 @@ pub fn set(text: &str, path: &[&str], value: &Value) -> Result<String, Failure> 
                 return Ok(format!("{before}{value}{after}"));
             }
             Some(Node::Object(inner)) => object = inner,
-            Some(_) => return Err(wrong(&format!("`{name}` is no object"))),
+            Some(_) => return Err(wrong(&format!("`{name}` is not an object"))),
         }
     }
     Ok(text.to_owned())
@@ -93,7 +93,7 @@ mod tests {
         let value = json!("1");
         assert_eq!(set("{}", &["a"], &value).expect("valid"), "{\n  \"a\": \"1\"\n}");
         let failure = set("{ \"a\": 1 }", &["a", "b"], &value).expect_err("no object");
-        assert_eq!(failure.message, format!("{CONFIG_FILE}: `a` is no object"));
+        assert_eq!(failure.message, format!("{CONFIG_FILE}: `a` is not an object"));
         assert!(set("[]", &["a"], &value).is_err());
     }
 }

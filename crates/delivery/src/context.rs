@@ -12,13 +12,13 @@ use crate::tools::packages::waiting;
 use crate::tools::sandbox;
 use base::command::{ProcessCommand, Value};
 use base::deadline;
-use base::env::variable;
+use base::env::{os_variable, variable};
 use base::error::{Failure, refused, usage};
 use base::interactive;
 use base::interactive::Stream;
 use base::retry::RetryBudget;
 use base::runner::{CompletedProcess, ExitReason, Runner};
-use base::secret::{Secret, is_token, remember};
+use base::secret::{Secret, parse_token, remember};
 use base::supervisor;
 use base::terminal::Ui;
 use workspace::config::{CONFIG_FILE, LOCAL};
@@ -157,19 +157,11 @@ impl Ctx {
 
 /// Returns the API token in the variable `name`.
 fn token(name: &str) -> Result<Secret, Failure> {
-    let help = |failure: Failure| {
-        failure
+    parse_token(os_variable(name).as_deref()).map_err(|problem| {
+        refused(problem.message(name))
             .hint(format!("set {name} to a Cloudflare API token; {CONFIG_FILE} names the variable"))
             .hint("check in GitLab that the variable is not protected, or use a protected branch")
-    };
-    match (variable(name), base::env::os_variable(name)) {
-        (Some(token), _) if is_token(&token) => Ok(Secret::new(&token)),
-        (Some(_), _) => Err(help(refused(format!(
-            "the variable {name} contains characters that are not allowed in a token"
-        )))),
-        (None, Some(_)) => Err(help(refused(format!("the variable {name} is set but empty")))),
-        (None, None) => Err(help(refused(format!("the variable {name} is not set")))),
-    }
+    })
 }
 
 /// Returns the default environment: the sandbox. Errors in a pipeline, where a guess could change

@@ -10,7 +10,7 @@ use base::retry::RetryBudget;
 use base::secret::Secret;
 
 /// The timeout of a request.
-const DEADLINE: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Access to the deployments of a GitLab project with a job token.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Deployments {
             encode(&self.project),
             encode(environment)
         );
-        let agent = http::agent_for(&url, DEADLINE, 0);
+        let agent = http::agent_for(&url, REQUEST_TIMEOUT, 0);
         let headers = [("JOB-TOKEN", self.token.expose())];
         let response = retry_budget.read("GitLab", || http::get(&agent, &url, &headers));
         let response = response.context("GitLab cannot be reached")?;
@@ -54,7 +54,7 @@ impl Deployments {
             return Err(anyhow!("it answered {}", response.status));
         }
         let deployments: Vec<GitlabDeployment> = serde_json::from_slice(&response.body)
-            .map_err(|_| anyhow!("its answer is no list of deployments"))?;
+            .map_err(|_| anyhow!("its answer is not a list of deployments"))?;
         Ok(deployments.into_iter().next().map(|deployment| deployment.sha))
     }
 }

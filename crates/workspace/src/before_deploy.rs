@@ -134,95 +134,16 @@ impl WranglerStep {
         let text = text.trim();
         let wrong = |what: &str| format!("`xtask.beforeDeploy`: `{text}` {what}");
         let words = split(text).map_err(|what| wrong(&what))?;
-        let unknown = || {
-            let known = ALLOWED.iter().map(|one| format!("`wrangler {}`", one.words.join(" ")));
-            let head: Vec<&str> = words
-                .iter()
-                .map(String::as_str)
-                .take_while(|word| !word.starts_with('-'))
-                .collect();
-            // A command has at most three words after `wrangler`; the next one is a name.
-            let head = head[..head.len().min(4)].join(" ");
-            format!(
-                "unknown command `{head}` in `xtask.beforeDeploy`, where only these commands of wrangler may run \
-                 with the token: {}",
-                known.collect::<Vec<_>>().join(", ")
-            )
-        };
-        let Some(("wrangler", rest)) =
-            words.split_first().map(|(first, rest)| (first.as_str(), rest))
-        else {
-            return Err(unknown());
-        };
-        let is_command = |one: &&AllowedCommand| {
-            rest.len() >= one.words.len() && one.words.iter().zip(rest).all(|(a, b)| a == b)
-        };
-        let allowed = ALLOWED.iter().find(is_command).ok_or_else(unknown)?;
-        let mut arguments: Vec<String> =
-            allowed.words.iter().map(|&word| word.to_owned()).collect();
-        let (mut values, mut files, mut is_remote) = (Vec::new(), Vec::new(), false);
-        let mut words = rest[allowed.words.len()..].iter();
-        while let Some(word) = words.next() {
-            if word == REMOTE {
-                is_remote = true;
-                continue;
-            }
-            if !word.starts_with('-') {
-                values.push(word.clone());
-                continue;
-            }
-            let (name, value) = match word.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (word.as_str(), None),
-            };
-            let option = allowed.options.iter().find(|(option, _)| *option == name);
-            let Some((_, kind)) = option else {
-                let known = allowed.options.iter().map(|(option, _)| format!("`{option}`"));
-                let known: Vec<String> = known.chain([format!("`{REMOTE}`")]).collect();
-                return Err(format!(
-                    "unknown option `{name}` of `wrangler {}` in `xtask.beforeDeploy`, which may have {}",
-                    allowed.words.join(" "),
-                    known.join(", ")
-                ));
-            };
-            if *kind == OptionKind::Flag {
-                arguments.push(name.to_owned());
-                continue;
-            }
-            let value = value.or_else(|| words.next().cloned());
-            let value = value.ok_or_else(|| wrong(&format!("has no value for `{name}`")))?;
-            if *kind == OptionKind::File {
-                files.push(Utf8PathBuf::from(&value));
-            }
-            arguments.push(format!("{name}={value}"));
-        }
-        let (least, most) = allowed.values;
-        if !(least..=most).contains(&values.len()) {
-            return Err(wrong(&format!(
-                "has {} values after `{}`, which takes {}",
-                values.len(),
-                allowed.words.join(" "),
-                if least == most { least.to_string() } else { format!("{least} to {most}") }
-            )));
-        }
-        if !is_remote {
-            return Err(wrong(&format!(
-                "has no `{REMOTE}`, so it would change data on this machine and not those of the environment"
-            )));
-        }
-        files.extend(allowed.file.and_then(|index| values.get(index)).map(Utf8PathBuf::from));
-        if let Some(file) = files.iter().find(|file| file.is_absolute()) {
-            return Err(wrong(&format!(
-                "names the absolute path {file}, but a file must be in the repository"
-            )));
-        }
-        arguments.push(REMOTE.to_owned());
-        // Words after it are never options, even if they begin with a dash.
-        let at = allowed.words.len();
-        arguments.splice(at..at, values);
+        let (allowed, words) = find_command(&words).ok_or_else(|| unknown_command(&words))?;
+        let arguments = Arguments::parse(allowed, words, wrong)?;
+        arguments.check(allowed).map_err(|what| wrong(&what))?;
+        let Arguments { options, values, files, .. } = arguments;
+        // Words after the values are never options, even if they begin with a dash.
+        let command = allowed.words.iter().map(|&word| word.to_owned());
+        let remote = [REMOTE.to_owned()];
         Ok(WranglerStep {
             text: text.to_owned(),
-            arguments,
+            arguments: command.chain(values).chain(options).chain(remote).collect(),
             files,
             reads_migrations: allowed.words[0] == "d1" && allowed.words[1] == "migrations",
         })
@@ -232,6 +153,116 @@ impl WranglerStep {
     pub fn files_below(&self, dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>, &Utf8Path> {
         let path = |file: &'_ Utf8PathBuf| normalize(&dir.join(file));
         self.files.iter().map(|file| path(file).ok_or(file.as_path())).collect()
+    }
+}
+
+/// Returns the command that a line calls, and the words after it. `None` if it is not an allowed command of wrangler.
+fn find_command(words: &[String]) -> Option<(&'static AllowedCommand, &[String])> {
+    let (_, rest) = words.split_first().filter(|(first, _)| *first == "wrangler")?;
+    let is_command = |one: &&AllowedCommand| {
+        rest.len() >= one.words.len() && one.words.iter().zip(rest).all(|(a, b)| a == b)
+    };
+    let allowed = ALLOWED.iter().find(is_command)?;
+    Some((allowed, &rest[allowed.words.len()..]))
+}
+
+/// Describes a command line that calls no allowed command.
+fn unknown_command(words: &[String]) -> String {
+    let known = ALLOWED.iter().map(|one| format!("`wrangler {}`", one.words.join(" ")));
+    let head = words.iter().map(String::as_str).take_while(|word| !word.starts_with('-'));
+    // A command has at most three words after `wrangler`; the next one is a name.
+    let head: Vec<&str> = head.take(4).collect();
+    format!(
+        "unknown command `{}` in `xtask.beforeDeploy`, where only these commands of wrangler may run with the token: {}",
+        head.join(" "),
+        known.collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// Describes an option that a command must not have.
+fn unknown_option(allowed: &AllowedCommand, name: &str) -> String {
+    let known = allowed.options.iter().map(|(option, _)| format!("`{option}`"));
+    let known: Vec<String> = known.chain([format!("`{REMOTE}`")]).collect();
+    format!(
+        "unknown option `{name}` of `wrangler {}` in `xtask.beforeDeploy`, which may have {}",
+        allowed.words.join(" "),
+        known.join(", ")
+    )
+}
+
+/// The words after a command.
+#[derive(Default)]
+struct Arguments {
+    /// The options except `--remote`, each as one word.
+    options: Vec<String>,
+    values: Vec<String>,
+    /// The files that options and values name.
+    files: Vec<Utf8PathBuf>,
+    is_remote: bool,
+}
+
+impl Arguments {
+    /// Parses the words after `allowed`. `wrong` adds the command line to an error.
+    fn parse(
+        allowed: &AllowedCommand,
+        words: &[String],
+        wrong: impl Fn(&str) -> String,
+    ) -> Result<Arguments, String> {
+        let mut parsed = Arguments::default();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if word == REMOTE {
+                parsed.is_remote = true;
+                continue;
+            }
+            if !word.starts_with('-') {
+                parsed.values.push(word.clone());
+                continue;
+            }
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (word.as_str(), None),
+            };
+            let option = allowed.options.iter().find(|(option, _)| *option == name);
+            let (_, kind) = option.ok_or_else(|| unknown_option(allowed, name))?;
+            if *kind == OptionKind::Flag {
+                parsed.options.push(name.to_owned());
+                continue;
+            }
+            let value = value.or_else(|| words.next().cloned());
+            let value = value.ok_or_else(|| wrong(&format!("has no value for `{name}`")))?;
+            if *kind == OptionKind::File {
+                parsed.files.push(Utf8PathBuf::from(&value));
+            }
+            parsed.options.push(format!("{name}={value}"));
+        }
+        let file = allowed.file.and_then(|index| parsed.values.get(index));
+        parsed.files.extend(file.map(Utf8PathBuf::from));
+        Ok(parsed)
+    }
+
+    /// Errors unless the number of values fits, the step is remote, and each file may be in the repository.
+    fn check(&self, allowed: &AllowedCommand) -> Result<(), String> {
+        let (least, most) = allowed.values;
+        if !(least..=most).contains(&self.values.len()) {
+            return Err(format!(
+                "has {} values after `{}`, which takes {}",
+                self.values.len(),
+                allowed.words.join(" "),
+                if least == most { least.to_string() } else { format!("{least} to {most}") }
+            ));
+        }
+        if !self.is_remote {
+            return Err(format!(
+                "has no `{REMOTE}`, so it would change data on this machine and not those of the environment"
+            ));
+        }
+        match self.files.iter().find(|file| file.is_absolute()) {
+            Some(file) => {
+                Err(format!("names the absolute path {file}, but a file must be in the repository"))
+            }
+            None => Ok(()),
+        }
     }
 }
 

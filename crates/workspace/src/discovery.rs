@@ -128,19 +128,19 @@ fn own_build(package: &Package, dir: &Utf8Path, wrangler: &WranglerConfig) -> Pa
 /// Names the configs without a name in one line. `None` if there are none.
 #[must_use]
 pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
-    const SHOWN: usize = 3;
+    const MAX_LISTED_NAMES: usize = 3;
     let unnamed: Vec<&str> =
         broken.iter().filter(|one| one.is_unnamed).map(|one| one.config.as_str()).collect();
-    let shown = unnamed.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let shown = unnamed.iter().take(MAX_LISTED_NAMES).copied().collect::<Vec<_>>().join(", ");
     match unnamed.len() {
         0 => None,
         1 => Some(format!("{shown} has no `name`, so it is no project")),
-        count if count <= SHOWN => {
+        count if count <= MAX_LISTED_NAMES => {
             Some(format!("{count} configs without a `name` are no projects: {shown}"))
         }
         count => Some(format!(
             "{count} configs without a `name` are no projects: {shown} and {} more",
-            count - SHOWN
+            count - MAX_LISTED_NAMES
         )),
     }
 }
@@ -165,7 +165,7 @@ fn is_below_the_same(projects: &[Project], project: &Project) -> bool {
 /// deploys the same Worker, and one for the others. `used` are the folders of the configs that are used.
 #[must_use]
 pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec<String> {
-    const SHOWN: usize = 3;
+    const MAX_LISTED_NAMES: usize = 3;
     let is_beside = |path: &&Utf8PathBuf| path.parent().is_some_and(|dir| used.contains(dir));
     let (beside, others): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
         ignored.iter().partition(is_beside);
@@ -174,8 +174,9 @@ pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec
     let (below, alone): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
         others.into_iter().partition(has_own_name);
     let shown = |paths: &[&Utf8PathBuf]| {
-        let shown: Vec<&str> = paths.iter().take(SHOWN).map(|path| path.as_str()).collect();
-        match paths.len().saturating_sub(SHOWN) {
+        let shown: Vec<&str> =
+            paths.iter().take(MAX_LISTED_NAMES).map(|path| path.as_str()).collect();
+        match paths.len().saturating_sub(MAX_LISTED_NAMES) {
             0 => shown.join(", "),
             more => format!("{} and {more} more", shown.join(", ")),
         }

@@ -14,7 +14,7 @@ use base::files::write_whole;
 use base::version_cache::this_program;
 
 /// The number of summaries that are kept. The oldest are deleted first.
-const LIMIT: usize = 16;
+const MAX_SUMMARIES: usize = 16;
 
 /// Returns the summary of `commit` in the repository at `root`. A cached summary is valid only for the
 /// program that wrote it, because another build may read the same files differently.
@@ -58,7 +58,7 @@ fn make_room(folder: &Utf8Path) -> Result<()> {
         })
         .collect();
     kept.sort();
-    for (_, path) in kept.iter().take(kept.len().saturating_sub(LIMIT)) {
+    for (_, path) in kept.iter().take(kept.len().saturating_sub(MAX_SUMMARIES)) {
         std::fs::remove_file(path)?;
     }
     Ok(())

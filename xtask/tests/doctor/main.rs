@@ -323,6 +323,7 @@ fn real(name: &str) -> Utf8PathBuf {
 fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     use base::error::ErrorKind;
     use delivery::context::Ctx;
+    use delivery::plan::Engine;
     use delivery::plan::destination::{Destination, PipelineFacts};
     use workspace::Workspace;
     use workspace::config::LOCAL;
@@ -347,7 +348,8 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
         let projects = std::slice::from_ref(find(name));
         let environment = if destination.sandbox.is_some() { LOCAL } else { "staging" };
         let refusals = delivery::doctor::readiness::refusals(&workspace, projects, environment);
-        delivery::doctor::preflight(&ctx, destination, delivery::plan::Engine::Host, &refusals)
+        let config = &workspace.config;
+        delivery::doctor::preflight(&ctx, config, destination, Engine::Host, &refusals)
     };
     let failure = check(&destination, "site").expect_err("a failure");
     assert_eq!(failure.kind, ErrorKind::Refused);

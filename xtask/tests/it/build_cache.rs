@@ -166,7 +166,7 @@ fn builds_again_if_inputs_are_not_fully_known() {
     not_kept("projects/a/.wrangler/deploy/config.json cannot be read");
     // The build changes what it is made from.
     count(&env, "await Bun.write('content.txt', String(Math.random()));");
-    not_kept("what it is made from changed during the build");
+    not_kept("its inputs changed during the build");
     // A nested repository: git does not list its files.
     count(&env, "");
     env.write("projects/a/inner/file", "");
@@ -392,7 +392,7 @@ fn an_imported_package_is_built_once_for_the_same_content() {
         }
     };
     package("await Bun.write('generated.txt', String(Math.random()));");
-    not_cached("what it is made from changed during the build");
+    not_cached("its inputs changed during the build");
     env.write(".git/info/exclude", "node_modules\ndist\ngenerated.txt\n");
     not_cached("it wrote packages/ui/generated.txt, outside of what it exports");
     package("");

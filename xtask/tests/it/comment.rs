@@ -227,7 +227,7 @@ fn waits_as_long_as_the_server_asks_up_to_a_limit() {
     // A minute fits once into the two that a command waits at most.
     for (faults, text, requests) in [
         ((|_, _| Some(LIMITED)) as Faults, "GET /user: GitLab answered 429", 2),
-        (|_, _| Some(Fault::Instead(429, "Retry-After: 3600\r\n", "")), "asks to wait 3600 s", 1),
+        (|_, _| Some(Fault::Instead(429, "Retry-After: 3600\r\n", "")), "retry after 3600 s", 1),
         (|_, _| Some(Fault::Instead(502, "", "<html>")), "GitLab answered 502 (<html>)", 5),
         (|_, _| Some(Fault::Disconnect), "GET /user: no answer", 5),
         (

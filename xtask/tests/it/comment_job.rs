@@ -64,8 +64,13 @@ fn explains_why_a_token_cannot_comment() {
         (("CICD_COMMENT_TOKEN", "glpat-unknown"), 1, "failed", "does not know the token"),
         (("CICD_COMMENT_TOKEN", "glpat-elsewhere"), 1, "failed", "does not see !42 in project 12"),
         (("CI_PROJECT_ID", "99"), 0, "skipped", "runs in a fork"),
-        (("CI_MERGE_REQUEST_IID", "UNSET"), 0, "skipped", "no pipeline of a merge request"),
-        (("CI_API_V4_URL", "gitlab.example.com"), 0, "skipped", "is no address of a GitLab API"),
+        (("CI_MERGE_REQUEST_IID", "UNSET"), 0, "skipped", "not a merge request pipeline"),
+        (
+            ("CI_API_V4_URL", "gitlab.example.com"),
+            0,
+            "skipped",
+            "is not an address of a GitLab API",
+        ),
         (("SSL_CERT_FILE", "Cargo.toml"), 0, "skipped", "SSL_CERT_FILE names Cargo.toml"),
     ] {
         let server = GitLab::start(&[], Behaviour::default());

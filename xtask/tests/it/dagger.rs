@@ -224,7 +224,7 @@ pub fn vanished_engine(mut dagger: Dagger) {
         }
         drop(listener);
         let ended = running.join().expect("a run").exits(1);
-        let gone = "site: the Dagger engine does not answer any more; ";
+        let gone = "site: the Dagger engine stopped answering; ";
         assert!(ended.stdout.contains(gone), "{} {}", ended.stderr, ended.stdout);
         let hint = format!("hint: start the engine at {address}, then run it again");
         assert!(ended.stdout.contains(&hint), "{}", ended.stdout);

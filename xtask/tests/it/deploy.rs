@@ -96,7 +96,7 @@ fn deploys_projects_in_parallel_and_one_failure_stops_no_other() {
         ("good", "unchanged", ""),
         ("api", "live", ""),
         ("broken", "failed", "compiled nothing"),
-        ("missing", "refused", "is not there after the build"),
+        ("missing", "refused", "is missing after the build"),
         ("empty", "refused", "is empty"),
     ] {
         assert_eq!(ran.record(name)["status"], status, "{name}: {}", text(name));

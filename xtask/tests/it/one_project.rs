@@ -334,7 +334,7 @@ fn delete_asks_and_removes_the_worker() {
     let deleted = env.xtask(&["delete", "a", "--yes"]).exits(0);
     expect![[r#"
         deleted the Worker `a` in local
-        undo: `cargo xtask deploy a` makes it again, without its secrets
+        undo: `cargo xtask deploy a` recreates it, without its secrets
     "#]]
     .assert_eq(&deleted.stdout);
     assert_eq!(env.fetch("a.localhost", "/").0, 404);

@@ -124,7 +124,7 @@ fn a_preview_has_own_bindings_and_is_deleted() {
     assert_eq!(production(&env), before);
 
     let promoted = run(&env, &["promote", "api", "--from", "mr-42"]).exits(2).json();
-    assert!(promoted["error"]["hints"].to_string().contains("is no version"), "{promoted}");
+    assert!(promoted["error"]["hints"].to_string().contains("is not a version"), "{promoted}");
     off_and_on(&env);
     assert_eq!(production(&env), before);
 

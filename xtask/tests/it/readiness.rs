@@ -79,11 +79,11 @@ fn an_entry_that_the_build_does_not_write_is_refused() {
         shown += &format!("{}\n", ran.error(name));
     }
     expect![[r#"
-        projects/other/dist/worker.js, the `main` of projects/other/wrangler.json, is not there after the build
+        projects/other/dist/worker.js, the `main` of projects/other/wrangler.json, is missing after the build
         hint: let the build write it, or set `"xtask": { "build": "…" }` in projects/other/package.json to the command that does
-        projects/next/.open-next/worker.js, the `main` of projects/next/wrangler.json, is not there after the build
+        projects/next/.open-next/worker.js, the `main` of projects/next/wrangler.json, is missing after the build
         hint: set `"xtask": { "build": "opennextjs-cloudflare build" }` in projects/next/package.json
-        projects/kit/.svelte-kit/cloudflare/_worker.js, the `main` of projects/kit/wrangler.json, is not there after the build
+        projects/kit/.svelte-kit/cloudflare/_worker.js, the `main` of projects/kit/wrangler.json, is missing after the build
         hint: use `@sveltejs/adapter-cloudflare` as the adapter of SvelteKit, which writes `.svelte-kit/cloudflare`
         projects/nuxt/.output/server/index.mjs was built for `node-server`, which does not run on Workers
         hint: set `nitro: { preset: "cloudflare_module" }` in the config of Nuxt or Nitro

@@ -94,8 +94,8 @@ fn verifies_and_stores_values_of_the_environment() {
     let unconfirmed = setup(&env, &[], &[]).exits(3);
     assert!(unconfirmed.stderr.contains("the writes are not confirmed"), "{}", unconfirmed.stderr);
     for (name, value, message) in [
-        ("CLOUDFLARE_ACCOUNT_ID", "abc", "`abc` is no account id; nothing was changed"),
-        ("CI_PROJECT_ID", "shop", "`shop` is no project number; nothing was changed"),
+        ("CLOUDFLARE_ACCOUNT_ID", "abc", "`abc` is not an account id; nothing was changed"),
+        ("CI_PROJECT_ID", "shop", "`shop` is not a project number; nothing was changed"),
         (
             "CLOUDFLARE_WORKERS_TOKEN_REVIEW",
             "another-token",

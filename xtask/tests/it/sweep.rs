@@ -284,7 +284,7 @@ fn keeps_previews_that_may_belong_to_another_merge_request() {
     let list = json!([{ "method": "GET", "path": "/projects/7/merge_requests", "times": 1, "action": { "status": 200, "body": old } }]);
     preview_strategy::post(&gitlab.env, "/__sandbox/faults", &list);
     let done = gitlab.run(&sweep, &[]).exits(0);
-    assert!(done.stderr.contains("!43 has changed meanwhile"), "{}", done.stderr);
+    assert!(done.stderr.contains("!43 changed during this run"), "{}", done.stderr);
     assert!(!done.stdout.contains("!43"), "{}", done.stdout);
     assert_eq!(skipped_lines(&done.stdout), lines);
     assert_eq!(answer(&gitlab, iids), [true, true, false, true]);

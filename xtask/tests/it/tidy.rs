@@ -81,7 +81,9 @@ fn modules_keep_to_their_layer() {
             "{path} reads a variable past `base::env`"
         );
         let printer = path.starts_with("crates/base/src/terminal");
-        assert!(printer || !code.contains("anstream::"), "{path} prints; only `terminal` may");
+        // Its adapters only convert text.
+        let prints = code.replace("anstream::adapter", "").contains("anstream::");
+        assert!(printer || !prints, "{path} prints; only `terminal` may");
     }
 }
 

@@ -133,7 +133,7 @@ fn plan_and_result_name_removed_and_kept_triggers() {
 
     let back = env.xtask(&["rollback", "a", "--json"]).exits(0).record("a");
     let warnings = back["warnings"].to_string();
-    assert!(warnings.contains("stays as it is set, whichever version is live"), "{warnings}");
+    assert!(warnings.contains("unchanged, because no version contains them"), "{warnings}");
     assert!(warnings.contains("the domain `b.example.com`"), "{warnings}");
     let text = env.xtask(&[
         "rollback",

@@ -3,7 +3,7 @@
 use crate::command::quote;
 
 /// The minimum length for redaction. Shorter values would hide ordinary text.
-pub const SHORTEST: usize = 4;
+pub const MIN_REDACTED_LENGTH: usize = 4;
 
 /// Returns the spellings of `secret`: verbatim, in JSON, HTML, XML and URLs, quoted for a shell, in hex, and in
 /// base64 at each of the three offsets. Longest first, without duplicates.
@@ -24,7 +24,7 @@ pub fn forms(secret: &str) -> Vec<String> {
     // Logs of requests hold JSON inside of JSON, so each spelling is escaped a second time.
     let again: Vec<String> = forms.iter().flat_map(|form| json(form)).collect();
     forms.extend(again);
-    forms.retain(|form| form.len() >= SHORTEST);
+    forms.retain(|form| form.len() >= MIN_REDACTED_LENGTH);
     forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     forms.dedup();
     forms

@@ -2,6 +2,7 @@
 
 pub mod forms;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -37,6 +38,41 @@ impl fmt::Debug for Secret {
 pub fn is_token(value: &str) -> bool {
     let value = value.trim();
     !value.is_empty() && value.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// The reason why a variable has no usable token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenProblem {
+    /// The variable is not set.
+    Unset,
+    /// It is set to nothing but white space.
+    Empty,
+    /// Its value is not valid in a header.
+    Invalid,
+}
+
+impl TokenProblem {
+    /// Describes the problem of the variable `name`.
+    #[must_use]
+    pub fn message(self, name: &str) -> String {
+        let problem = match self {
+            TokenProblem::Unset => "is not set",
+            TokenProblem::Empty => "is set but empty",
+            TokenProblem::Invalid => "contains characters that are not allowed in a token",
+        };
+        format!("the variable {name} {problem}")
+    }
+}
+
+/// Returns the token in the value of a variable.
+pub fn parse_token(value: Option<&OsStr>) -> Result<Secret, TokenProblem> {
+    // A character that is not UTF-8 becomes one that a token cannot have.
+    let value = value.ok_or(TokenProblem::Unset)?.to_string_lossy();
+    match value.trim() {
+        "" => Err(TokenProblem::Empty),
+        value if is_token(value) => Ok(Secret::new(value)),
+        _ => Err(TokenProblem::Invalid),
+    }
 }
 
 /// Every credential that this process has used. A child that received none of them may still find and
@@ -80,7 +116,7 @@ impl Redactor {
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
         let mut all: Vec<Secret> = USED.lock().unwrap_or_else(PoisonError::into_inner).clone();
         all.extend(secrets);
-        all.retain(|secret| secret.0.len() >= forms::SHORTEST);
+        all.retain(|secret| secret.0.len() >= forms::MIN_REDACTED_LENGTH);
         let mut all: Vec<String> = all.iter().flat_map(|secret| forms::forms(&secret.0)).collect();
         all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         all.dedup();
@@ -103,6 +139,19 @@ mod tests {
     #[test]
     fn debug_shows_nothing() {
         assert_eq!(format!("{:?}", Secret::new("canary")), "Secret(…)");
+    }
+
+    #[test]
+    fn tokens_are_parsed_without_surrounding_space() {
+        let parse = |value: &str| {
+            parse_token(Some(OsStr::new(value))).map(|token| token.expose().to_owned())
+        };
+        assert_eq!(parse(" token-1\n"), Ok("token-1".to_owned()));
+        assert_eq!(parse(" \n"), Err(TokenProblem::Empty));
+        assert_eq!(parse("a b"), Err(TokenProblem::Invalid));
+        assert_eq!(parse_token(None).err(), Some(TokenProblem::Unset));
+        let no_text: &OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"a\xff");
+        assert_eq!(parse_token(Some(no_text)).err(), Some(TokenProblem::Invalid));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{DIM, GREEN, RED, Ui, paint};
 use crate::time::unix_now;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-const TICK: Duration = Duration::from_millis(100);
+const FRAME_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The time after which a running step is printed again in a log, to show that the run is active. In seconds, from
 /// [`INTERVAL_VARIABLE`]. 0 turns this off.
@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 const INTERVAL_VARIABLE: &str = "XTASK_PROGRESS_INTERVAL";
 
 /// The number of characters of a child's line that are kept. No terminal shows more.
-const LONGEST: usize = 400;
+const MAX_LINE_LENGTH: usize = 400;
 
 struct Line {
     name: String,
@@ -225,7 +225,7 @@ impl ProgressLine {
     pub fn output(&self, line: &str) {
         let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ours) = area.lines.iter_mut().find(|line| line.name == self.name) {
-            ours.last_output = line.chars().take(LONGEST).collect();
+            ours.last_output = line.chars().take(MAX_LINE_LENGTH).collect();
         }
         let animated = area.animated;
         drop(area);
@@ -291,7 +291,7 @@ fn print(ui: &Ui, area: &Mutex<ProgressArea>, section: Option<usize>, line: &str
 /// Redraws the lines on a terminal, or prints those of long steps in a log, until no task is left.
 fn animate(ui: &Ui, area: &Mutex<ProgressArea>) {
     loop {
-        std::thread::sleep(TICK);
+        std::thread::sleep(FRAME_INTERVAL);
         let mut locked = area.lock().unwrap_or_else(PoisonError::into_inner);
         if locked.lines.is_empty() {
             return;

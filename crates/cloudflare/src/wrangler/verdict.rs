@@ -80,18 +80,12 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
         },
         (ExitReason::Code(0), None) => WranglerOutcome::Failed {
             reason: "wrangler exited with 0 but its output file names no version".to_owned(),
-            hint: Some("read in its lines what it did instead; then run it again".to_owned()),
+            hint: Some("read in its output what it did instead, then run it again".to_owned()),
         },
         (ended, _) => {
             let failure = last_entry("command-failed");
             let message = failure.and_then(|entry| entry.message.clone());
-            let how = match ended {
-                ExitReason::Code(code) => format!("wrangler exited with {code}"),
-                ExitReason::Signal(signal) => format!("wrangler was killed by signal {signal}"),
-                ExitReason::Deadline => "wrangler did not end within its deadline".to_owned(),
-                ExitReason::Interrupted => "wrangler was interrupted".to_owned(),
-                ExitReason::Caller => "wrangler was stopped".to_owned(),
-            };
+            let how = format!("wrangler {ended}");
             let hint = next_step(ended, failure, last_entry(kind).is_some());
             let reason = message.map_or(how.clone(), |message| format!("{how}: {message}"));
             WranglerOutcome::Failed { reason, hint: hint.or_else(|| Some(AGAIN.to_owned())) }
@@ -133,10 +127,7 @@ fn next_step(ended: ExitReason, failure: Option<&OutputEntry>, nameless: bool) -
     }
     let failure = failure?;
     if let Some(wait) = failure.retry_after_ms {
-        return Some(format!(
-            "run it again later: Cloudflare asks to wait {} s",
-            wait.div_ceil(1000)
-        ));
+        return Some(format!("run it again after {} s, as Cloudflare asks", wait.div_ceil(1000)));
     }
     let message = failure.message.as_deref().unwrap_or_default();
     let hint = next_step_of_message(message, failure.code).or_else(|| next_step_of(failure.code?));

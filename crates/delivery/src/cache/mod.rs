@@ -16,7 +16,7 @@ pub use manifest::{CacheManifest, CachedFile, OutputParts};
 use workspace::key::hex;
 
 /// The maximum size of the cache in bytes. The least recently used entries are evicted first.
-pub const LIMIT: u64 = 2 << 30;
+pub const MAX_CACHE_SIZE: u64 = 2 << 30;
 
 /// The cached outputs of one checkout. Any number of runs may use it at the same time.
 ///
@@ -68,7 +68,7 @@ impl BuildCache {
     /// Returns the cache of the repository at `root`.
     #[must_use]
     pub fn at(root: &Utf8Path) -> BuildCache {
-        BuildCache { dir: root.join(".xtask/cache"), limit: LIMIT }
+        BuildCache { dir: root.join(".xtask/cache"), limit: MAX_CACHE_SIZE }
     }
 
     /// Restores the entry for `key` into the folder `to`, which must not exist. Copies each file and

@@ -57,7 +57,7 @@ fn whole(key: &str) -> Lookup {
 #[test]
 fn restores_an_output_unchanged() {
     let place = Place::new();
-    let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
+    let (cache, to) = (place.cache(MAX_CACHE_SIZE), place.0.join("to"));
     assert_eq!(restore(&cache, "k", &to), Lookup::Miss);
     store(&cache, "k", &place.output("from", "one"));
     assert_eq!(restore(&cache, "k", &to), whole("k"));
@@ -74,7 +74,7 @@ fn restores_an_output_unchanged() {
 #[test]
 fn restores_parts_without_other_files() {
     let place = Place::new();
-    let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
+    let (cache, to) = (place.cache(MAX_CACHE_SIZE), place.0.join("to"));
     let from = place.output("from", "one");
     for (path, text) in [("b/deep/worker.js", "code"), ("b/other.txt", ""), ("c/types.ts", "")] {
         std::fs::create_dir_all(from.join(path).parent().expect("a parent")).expect("a folder");
@@ -117,7 +117,7 @@ fn removes_corrupt_entries() {
         }),
     ];
     let place = Place::new();
-    let (cache, to) = (place.cache(LIMIT), place.0.join("to"));
+    let (cache, to) = (place.cache(MAX_CACHE_SIZE), place.0.join("to"));
     let from = place.output("from", "one");
     for (reason, damage) in damages {
         store(&cache, "k", &from);
@@ -160,7 +160,7 @@ fn evicts_the_least_recently_used_entry() {
 #[test]
 fn does_not_store_what_it_cannot_restore() {
     let place = Place::new();
-    let cache = place.cache(LIMIT);
+    let cache = place.cache(MAX_CACHE_SIZE);
     let from = place.output("from", "one");
     std::os::unix::fs::symlink("a", from.join("link")).expect("a link");
     let stored = cache.store("k", &from, String::new()).expect("an answer");

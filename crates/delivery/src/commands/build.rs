@@ -206,9 +206,9 @@ fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
                 Ok((provided, path))
             });
         match provided {
-            Ok((ProvisionResult { made, default_secrets }, path)) => {
-                if !made.is_empty() {
-                    let names = made.join(", ");
+            Ok((ProvisionResult { created, default_secrets }, path)) => {
+                if !created.is_empty() {
+                    let names = created.join(", ");
                     ctx.ui
                         .note(&format!("{}: new and empty in the sandbox: {names}", part.project));
                 }

@@ -98,16 +98,34 @@ impl CleanCommand {
 
     /// Returns what would be deleted, and what is kept with the reason.
     fn plan(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Report> {
-        let mut candidates: Vec<(Utf8PathBuf, String)> = Vec::new();
-        for (path, kind) in [
+        let (mut deleted, mut kept) = (Vec::new(), Vec::new());
+        for (path, kind) in self.candidates(ctx, workspace)? {
+            let full = ctx.root.join(&path);
+            if full.symlink_metadata().is_err() {
+                continue;
+            }
+            let reason = keep(&ctx.root, &path)?;
+            let parts = if path == LOGS { logs(&ctx.root)? } else { vec![full] };
+            let total = || parts.iter().map(|part| size(part.as_std_path())).sum();
+            let bytes = reason.is_none().then(total);
+            let list = if reason.is_none() { &mut deleted } else { &mut kept };
+            list.push(Entry { path, kind, bytes, reason, parts });
+        }
+        kept.extend(self.always_kept(&ctx.root));
+        Ok(Report { schema: 1, dry_run: ctx.dry_run, deleted, kept, failed: Vec::new() })
+    }
+
+    /// Returns the paths that may be deleted, each with its content. They may not exist.
+    fn candidates(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Vec<(Utf8PathBuf, String)>> {
+        let folders = [
             (".xtask/cache", "outputs of builds"),
             (".xtask/summaries", "summaries of commits"),
             (".xtask/deploy", "results of uploads from containers"),
             (".xtask/dist", "archives of this tool"),
             (".xtask/tmp", "temporary files"),
-        ] {
-            candidates.push((path.into(), kind.to_owned()));
-        }
+        ];
+        let folders = folders.map(|(path, kind)| (Utf8PathBuf::from(path), kind.to_owned()));
+        let mut candidates = Vec::from(folders);
         if !logs(&ctx.root)?.is_empty() {
             candidates.push((LOGS.into(), "logs of previous runs".to_owned()));
         }
@@ -119,49 +137,27 @@ impl CleanCommand {
                 candidates.push((path.to_owned(), "installed tools".to_owned()));
             }
         }
-        let mut report = Report {
-            schema: 1,
-            dry_run: ctx.dry_run,
-            deleted: vec![],
-            kept: vec![],
-            failed: vec![],
+        Ok(candidates)
+    }
+
+    /// Returns the existing folders that this command never deletes, or only with an option.
+    fn always_kept(&self, root: &Utf8Path) -> Vec<Entry> {
+        let records = (".xtask/records", "what was deployed", "nothing else remembers it");
+        let sandbox = (
+            ".xtask/sandbox",
+            "the sandbox's deployments",
+            "`cargo xtask sandbox reset` deletes them",
+        );
+        let tools = (".xtask/tools", "installed tools", "`--tools` deletes them");
+        let kept = [records, sandbox].into_iter().chain((!self.tools).then_some(tools));
+        let entry = |(path, kind, reason): (&str, &str, &str)| Entry {
+            path: path.into(),
+            kind: kind.to_owned(),
+            bytes: None,
+            reason: Some(reason.to_owned()),
+            parts: Vec::new(),
         };
-        for (path, kind) in candidates {
-            let full = ctx.root.join(&path);
-            if full.symlink_metadata().is_err() {
-                continue;
-            }
-            let reason = keep(&ctx.root, &path)?;
-            let parts = if path == LOGS { logs(&ctx.root)? } else { vec![full] };
-            let total = || parts.iter().map(|part| size(part.as_std_path())).sum();
-            let bytes = reason.is_none().then(total);
-            let list = if reason.is_none() { &mut report.deleted } else { &mut report.kept };
-            list.push(Entry { path, kind, bytes, reason, parts });
-        }
-        let mut kept = vec![
-            (".xtask/records", "what was deployed", "nothing else remembers it"),
-            (
-                ".xtask/sandbox",
-                "the sandbox's deployments",
-                "`cargo xtask sandbox reset` deletes them",
-            ),
-        ];
-        if !self.tools {
-            kept.push((".xtask/tools", "installed tools", "`--tools` deletes them"));
-        }
-        for (path, kind, reason) in kept {
-            if ctx.root.join(path).exists() {
-                let (path, kind) = (path.into(), kind.to_owned());
-                report.kept.push(Entry {
-                    path,
-                    kind,
-                    bytes: None,
-                    reason: Some(reason.to_owned()),
-                    parts: Vec::new(),
-                });
-            }
-        }
-        Ok(report)
+        kept.filter(|(path, ..)| root.join(path).exists()).map(entry).collect()
     }
 }
 

@@ -10,12 +10,14 @@ use crate::context::Ctx;
 use crate::engine::job::command_line;
 use crate::engine::setup::{Setup, project_lock};
 use crate::plan::Operation;
+use crate::plan::commands::Places;
 use crate::record::{DeployStatus, Record, ToolVersions};
 use crate::report::script::script_of;
+use base::command::ProcessCommand;
 use base::error::{Exit, Failure, failed, refused, remote};
 use base::runner::CompletedProcess;
 use base::time::{rfc3339, unix_now};
-use cloudflare::api::{ListedVersion, Live};
+use cloudflare::api::{Api, ListedVersion, Live};
 use workspace::git;
 use workspace::key::fresh_nonce;
 
@@ -41,18 +43,16 @@ impl DeleteCommand {
         let (name, worker) = (&target.project.name, target.worker());
         let environment = &target.destination.environment;
         let mut setup = Setup::new(ctx, &target.workspace.config)?;
-        // wrangler's prompts are answered with yes, so all confirmation happens before.
-        let arguments = ["delete", &worker].map(str::to_owned);
-        let command = |places: &_| command(places, &target, &arguments, true).text("CI", "1");
         if ctx.dry_run {
             let (places, _) = crate::engine::setup::missing(
                 &ctx.root,
                 &target.workspace.config,
                 &std::collections::BTreeSet::new(),
             )?;
-            let text = script_of(&ctx.root, [&command(&places)]);
-            let report = json!({ "schema": 1, "project": name, "environment": environment, "worker": worker, "deleted": false });
+            let text = script_of(&ctx.root, [&deletion(&target, &places)]);
             setup.finish("nothing is deleted");
+            let report = json!({ "schema": 1, "project": name, "environment": environment,
+                                 "worker": worker, "deleted": false });
             ctx.ui.report(&report, &text);
             return Ok(Exit::Done);
         }
@@ -62,69 +62,82 @@ impl DeleteCommand {
             json!({ "schema": 1, "project": name, "environment": environment, "worker": worker,
                     "deleted": deleted, "version": version })
         };
-        let versions = api.versions(&worker)?;
-        if versions.is_empty() {
-            ctx.ui.report(
-                &report(false, None),
-                &format!("there is no Worker `{worker}` in {environment}"),
-            );
+        if api.versions(&worker)?.is_empty() {
+            let text = format!("there is no Worker `{worker}` in {environment}");
+            ctx.ui.report(&report(false, None), &text);
             return Ok(Exit::Done);
         }
         let live = api.live(&worker)?.map(|live| live.version);
-        if !self.yes {
-            let question = format!(
-                "Delete the Worker `{worker}` in {environment} with all of its versions? This cannot be undone."
-            );
-            match ctx.ui.confirm(&question) {
-                Some(true) => {}
-                Some(false) => {
-                    ctx.ui.report(&report(false, live.as_deref()), "nothing was deleted");
-                    return Ok(Exit::Done);
-                }
-                None => {
-                    return Err(refused(format!(
-                        "the deletion of `{worker}` in {environment} is not confirmed"
-                    ))
-                    .hint("add `--yes`, because stdin is not a terminal")
-                    .into());
-                }
-            }
+        if !self.confirm(ctx, &worker, environment)? {
+            ctx.ui.report(&report(false, live.as_deref()), "nothing was deleted");
+            return Ok(Exit::Done);
         }
         let (places, _) = setup.tools()?;
         setup.finish("wrangler is installed");
-        let task = ctx.ui.task("delete");
-        let lock = project_lock(&ctx.root, &target.project.slug(), |holder| {
-            task.step(&format!("wait for {holder}"));
-        })?;
-        lock.settle(|why| task.step(why))?;
-        let mut record = record(ctx, &target, api.live(&worker)?)?;
-        let look = command_line("versions", name, &target.destination);
-        record.begin(&ctx.root, &look)?;
-        let log = record.nonce.clone();
-        let finished = ctx.run(&log, &command(&places), &|line| task.output(line))?;
-        // Exit 0 alone proves nothing.
-        let remaining = api.versions(&worker);
-        let is_gone = remaining.as_ref().is_ok_and(Vec::is_empty);
-        let result =
-            if is_gone { Ok(()) } else { Err(not_deleted(&worker, &look, &finished, remaining)) };
-        record.ended = rfc3339(unix_now());
-        match &result {
-            Ok(()) => record.status = DeployStatus::Deleted,
-            Err(failure) => {
-                record = record.ended_by(failure.clone());
-                record.live.clone_from(&record.previous);
-            }
-        }
-        record.save_at_the_end(&ctx.root);
-        task.end(is_gone, if is_gone { "deleted" } else { "not deleted" });
-        result?;
+        delete(ctx, &target, &api, &deletion(&target, &places))?;
         let text = format!(
-            "deleted the Worker `{worker}` in {environment}\nundo: `{}` makes it again, without its secrets",
+            "deleted the Worker `{worker}` in {environment}\nundo: `{}` recreates it, without its secrets",
             command_line("deploy", name, &target.destination)
         );
         ctx.ui.report(&report(true, live.as_deref()), &text);
         Ok(Exit::Done)
     }
+
+    /// Returns true if the user confirms the deletion. Errors if there is no terminal to ask.
+    fn confirm(&self, ctx: &Ctx, worker: &str, environment: &str) -> Result<bool, Failure> {
+        if self.yes {
+            return Ok(true);
+        }
+        let question = format!(
+            "Delete the Worker `{worker}` in {environment} with all of its versions? This cannot be undone."
+        );
+        ctx.ui.confirm(&question).ok_or_else(|| {
+            refused(format!("the deletion of `{worker}` in {environment} is not confirmed"))
+                .hint("add `--yes`, because stdin is not a terminal")
+        })
+    }
+}
+
+/// Returns the command that deletes. wrangler's prompts are answered with yes, so all confirmation happens before.
+fn deletion(target: &ProjectTarget, places: &Places) -> ProcessCommand {
+    let arguments = ["delete".to_owned(), target.worker()];
+    command(places, target, &arguments, true).text("CI", "1")
+}
+
+/// Deletes the Worker, verifies that it is gone, and saves a record.
+fn delete(
+    ctx: &Ctx,
+    target: &ProjectTarget,
+    api: &Api<'_>,
+    deletion: &ProcessCommand,
+) -> Result<()> {
+    let worker = target.worker();
+    let task = ctx.ui.task("delete");
+    let lock = project_lock(&ctx.root, &target.project.slug(), |holder| {
+        task.step(&format!("wait for {holder}"));
+    })?;
+    lock.settle(|why| task.step(why))?;
+    let mut record = record(ctx, target, api.live(&worker)?)?;
+    let look = command_line("versions", &target.project.name, &target.destination);
+    record.begin(&ctx.root, &look)?;
+    let log = record.nonce.clone();
+    let finished = ctx.run(&log, deletion, &|line| task.output(line))?;
+    // Exit 0 alone proves nothing.
+    let remaining = api.versions(&worker);
+    let is_gone = remaining.as_ref().is_ok_and(Vec::is_empty);
+    let result =
+        if is_gone { Ok(()) } else { Err(not_deleted(&worker, &look, &finished, remaining)) };
+    record.ended = rfc3339(unix_now());
+    match &result {
+        Ok(()) => record.status = DeployStatus::Deleted,
+        Err(failure) => {
+            record = record.ended_by(failure.clone());
+            record.live.clone_from(&record.previous);
+        }
+    }
+    record.save_at_the_end(&ctx.root);
+    task.end(is_gone, if is_gone { "deleted" } else { "not deleted" });
+    Ok(result?)
 }
 
 /// Returns the record of a deletion that has begun.

@@ -136,15 +136,15 @@ impl DistCommand {
             }
         };
         let stage = root.join(FOLDER).join("stage");
-        let mut mark = cmd!(root, "tee {stage}/{MARK}", cargo::DEADLINE);
+        let mut mark = cmd!(root, "tee {stage}/{MARK}", cargo::RUN_DEADLINE);
         mark.stdin = serde_json::to_string_pretty(origin).ok().map(|text| text + "\n");
         let out = archive.parent().unwrap_or(root);
         commands.extend([
-            cmd!(root, "mkdir -p {stage} {out}", cargo::DEADLINE),
-            cmd!(root, "cp {from}/xtask {from}/sandbox {stage}", cargo::DEADLINE),
+            cmd!(root, "mkdir -p {stage} {out}", cargo::RUN_DEADLINE),
+            cmd!(root, "cp {from}/xtask {from}/sandbox {stage}", cargo::RUN_DEADLINE),
             mark,
-            cmd!(root, "tar -czf {archive} -C {stage} xtask sandbox {MARK}", cargo::DEADLINE),
-            cmd!(root, "rm -r {stage}", cargo::DEADLINE),
+            cmd!(root, "tar -czf {archive} -C {stage} xtask sandbox {MARK}", cargo::RUN_DEADLINE),
+            cmd!(root, "rm -r {stage}", cargo::RUN_DEADLINE),
         ]);
         Ok(commands)
     }

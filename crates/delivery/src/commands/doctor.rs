@@ -67,7 +67,7 @@ impl DoctorCommand {
         let mut report = doctor::examine(&checks, &scene, options)?;
         if self.fix && ctx.dry_run {
             ctx.ui.report(&report, &fix::script(&ctx.root, &report));
-            return Ok(report.exit());
+            return Ok(report.exit);
         }
         if self.fix {
             let mut fixed = fix::apply(ctx, &report)?;
@@ -95,7 +95,7 @@ impl DoctorCommand {
             );
         }
         ctx.ui.report(&report, &text);
-        Ok(report.exit())
+        Ok(report.exit)
     }
 }
 

@@ -94,7 +94,7 @@ fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf, Failu
         return Err(match above {
             Some(above) => usage(format!("{root} is a folder of the repository {above}"))
                 .hint(format!("name its root: `cargo xtask init {above}`")),
-            None => usage(format!("{root} is no git repository"))
+            None => usage(format!("{root} is not a git repository"))
                 .hint(format!("run `git -C {root} init`")),
         });
     }

@@ -19,7 +19,7 @@ use base::error::Exit;
 use base::runner::INTERRUPTED;
 
 /// The interval at which the sandbox's log is read.
-const TICK: Duration = Duration::from_millis(100);
+const LOG_READ_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Show what a project's Worker writes: console output and uncaught exceptions.
 ///
@@ -87,7 +87,7 @@ impl LogsCommand {
         }
         show(ctx, &shown);
         while !INTERRUPTED.load(Ordering::SeqCst) {
-            std::thread::sleep(TICK);
+            std::thread::sleep(LOG_READ_INTERVAL);
             let (text, end) = read_from(&file, position);
             position = end;
             show(ctx, &self::entries(&text, &worker));

@@ -23,7 +23,7 @@ use workspace::git;
 const PROJECT: &str = "1";
 
 /// The timeout of one request.
-const DEADLINE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The options of `sandbox merge-request`.
 #[derive(Debug, Args)]
@@ -161,7 +161,7 @@ impl MergeRequests {
 
     /// Returns the response. `None` if the project does not exist yet. The first merge request creates it.
     fn send(&self, query: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
-        let agent = http::agent(DEADLINE, 0);
+        let agent = http::agent(REQUEST_TIMEOUT, 0);
         let url = format!("{}/projects/{}/merge_requests{query}", self.api(), self.project);
         let headers = [("PRIVATE-TOKEN", self.token.expose())];
         let response = match body {

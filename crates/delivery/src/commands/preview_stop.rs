@@ -10,8 +10,7 @@ use crate::engine::cleanup::clean_up;
 use crate::engine::comment::write::CommentAction;
 use crate::engine::comment::{Comment, CommentResult};
 use crate::engine::stop::{Outcome, PreviewDeletion, Previews, RemainingAlias, reachable};
-use base::error::{Exit, refused};
-use gitlab::comment::{CommentRow, PreviewStatus};
+use base::error::{ErrorKind, Exit, refused};
 use workspace::Workspace;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -48,7 +47,7 @@ const NOTHING: &str = "there is no preview and no alias of this name";
 #[serde(rename_all = "camelCase")]
 struct StopReport {
     schema: u32,
-    exit: u8,
+    exit: Exit,
     previews: Vec<PreviewDeletion>,
     /// `None` if they could not be read.
     aliases: Option<Vec<RemainingAlias>>,
@@ -68,50 +67,32 @@ impl Stop {
             let place = environment.map(place).transpose()?;
             let report = clean_up(ctx, &workspace, place.as_ref(), self.days)?;
             ctx.ui.report(&report, &report.text(ctx.dry_run));
-            return Ok(report.exit());
+            return Ok(Exit::worst(report.error_kind()));
         }
         let projects = workspace.select(&self.projects)?;
         let previews = self.previews(ctx, &workspace, &projects)?;
-        let has_failed = |name: &str| {
-            previews.iter().any(|one| one.project == name && one.outcome == Outcome::Failed)
+        let has_outcome = |name: &str, outcome: Outcome| {
+            previews.iter().any(|one| one.project == name && one.outcome == outcome)
         };
-        let comment = Comment::new(ctx, &workspace.config);
         let aliases = self.aliases(ctx, &workspace, &projects);
-        let is_deleted = |name: &str| {
-            previews.iter().any(|one| one.project == name && one.outcome == Outcome::Deleted)
-        };
         // If the aliases cannot be read, none of them counts as removed.
-        let answers = |project: &Project| match &aliases {
-            Some(aliases) => aliases.iter().any(|one| one.project == project.name),
-            None => !is_deleted(&project.name),
+        let has_alias = |name: &str| match &aliases {
+            Some(aliases) => aliases.iter().any(|one| one.project == name),
+            None => !has_outcome(name, Outcome::Deleted),
         };
-        let removed = projects.iter().filter(|project| !has_failed(&project.name));
-        let status = |project: &Project| {
-            if answers(project) { PreviewStatus::AliasOnly } else { PreviewStatus::Removed }
-        };
-        let rows: Vec<CommentRow> =
-            removed.map(|project| CommentRow::new(&project.name, status(project))).collect();
-        let all = self.projects.is_empty() && rows.len() == projects.len();
-        let comment = if all {
-            let answering: Vec<&str> = projects
-                .iter()
-                .filter(|project| answers(project))
-                .map(|project| project.name.as_str())
-                .collect();
-            comment.mark_stopped(&answering)
-        } else {
-            comment.finish(&rows)
-        };
-        let failed = rows.len() < projects.len();
-        let exit = if failed { Exit::Remote } else { Exit::Done };
+        let names = projects.iter().map(|project| project.name.as_str());
+        let removed: Vec<&str> = names.filter(|name| !has_outcome(name, Outcome::Failed)).collect();
+        let is_complete = removed.len() == projects.len();
+        let all = self.projects.is_empty() && is_complete;
+        let comment = Comment::new(ctx, &workspace.config).show_removed(&removed, all, has_alias);
+        let exit = Exit::worst((!is_complete).then_some(ErrorKind::Remote));
         let lines = previews.iter().filter_map(PreviewDeletion::line);
         let lines = lines.chain(aliases.iter().flatten().map(RemainingAlias::line));
         let lines: Vec<String> = lines
             .chain((comment.action != CommentAction::Skipped).then(|| comment.text()))
             .collect();
         let text = if lines.is_empty() { NOTHING.to_owned() } else { lines.join("\n") };
-        ctx.ui
-            .report(&StopReport { schema: 1, exit: exit as u8, previews, aliases, comment }, &text);
+        ctx.ui.report(&StopReport { schema: 1, exit, previews, aliases, comment }, &text);
         Ok(exit)
     }
 

@@ -31,13 +31,13 @@ impl ProjectsCommand {
 /// Warns of invalid wrangler configs.
 pub fn warn_of_broken(ctx: &Ctx, broken: &[BrokenConfig]) {
     let all: Vec<&BrokenConfig> = BrokenConfig::needing_attention(broken).collect();
-    for each in all.iter().take(SHOWN) {
+    for each in all.iter().take(MAX_LISTED_CONFIGS) {
         ctx.ui.warn(&format!("skipped: {}", each.failure.message));
     }
-    if let Some(more) = all.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = all.len().checked_sub(MAX_LISTED_CONFIGS).filter(|more| *more > 0) {
         ctx.ui.warn(&format!("skipped: {more} more, see `--json`"));
     }
 }
 
 /// The number of invalid configs that are shown.
-const SHOWN: usize = 5;
+const MAX_LISTED_CONFIGS: usize = 5;

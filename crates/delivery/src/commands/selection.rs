@@ -160,7 +160,7 @@ impl<'w> SelectedProjects<'w> {
         } else if needs_upload {
             // The refusals of a single project are one list. Several projects have a row each.
             let own = if selected == 1 { plan.refused.as_slice() } else { &[] };
-            doctor::preflight(ctx, &plan.destination, plan.choice.engine, own)?;
+            doctor::preflight(ctx, &workspace.config, &plan.destination, plan.choice.engine, own)?;
         }
         require_one(ctx, &plan)?;
         Ok(plan)

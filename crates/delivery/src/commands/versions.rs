@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::target::TargetArgs;
 use crate::context::Ctx;
 use crate::engine::job::command_line;
-use crate::report::status::{age, plain};
+use crate::report::status::{age, join_lines};
 use base::error::Exit;
 use base::terminal::table::{Cell, Table};
 use base::terminal::{BOLD, CYAN, GREEN, paint};
@@ -125,14 +125,16 @@ impl VersionRow {
 
     /// Returns the cells of the table.
     fn cells(&self, now: u64) -> Vec<Cell> {
-        let commit =
-            self.commit.as_deref().map_or("none".to_owned(), |commit| plain(short_commit(commit)));
+        let commit = self
+            .commit
+            .as_deref()
+            .map_or("none".to_owned(), |commit| join_lines(short_commit(commit)));
         let created = self.created.as_deref().and_then(parse_rfc3339);
-        let text = |text: &Option<String>| text.as_deref().map(plain).unwrap_or_default();
+        let text = |text: &Option<String>| text.as_deref().map(join_lines).unwrap_or_default();
         let state = self.state();
         let state = if self.live.is_some() { Cell::new(state, GREEN) } else { state.into() };
         vec![
-            plain(short_version(&self.id)).into(),
+            join_lines(short_version(&self.id)).into(),
             state,
             (commit + if self.dirty { " + changes" } else { "" }).into(),
             text(&self.source).into(),

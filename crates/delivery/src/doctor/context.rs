@@ -34,11 +34,22 @@ impl Context {
     /// Creates the context below `root`. `names` are the requested projects. Empty means all.
     #[must_use]
     pub fn new(root: &Utf8Path, environment: Option<String>, names: Vec<String>) -> Context {
+        Context::with_config(root, Config::load(root), environment, names)
+    }
+
+    /// Creates the context with a config that is read already.
+    #[must_use]
+    pub fn with_config(
+        root: &Utf8Path,
+        config: Result<Config, Failure>,
+        environment: Option<String>,
+        names: Vec<String>,
+    ) -> Context {
         Context {
             root: root.to_owned(),
             environment,
             offline: true,
-            config: Config::load(root),
+            config,
             names,
             workspace: OnceLock::new(),
             projects: OnceLock::new(),

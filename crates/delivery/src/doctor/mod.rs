@@ -26,7 +26,7 @@ use context::Context;
 use finding::{CheckStatus, Finding};
 use report::DoctorReport;
 use scope::Scope;
-use workspace::config::LOCAL;
+use workspace::config::{Config, LOCAL};
 
 /// The options of doctor.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,6 +66,7 @@ pub fn examine(
 /// `refusals` of the plan.
 pub fn preflight(
     ctx: &Ctx,
+    config: &Config,
     destination: &Destination,
     engine: Engine,
     refusals: &[ProjectRefusal],
@@ -78,7 +79,8 @@ pub fn preflight(
         Some(_) => Need::Local,
         None => Need::Remote,
     };
-    let context = Context::new(&ctx.root, Some(destination.environment.clone()), Vec::new());
+    let environment = Some(destination.environment.clone());
+    let context = Context::with_config(&ctx.root, Ok(config.clone()), environment, Vec::new());
     let checks = table::all(&context).into_iter().filter(|check| is_meant(check.group));
     let cheap = checks.filter(|check| check.cost == Cost::Read && check.needed_by.contains(&need));
     let found = cheap.map(|check| ((check.run)(&context), check.title));

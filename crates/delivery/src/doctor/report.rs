@@ -6,7 +6,7 @@ use super::check::Check;
 use super::finding::{CheckStatus, Finding};
 use super::readiness::ReadinessRow;
 use super::run::CheckResult;
-use base::error::Exit;
+use base::error::{ErrorKind, Exit};
 
 /// A check and its finding.
 #[derive(Clone, Serialize)]
@@ -58,7 +58,7 @@ pub struct DoctorReport {
     /// The version of this shape.
     pub schema: u32,
     /// The exit code.
-    pub exit: u8,
+    pub exit: Exit,
     /// The requested environment.
     pub environment: Option<String>,
     /// The number of checks with each status.
@@ -105,18 +105,12 @@ impl DoctorReport {
         let bad = counts.fail + counts.crashed > 0 || (strict && counts.warn > 0);
         DoctorReport {
             schema: 1,
-            exit: if bad { Exit::Failed } else { Exit::Done } as u8,
+            exit: Exit::worst(bad.then_some(ErrorKind::Failed)),
             environment,
             counts,
             checks,
             fixed: Vec::new(),
             projects: Vec::new(),
         }
-    }
-
-    /// Returns the exit code.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.exit == Exit::Done as u8 { Exit::Done } else { Exit::Failed }
     }
 }

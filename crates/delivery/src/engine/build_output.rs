@@ -26,7 +26,7 @@ pub struct BuildOutput {
 }
 
 /// The maximum number of a folder's entries that are searched for a proof.
-const MOST: usize = 2000;
+const MAX_SEARCHED_ENTRIES: usize = 2000;
 
 /// The largest proof.
 const LARGEST: u64 = 256 * 1024;
@@ -106,7 +106,7 @@ fn proof(dist: &Utf8Path) -> Option<(String, Vec<u8>)> {
             seen += 1;
             let (name, path) = (entry.file_name(), folder.join(entry.file_name()));
             let is_hidden = name.starts_with(['.', '_']) && !folder_of_assets(name);
-            if seen > MOST || is_hidden || !is_plain_name(&path) {
+            if seen > MAX_SEARCHED_ENTRIES || is_hidden || !is_plain_name(&path) {
                 continue;
             }
             match entry.metadata() {

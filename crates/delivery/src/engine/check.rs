@@ -17,9 +17,9 @@ use base::http::HttpResponse;
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
 
-/// The first delay between two attempts. Each further one is longer, up to [`LONGEST_PAUSE`].
-const PAUSE: Duration = Duration::from_millis(300);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// The first delay between two attempts. Each further one is longer, up to [`MAX_RETRY_DELAY`].
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(300);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// The maximum number of redirects.
 const HOPS: usize = 5;
@@ -35,7 +35,7 @@ pub enum Verdict {
     /// It is wrong: only the version can have sent the response.
     Wrong(String),
     /// Nothing is proven.
-    Unclear(Unclear),
+    Unknown(Unclear),
 }
 
 /// The time limits of the check.
@@ -126,7 +126,7 @@ impl Checker<'_> {
             match self.wait(url, urls, limits) {
                 ResponseProof::Right => right = true,
                 ResponseProof::Wrong(what) => return Verdict::Wrong(what),
-                ResponseProof::Unclear(found) => unclear.push(found),
+                ResponseProof::Unknown(found) => unclear.push(found),
             }
         }
         let is_guarded = unclear.iter().all(|found| found.cause.is_guard());
@@ -139,7 +139,7 @@ impl Checker<'_> {
             return Verdict::Right { notes: notes("the version answers right at another address") };
         }
         if right || INTERRUPTED.load(Ordering::SeqCst) {
-            return Verdict::Unclear(first);
+            return Verdict::Unknown(first);
         }
         let expected = ExpectedResponse { may_be_absent: true, ..self.expected.clone() };
         let own_checker = Checker { expected: &expected, token: self.token };
@@ -156,10 +156,10 @@ impl Checker<'_> {
                     "{}; the version's own address {url} answers right, so something in front of it does not",
                     first.what
                 );
-                Verdict::Unclear(Unclear { what, ..first })
+                Verdict::Unknown(Unclear { what, ..first })
             }
             Some((_, ResponseProof::Wrong(what))) => Verdict::Wrong(what),
-            _ => Verdict::Unclear(first),
+            _ => Verdict::Unknown(first),
         }
     }
 
@@ -167,7 +167,7 @@ impl Checker<'_> {
     /// with the URL.
     fn wait(&self, base: &str, friends: &[String], limits: Limits) -> ResponseProof {
         let started = Instant::now();
-        let (mut same, mut since, mut pause) = (ResponseProof::Right, started, PAUSE);
+        let (mut same, mut since, mut pause) = (ResponseProof::Right, started, FIRST_RETRY_DELAY);
         loop {
             let left = limits.total.saturating_sub(started.elapsed());
             let one_try = limits.one_request().min(left.max(Duration::from_millis(500)));
@@ -179,7 +179,7 @@ impl Checker<'_> {
                 (same, since) = (finding.clone(), Instant::now());
             }
             let may_pass =
-                matches!(&finding, ResponseProof::Unclear(unclear) if unclear.cause.may_pass());
+                matches!(&finding, ResponseProof::Unknown(unclear) if unclear.cause.may_pass());
             let over = if may_pass { (started, limits.total) } else { (since, limits.same_answer) };
             let spent = (over.0.elapsed() + pause > over.1).then_some(over.1);
             let spent =
@@ -191,7 +191,7 @@ impl Checker<'_> {
                 return with_address(finding, &self.url(base), None);
             }
             std::thread::sleep(pause);
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
+            pause = (pause * 3 / 2).min(MAX_RETRY_DELAY);
         }
     }
 
@@ -221,7 +221,7 @@ impl Checker<'_> {
                     "serves {path} with other content than the build ({})",
                     response.status
                 );
-                ResponseProof::Unclear(Unclear { what, cause: Cause::OtherContent })
+                ResponseProof::Unknown(Unclear { what, cause: Cause::OtherContent })
             }
             Err(finding) => finding,
         }
@@ -240,7 +240,7 @@ impl Checker<'_> {
             let left = timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(200));
             let response = self.get(&url, left).map_err(|error| {
                 let what = format!("does not answer: {error:#}");
-                ResponseProof::Unclear(Unclear { what, cause: Cause::NoAnswer })
+                ResponseProof::Unknown(Unclear { what, cause: Cause::NoAnswer })
             })?;
             let location =
                 response.header("location").filter(|_| (300..400).contains(&response.status));
@@ -308,8 +308,8 @@ fn with_address(finding: ResponseProof, url: &str, elapsed: Option<Duration>) ->
     match finding {
         ResponseProof::Right => ResponseProof::Right,
         ResponseProof::Wrong(what) => ResponseProof::Wrong(with(what)),
-        ResponseProof::Unclear(unclear) => {
-            ResponseProof::Unclear(Unclear { what: with(unclear.what), ..unclear })
+        ResponseProof::Unknown(unclear) => {
+            ResponseProof::Unknown(Unclear { what: with(unclear.what), ..unclear })
         }
     }
 }

@@ -9,16 +9,37 @@ use super::uploader::NewVersion;
 use crate::record::StepResult;
 use crate::script::upload;
 use base::error::{Failure, failed, refused};
-use base::runner::{ExitReason, plain};
+use base::runner::ExitReason;
+use base::text::strip_escapes;
 use cloudflare::wrangler;
 
 /// A shell reports this number plus the signal as the exit code of a killed program.
 pub(super) const SIGNALS: i32 = 128;
 
-/// The hint of a refusal.
-const REFUSED: &str = "nothing was changed; do what the message says, then retry";
+/// The hint of a refusal in a container.
+pub(super) const REFUSED: &str = "nothing was changed; do what the message says, then retry";
 
-/// The results of one attempt.
+/// The result that an attempt in containers left.
+#[derive(Debug)]
+pub enum AttemptResult {
+    /// There is no whole result of this attempt.
+    Missing,
+    /// It uploaded this version.
+    Uploaded(NewVersion),
+    /// It failed.
+    Failed(Failure),
+}
+
+impl From<Result<NewVersion, Failure>> for AttemptResult {
+    fn from(result: Result<NewVersion, Failure>) -> AttemptResult {
+        match result {
+            Ok(version) => AttemptResult::Uploaded(version),
+            Err(failure) => AttemptResult::Failed(failure),
+        }
+    }
+}
+
+/// The files with the results of one attempt.
 struct Results<'a> {
     folder: &'a Utf8Path,
 }
@@ -43,23 +64,22 @@ impl<'a> Results<'a> {
 
     /// Returns the output of a step.
     fn log(&self, step: &str) -> Vec<String> {
-        self.text(&format!("{step}.log")).lines().map(plain).collect()
+        self.text(&format!("{step}.log")).lines().map(strip_escapes).collect()
     }
 }
 
-/// Returns the new version, or why the upload failed. `None` if the folder has no whole result of this attempt.
-pub fn read(job: &ProjectRun<'_>, folder: &Utf8Path) -> Option<Result<NewVersion, Failure>> {
-    let results = Results::read(job, folder)?;
+/// Reads the results in the folder.
+pub fn read(job: &ProjectRun<'_>, folder: &Utf8Path) -> AttemptResult {
+    let Some(results) = Results::read(job, folder) else { return AttemptResult::Missing };
     for step in upload::steps(job.run.plan, job.part) {
-        let code = results.exit_code(&step)?;
-        if step == upload::UPLOAD {
-            return Some(new_version(job, &results, code));
-        }
-        if code != 0 {
-            return Some(Err(failure(job, &results, &step, code)));
+        match results.exit_code(&step) {
+            None => return AttemptResult::Missing,
+            Some(code) if step == upload::UPLOAD => return new_version(job, &results, code).into(),
+            Some(0) => {}
+            Some(code) => return AttemptResult::Failed(failure(job, &results, &step, code)),
         }
     }
-    None
+    AttemptResult::Missing
 }
 
 /// Returns the steps before the upload that ran.
@@ -104,7 +124,7 @@ fn new_version(
 /// Returns why a step before the upload failed.
 fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -> Failure {
     let log = results.log(step);
-    let ending = ending(code);
+    let ending = exit_reason(code);
     if step == upload::BUNDLE {
         let reason = format!("wrangler bundled nothing: it {ending}");
         return failed(wrangler::excerpt(&reason, &log, None)).hint(wrangler::BUNDLE);
@@ -131,11 +151,4 @@ fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -
 /// Converts the exit code of a shell.
 fn exit_reason(code: i32) -> ExitReason {
     if code > SIGNALS { ExitReason::Signal(code - SIGNALS) } else { ExitReason::Code(code) }
-}
-
-fn ending(code: i32) -> String {
-    match exit_reason(code) {
-        ExitReason::Signal(signal) => format!("was killed by signal {signal}"),
-        _ => format!("exited with {code}"),
-    }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use workspace::modules;
 
 use super::before_deploy;
-use super::container_results::{self, SIGNALS};
+use super::container_results::{self, AttemptResult, SIGNALS};
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::context::RunLimits;
@@ -18,7 +18,8 @@ use crate::tools::{dagger, dagger_output, engine_address};
 use base::command;
 use base::error::{Failure, failed, refused};
 use base::files::write_whole;
-use base::runner::{CompletedProcess, ExitReason, TAIL, plain};
+use base::runner::{CompletedProcess, ExitReason, TAIL};
+use base::text::strip_escapes;
 use cloudflare::wrangler;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::config::ContainerUpload;
@@ -70,11 +71,11 @@ impl ModuleRecord {
                 id,
                 urls: self.urls,
                 wrangler: self.wrangler,
-                warnings: self.warnings.iter().map(|text| plain(text)).collect(),
+                warnings: self.warnings.iter().map(|text| strip_escapes(text)).collect(),
             }),
             (code, _, error) => {
                 let reason = error.unwrap_or_else(|| format!("wrangler exited with {code}"));
-                let lines: Vec<String> = self.log.lines().map(plain).collect();
+                let lines: Vec<String> = self.log.lines().map(strip_escapes).collect();
                 let failure = failed(wrangler::excerpt(&reason, &lines, None));
                 Err(match self.steps.iter().all(|step| step.is_ok) {
                     true => failure.hint(wrangler::next_step_in(&lines.join("\n"))),
@@ -85,15 +86,14 @@ impl ModuleRecord {
     }
 }
 
-/// Returns the result of the attempt with `nonce` in the Cloudflare module's record `text`. `None` if it is
+/// Returns the result of the attempt with `nonce` in the Cloudflare module's record `text`. It is missing if the text is
 /// another attempt's, or not a record.
 #[must_use]
-pub fn module_record(
-    text: &str,
-    nonce: &str,
-    strategy: Option<Strategy>,
-) -> Option<Result<NewVersion, Failure>> {
-    Some(ModuleRecord::parse(text, nonce)?.new_version(strategy))
+pub fn module_record(text: &str, nonce: &str, strategy: Option<Strategy>) -> AttemptResult {
+    match ModuleRecord::parse(text, nonce) {
+        Some(record) => record.new_version(strategy).into(),
+        None => AttemptResult::Missing,
+    }
 }
 
 /// Returns the steps before the upload that ran.
@@ -130,16 +130,20 @@ pub fn read_report(
             module_record(&text, &job.part.nonce, job.part.strategy)
         }
     };
-    let Some(uploaded) = result else {
-        has_succeeded(job, finished)?;
-        return Err(anyhow!(
-            failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
-                .hint(format!("look for the record at {}", prepared.report))
-        ));
-    };
-    let uploaded = uploaded?;
-    has_succeeded(job, finished)?;
-    Ok(uploaded)
+    match result {
+        AttemptResult::Uploaded(version) => {
+            has_succeeded(job, finished)?;
+            Ok(version)
+        }
+        AttemptResult::Failed(failure) => Err(failure.into()),
+        AttemptResult::Missing => {
+            has_succeeded(job, finished)?;
+            Err(anyhow!(
+                failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
+                    .hint(format!("look for the record at {}", prepared.report))
+            ))
+        }
+    }
 }
 
 /// Returns true if the CLI may have reached an engine. Until then it prints one line: `connecting to engine`
@@ -299,8 +303,7 @@ const REFUSED: &str = "refused, nothing was changed: ";
 fn refusal(output: &[String]) -> Option<Failure> {
     let line = output.iter().rev().find_map(|line| line.split_once(REFUSED))?.1;
     let text = line.split(" [traceparent:").next().unwrap_or(line);
-    let failure = refused(text);
-    Some(failure.hint("nothing was changed; do what the message says, then retry"))
+    Some(refused(text).hint(container_results::REFUSED))
 }
 
 fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result<CompletedProcess> {
@@ -325,7 +328,7 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
     finished.success().map_err(|failure| {
         let failure = match hint {
             _ if reason == ExitReason::Caller => Failure {
-                message: format!("the Dagger engine does not answer any more; {}", failure.message),
+                message: format!("the Dagger engine stopped answering; {}", failure.message),
                 ..failure
             }
             .hint(format!("start the engine at {}, then run it again", engine_address::as_text())),

@@ -290,7 +290,7 @@ fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<(), Failu
     };
     let worker = &job.part.target.worker;
     Err(refused(format!(
-        "the Worker `{worker}` has no live version that could keep {} % of the traffic",
+        "the Worker `{worker}` has no live version to keep {} % of the traffic",
         100 - percent
     ))
     .hint(format!("run `{}` without `--percent`", job.command_line("deploy"))))

@@ -2,17 +2,14 @@
 //! may.
 
 use std::fmt;
-use std::time::{Duration, Instant};
 
 use super::job::ProjectRun;
 use super::live::Before;
+use super::traffic::watch_for_effect;
 use crate::plan::UploadKind;
 use crate::record::DeployStatus;
 use cloudflare::api::Live;
 use cloudflare::wrangler::requests::{Order, deploying_order};
-
-/// The time to watch for the effect of a deploying request whose response was lost.
-const OPEN: Duration = Duration::from_secs(5);
 
 /// An upload that failed after its start.
 #[derive(Debug)]
@@ -60,19 +57,14 @@ pub fn explain_failed_upload(
         DeployStatus::Interrupted => DeployStatus::Interrupted,
         _ => DeployStatus::Unknown,
     };
-    let version = |live: &Option<Live>| live.as_ref().map(|live| live.version.clone());
-    let started = Instant::now();
+    let is_previous = |live: Option<&Live>| live.map(|live| live.version.as_str()) == previous;
     let mut now = job.live();
-    while is_open
-        && started.elapsed() < OPEN
-        && now.as_ref().is_ok_and(|now| version(now).as_deref() == previous)
-    {
-        std::thread::sleep(OPEN / 5);
-        now = job.live();
+    if is_open {
+        now = watch_for_effect(now, is_previous, || job.live());
     }
     let look = format!("run `{}`", job.command_line("status"));
     match now {
-        Ok(live) if version(&live).as_deref() == previous => {
+        Ok(live) if is_previous(live.as_ref()) => {
             let as_before = match previous {
                 Some(version) => format!("version {version} is still live, as before"),
                 None => "nothing is live, as before".to_owned(),
@@ -80,8 +72,8 @@ pub fn explain_failed_upload(
             if !is_open {
                 return AfterFailure { live, status, text: as_before, hints };
             }
-            hints.retain(|hint| !hint.contains("run it again"));
-            hints.push(format!("{look} in a minute; deploy again only after that"));
+            // The hints of the failure would start another deployment.
+            let hints = vec![format!("{look} in a minute; deploy again only after that")];
             let text = format!(
                 "{as_before}, but the request to deploy was sent and not answered: the new version may still go live"
             );
@@ -89,8 +81,10 @@ pub fn explain_failed_upload(
         }
         Ok(live) => {
             let previous = previous.unwrap_or("none");
-            let text = match version(&live) {
-                Some(now) => format!("version {now} is live now; before it was {previous}"),
+            let text = match &live {
+                Some(now) => {
+                    format!("version {} is live now; before it was {previous}", now.version)
+                }
                 None => format!("nothing is live now; before it was {previous}"),
             };
             hints.push(next_step(job, before, live.as_ref(), look));

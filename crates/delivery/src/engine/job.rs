@@ -109,13 +109,7 @@ impl<'a> ProjectRun<'a> {
         what: &str,
         ask: impl FnOnce(&Api<'_>) -> Result<T>,
     ) -> Result<T, Failure> {
-        self.ask(ask).map_err(|error| {
-            if INTERRUPTED.load(Ordering::SeqCst) {
-                return interrupted().hint("nothing was changed");
-            }
-            refused(format!("cannot read {what}: {error:#}"))
-                .hint(format!("nothing was changed; {}", api::next_step(&error)))
-        })
+        self.ask(ask).map_err(|error| read_failure(what, &error))
     }
 
     /// Reads the live version.
@@ -130,6 +124,15 @@ impl<'a> ProjectRun<'a> {
         let api = Api::new(&destination.api, &destination.account_id, &token);
         ask(&api.patient(&self.run.ctx.retry_budget))
     }
+}
+
+/// Returns the refusal because `what` cannot be read from the API. Nothing has changed.
+pub(super) fn read_failure(what: &str, error: &anyhow::Error) -> Failure {
+    if INTERRUPTED.load(Ordering::SeqCst) {
+        return interrupted().hint("nothing was changed");
+    }
+    refused(format!("cannot read {what}: {error:#}"))
+        .hint(format!("nothing was changed; {}", api::next_step(error)))
 }
 
 /// Returns the command line of `command` for `project` in an environment.

@@ -98,9 +98,9 @@ pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Exi
         match check(job, before.live.as_ref(), None, &urls, || None, Limits::of_live_version()) {
             Verdict::Right { notes } => notes,
             // Another deployment of the same content would not remove the guard.
-            Verdict::Unclear(Unclear { what, cause }) if cause.is_guard() => vec![what],
-            Verdict::Unclear(Unclear { cause: Cause::Other, .. }) => Vec::new(),
-            Verdict::Wrong(_) | Verdict::Unclear(_) => return Ok(None),
+            Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
+            Verdict::Unknown(Unclear { cause: Cause::Other, .. }) => Vec::new(),
+            Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(None),
         };
     Ok(Some(Existing { id, urls, warnings }))
 }

@@ -14,10 +14,10 @@ use base::runner::INTERRUPTED;
 use base::time::{rfc3339, unix_now};
 
 /// The maximum wait for another run's lock: longer than any run takes.
-const LONGEST: Duration = Duration::from_secs(3600);
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(3600);
 
 /// The interval between two attempts.
-const TICK: Duration = Duration::from_millis(50);
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A lock, released on drop.
 ///
@@ -61,7 +61,7 @@ impl FileLock {
             if INTERRUPTED.load(Ordering::SeqCst) {
                 return Err(interrupted().hint("nothing was changed"));
             }
-            std::thread::sleep(TICK);
+            std::thread::sleep(RETRY_INTERVAL);
         }
         Ok(())
     }
@@ -87,7 +87,7 @@ pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
         return Ok(sign(file));
     }
     waiting(&holder(&mut file));
-    let (started, longest) = (Instant::now(), deadline::within(LONGEST)?);
+    let (started, longest) = (Instant::now(), deadline::within(MAX_LOCK_WAIT)?);
     while !try_lock(&file).map_err(|error| cannot(&error))? {
         if INTERRUPTED.load(Ordering::SeqCst) {
             return Err(interrupted().into());
@@ -95,7 +95,7 @@ pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
         if started.elapsed() >= longest {
             return Err(held_error(&holder(&mut file), longest).into());
         }
-        std::thread::sleep(TICK);
+        std::thread::sleep(RETRY_INTERVAL);
     }
     Ok(sign(file))
 }

@@ -6,7 +6,7 @@ pub mod check;
 pub mod choice;
 pub mod cleanup;
 pub mod comment;
-mod container_results;
+pub mod container_results;
 pub mod dagger;
 pub mod deployment;
 mod engine_watch;

@@ -266,8 +266,8 @@ impl ProjectRun<'_> {
     }
 }
 
-/// The reason why a build is not cached if its inputs are not those of its key any more.
-pub(super) const CHANGED: &str = "what it is made from changed during the build";
+/// The reason why a build is not cached if its inputs no longer match its key.
+pub(super) const CHANGED: &str = "its inputs changed during the build";
 
 /// The reason why a build without known output is not cached.
 const NO_OUTPUT: &str = "neither `assets.directory` nor `main` nor a generated wrangler config is in a folder that git ignores";

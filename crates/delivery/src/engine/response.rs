@@ -1,4 +1,4 @@
-//! Classifies one response of a deployed project: right, wrong, or unclear.
+//! Classifies one response of a deployed project: right, wrong, or unknown.
 //!
 //! Only the version itself can be wrong. A challenge, an access login, a gateway or a rewritten page
 //! proves nothing about it (`docs/adr/0015-the-verdict-of-the-check.md`).
@@ -21,7 +21,7 @@ pub enum ResponseProof {
     /// The version itself sent the response, and it is wrong.
     Wrong(String),
     /// The response proves nothing about the version.
-    Unclear(Unclear),
+    Unknown(Unclear),
 }
 
 /// A response that proves nothing, or no response.
@@ -150,7 +150,7 @@ impl ExpectedResponse {
     pub fn classify(&self, response: &HttpResponse, hops: usize) -> ResponseProof {
         let status = response.status;
         if let Some(unclear) = guard(response) {
-            return ResponseProof::Unclear(unclear);
+            return ResponseProof::Unknown(unclear);
         }
         if self.accepts(status) {
             return match &self.page {
@@ -159,7 +159,7 @@ impl ExpectedResponse {
                 _ => ResponseProof::Right,
             };
         }
-        let unclear = |what: String| ResponseProof::Unclear(Unclear { what, cause: Cause::Other });
+        let unclear = |what: String| ResponseProof::Unknown(Unclear { what, cause: Cause::Other });
         if status == 404 && self.may_be_absent {
             return unclear("answered 404".to_owned());
         }
@@ -185,12 +185,12 @@ impl ExpectedResponse {
     #[must_use]
     pub fn classify_redirect(&self, response: &HttpResponse) -> ResponseProof {
         if let Some(unclear) = guard(response) {
-            return ResponseProof::Unclear(unclear);
+            return ResponseProof::Unknown(unclear);
         }
         if self.redirects || self.any_answer {
             return ResponseProof::Right;
         }
-        ResponseProof::Unclear(Unclear { what: redirect_finding(response), cause: Cause::Other })
+        ResponseProof::Unknown(Unclear { what: redirect_finding(response), cause: Cause::Other })
     }
 }
 
@@ -205,7 +205,7 @@ impl BuiltFile {
             return ResponseProof::Right;
         }
         let what = "serves other content than what was built".to_owned();
-        ResponseProof::Unclear(Unclear { what, cause: Cause::OtherContent })
+        ResponseProof::Unknown(Unclear { what, cause: Cause::OtherContent })
     }
 }
 
@@ -308,7 +308,7 @@ mod tests {
         match expected.classify(response, 0) {
             ResponseProof::Right => Is::Right,
             ResponseProof::Wrong(_) => Is::Wrong,
-            ResponseProof::Unclear(unclear) => Is::Unclear(unclear.cause),
+            ResponseProof::Unknown(unclear) => Is::Unclear(unclear.cause),
         }
     }
 
@@ -466,7 +466,7 @@ mod tests {
         let built = ExpectedResponse { redirects: true, ..page("x") };
         assert_eq!(built.classify_redirect(&given), ResponseProof::Right);
         assert_eq!(api().classify_redirect(&given), ResponseProof::Right);
-        let ResponseProof::Unclear(unclear) = website().classify_redirect(&given) else {
+        let ResponseProof::Unknown(unclear) = website().classify_redirect(&given) else {
             panic!("it proves nothing");
         };
         assert_eq!(unclear.what, "answered 301 (to https://elsewhere.example/)");

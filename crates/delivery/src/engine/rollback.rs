@@ -1,6 +1,9 @@
 //! Makes an existing version live: rollback and promote.
 
-use std::collections::BTreeSet;
+mod target;
+
+pub use target::RollbackTarget;
+
 use std::sync::atomic::Ordering;
 
 use anyhow::Result;
@@ -8,7 +11,7 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
-use super::job::command_line;
+use super::job::{command_line, read_failure};
 use super::response::{ExpectedResponse, Unclear};
 use super::setup;
 use super::traffic::{Traffic, divide, route_traffic};
@@ -16,30 +19,18 @@ use crate::context::Ctx;
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record, ToolVersions};
-use crate::report::status::age;
-use base::error::{Failure, interrupted, nearest, refused, remote, usage};
+use base::error::{Failure, interrupted, refused, remote};
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
-use base::text::{short_commit, short_version};
-use base::time::{parse_rfc3339, rfc3339, unix_now};
-use cloudflare::api;
-use cloudflare::api::{Api, DIRTY, Deployment, ListedVersion, Live};
+use base::text::short_version;
+use base::time::{rfc3339, unix_now};
+use cloudflare::api::{Api, Live};
+use target::{describe, resolve_version};
 use workspace::git;
 use workspace::key::fresh_nonce;
 use workspace::project::Project;
 use workspace::triggers;
 use workspace::triggers::Triggers;
-
-/// The requested version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RollbackTarget {
-    /// The version that was live before the current one was uploaded.
-    Previous,
-    /// A version that was live: by its id, the first 8 digits of it, or its commit.
-    Version(String),
-    /// An uploaded version: the newest of an alias, or by its id.
-    Alias(String),
-}
 
 /// The version to make live, and the current live version.
 #[derive(Clone, Debug, Serialize)]
@@ -94,29 +85,21 @@ impl Rollback {
             .hint(format!("run `{}` once", command_line("deploy", &project.name, destination)))
         };
         let api = api(destination, &token).patient(&ctx.retry_budget);
-        let live = api.live(&worker).map_err(|error| unread(&error))?.ok_or_else(never)?;
-        let versions = api.versions(&worker).map_err(|error| unread(&error))?;
-        let deployments = api.deployments(&worker).map_err(|error| unread(&error))?;
+        let live = api
+            .live(&worker)
+            .map_err(|error| read_failure("what is live", &error))?
+            .ok_or_else(never)?;
+        let versions =
+            api.versions(&worker).map_err(|error| read_failure("what is live", &error))?;
+        let deployments =
+            api.deployments(&worker).map_err(|error| read_failure("what is live", &error))?;
         let version = resolve_version(&versions, &deployments, &live, target)?;
-        let percentage = f64::from(percent);
-        if live.percentage_of(&version.id) >= 100.0 || live.percentage_of(&version.id) == percentage
-        {
-            let share = if percent < 100 && !live.shares.is_empty() {
-                format!("gets {percent} % of the traffic already")
-            } else {
-                "is live already".to_owned()
-            };
-            return Err(refused(format!("{} {share}", version.id))
-                .hint(format!(
-                    "run `{}` to list the others",
-                    command_line("versions", &project.name, destination)
-                ))
-                .into());
-        }
-        let other = live.shares.iter().find(|share| share.version_id != version.id);
-        let has_share = live.percentage_of(&version.id) > 0.0;
-        let rest = other.filter(|_| has_share).map_or(&live.version, |share| &share.version_id);
-        let address = || api.address(&worker).map_err(|error| unread(&error));
+        refuse_unchanged(&live, &version.id, percent).map_err(|failure| {
+            let versions = command_line("versions", &project.name, destination);
+            failure.hint(format!("run `{versions}` to list the others"))
+        })?;
+        let rest = other_version(&live, &version.id).to_owned();
+        let address = || api.address(&worker).map_err(|error| read_failure("what is live", &error));
         let urls = destination.live_urls(&project.target(&destination.environment), address)?;
         let triggers = Triggers::new(&project.wrangler, &destination.environment);
         let not_undone = not_undone(&self::api(destination, &token), &worker, &triggers, &live);
@@ -134,7 +117,7 @@ impl Rollback {
             uploaded: version.metadata.created_on.clone(),
             version: version.id.clone(),
             percent,
-            rest: rest.clone(),
+            rest,
             worker,
             destination: destination.clone(),
             previous: live,
@@ -197,7 +180,8 @@ impl Rollback {
         let api = api(&self.destination, &token).patient(&ctx.retry_budget);
         let status = command_line("status", &self.project, &self.destination);
         // Another run may have held the lock after the plan was created.
-        record.live = api.live(&self.worker).map_err(|error| unread(&error))?;
+        record.live =
+            api.live(&self.worker).map_err(|error| read_failure("what is live", &error))?;
         let now = record.live.as_ref().map_or("nothing", |live| live.version.as_str());
         if now != self.previous.version {
             return Err(refused(format!(
@@ -218,16 +202,21 @@ impl Rollback {
         record.version = Some(self.version.clone());
         record.urls.clone_from(&self.urls);
         record.percent = Some(percent).filter(|percent| *percent < 100);
+        self.check(ctx, &api, record)
+    }
+
+    /// Checks the responses of the version that is live now.
+    fn check(&self, ctx: &Ctx, api: &Api<'_>, record: &mut Record) -> Result<()> {
         let Some(expected) = &self.expected else { return Ok(()) };
         if record.live.as_ref().is_some_and(Live::answers_no_request) && expected.any_answer {
             return Ok(());
         }
         let token = ServiceToken::from_variables(ctx)?;
         let checker = Checker { expected, token: token.as_ref() };
-        let urls = match percent {
+        let urls = match self.percent {
             100 => self.urls.clone(),
             // Each request to the Worker's URLs may reach either version.
-            _ => match own_address(&api, &self.destination, &self.worker, &self.version) {
+            _ => match own_address(api, &self.destination, &self.worker, &self.version) {
                 Some(url) => vec![url],
                 None => {
                     record.warnings.push(NOT_CHECKED.to_owned());
@@ -242,7 +231,7 @@ impl Rollback {
                     return Ok(());
                 }
                 Verdict::Wrong(what) => (what, vec![setting(&self.manifest)]),
-                Verdict::Unclear(unclear) => {
+                Verdict::Unknown(unclear) => {
                     let hints = advice(&unclear, &self.manifest);
                     let Unclear { what, .. } = unclear;
                     (format!("the health check cannot tell whether it is right: {what}"), hints)
@@ -257,7 +246,7 @@ impl Rollback {
                 .fold(remote(format!("{} is live, but {what}", self.version)), Failure::hint)
         };
         let back = command_line("rollback", &self.project, &self.destination);
-        Err(failure.hint(format!("to go back: `{back} --to {from}`")).into())
+        Err(failure.hint(format!("to go back: `{back} --to {}`", self.previous.version)).into())
     }
 
     /// Returns the message of the deployment at Cloudflare, with the reason of `--break-glass`.
@@ -287,6 +276,27 @@ impl Rollback {
 /// The warning about a version of a gradual deployment without a preview URL.
 pub const NOT_CHECKED: &str = "the health check did not run, because the version has no own address: set `preview_urls` to true and deploy once";
 
+/// Refuses a version that has the requested percentage of the traffic already.
+fn refuse_unchanged(live: &Live, version: &str, percent: u8) -> Result<(), Failure> {
+    let current = live.percentage_of(version);
+    if current < 100.0 && current != f64::from(percent) {
+        return Ok(());
+    }
+    let share = if percent < 100 && !live.shares.is_empty() {
+        format!("gets {percent} % of the traffic already")
+    } else {
+        "is live already".to_owned()
+    };
+    Err(refused(format!("{version} {share}")))
+}
+
+/// Returns the version that keeps the remaining traffic: the other one of a gradual deployment, or the live one.
+fn other_version<'l>(live: &'l Live, version: &str) -> &'l str {
+    let other = live.shares.iter().find(|share| share.version_id != version);
+    let has_share = live.percentage_of(version) > 0.0;
+    other.filter(|_| has_share).map_or(&live.version, |share| &share.version_id)
+}
+
 /// Returns the preview URL of this version. `None` if preview URLs are off, or cannot be read.
 fn own_address(
     api: &Api<'_>,
@@ -309,8 +319,7 @@ fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Ve
         Err(error) => vec![format!("crons, routes and domains (they cannot be read: {error:#})")],
     };
     if !stays.is_empty() {
-        stays =
-            vec![format!("stays as it is set, whichever version is live: {}", stays.join(", "))];
+        stays = vec![format!("unchanged, because no version contains them: {}", stays.join(", "))];
     }
     if live.triggers.as_ref().is_some_and(|digest| *digest != wanted.digest) {
         stays.push(
@@ -320,276 +329,4 @@ fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Ve
         );
     }
     stays
-}
-
-/// Returns the refusal for a state that cannot be read. Nothing has changed.
-fn unread(error: &anyhow::Error) -> Failure {
-    if INTERRUPTED.load(Ordering::SeqCst) {
-        return interrupted().hint("nothing was changed");
-    }
-    refused(format!("cannot read what is live: {error:#}"))
-        .hint(format!("nothing was changed; {}", api::next_step(error)))
-}
-
-/// Describes a version in a few words: its id, its commit and how old it is.
-fn describe(
-    id: &str,
-    message: Option<&str>,
-    time: Option<&str>,
-    age_text: impl Fn(String) -> String,
-) -> String {
-    let message = message.unwrap_or_default();
-    let commit = match message.split(' ').next() {
-        Some(commit) if commit.len() >= 40 => format!("commit {}", short_commit(commit)),
-        _ => "no commit".to_owned(),
-    };
-    let dirty = if message.contains(DIRTY) { " + changes" } else { "" };
-    let time = time.and_then(parse_rfc3339);
-    let time = time.map(|time| ", ".to_owned() + &age_text(age(unix_now().saturating_sub(time))));
-    format!("{} ({commit}{dirty}{})", short_version(id), time.unwrap_or_default())
-}
-
-/// Finds the requested version. `versions` and `deployments` are newest first.
-fn resolve_version<'a>(
-    versions: &'a [ListedVersion],
-    deployments: &[Deployment],
-    live: &Live,
-    target: &RollbackTarget,
-) -> Result<&'a ListedVersion, Failure> {
-    match target {
-        RollbackTarget::Alias(name) => uploaded_version(versions, name),
-        RollbackTarget::Version(name) => was_live(versions, deployments, name),
-        RollbackTarget::Previous => {
-            // The rollback of a gradual deployment is its older version, independent of the percentages.
-            let has_share = |version: &&ListedVersion| live.percentage_of(&version.id) > 0.0;
-            let newest = versions.iter().find(has_share).map_or(&live.version, |one| &one.id);
-            previous(versions, deployments, newest)
-        }
-    }
-}
-
-/// Finds an uploaded version by its alias, else by its id.
-fn uploaded_version<'a>(
-    versions: &'a [ListedVersion],
-    name: &str,
-) -> Result<&'a ListedVersion, Failure> {
-    let has_alias = |version: &&ListedVersion| version.alias() == Some(name);
-    let has_id = |version: &&ListedVersion| has_id(version, name);
-    versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
-        let known: BTreeSet<&str> = versions.iter().filter_map(|version| version.alias()).collect();
-        let failure = usage(format!("no version has the alias `{name}`"));
-        match nearest(name, known.iter().copied()) {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None if !known.is_empty() => {
-                let known: Vec<&str> = known.into_iter().collect();
-                failure.hint(format!("name one of its aliases: {}", known.join(", ")))
-            }
-            None => failure
-                .hint("deploy the commit instead, because a preview of the strategy `preview` is no version"),
-        }
-    })
-}
-
-/// Finds the version `name` among those that were live. An upload that was never live is a preview. Its
-/// commit may belong to a merge request that was never merged.
-fn was_live<'a>(
-    versions: &'a [ListedVersion],
-    deployments: &[Deployment],
-    name: &str,
-) -> Result<&'a ListedVersion, Failure> {
-    let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);
-    let deployed: BTreeSet<&str> = deployed.map(|share| share.version_id.as_str()).collect();
-    let fits = |version: &&ListedVersion| {
-        let is_commit = name.len() >= 7 && name.bytes().all(|b| b.is_ascii_hexdigit());
-        let has_commit = version.commit().is_some_and(|commit| commit.starts_with(name));
-        has_id(version, name) || is_commit && has_commit
-    };
-    let found: Vec<&ListedVersion> = versions.iter().filter(fits).collect();
-    let lived: Vec<&ListedVersion> =
-        found.iter().copied().filter(|version| deployed.contains(version.id.as_str())).collect();
-    let list = |versions: &[&ListedVersion]| {
-        let line = |version: &&ListedVersion| {
-            let message = version.annotation("workers/message");
-            let created = version.metadata.created_on.as_deref();
-            describe(&version.id, message, created, |age| format!("uploaded {age} ago"))
-        };
-        versions.iter().map(line).collect::<Vec<_>>()
-    };
-    let lines = |versions: &[&ListedVersion]| {
-        list(versions).iter().map(|line| format!("\n  {line}")).collect::<String>()
-    };
-    match (lived.as_slice(), found.as_slice()) {
-        ([version], _) => Ok(version),
-        ([], []) => {
-            let live: Vec<&ListedVersion> =
-                versions.iter().filter(|version| deployed.contains(version.id.as_str())).collect();
-            Err(usage(format!("no version is `{name}`"))
-                .hint(format!("name one of the last that were live:{}", lines(&live))))
-        }
-        ([], uploads) => Err(refused(format!(
-            "no version of `{name}` was live: {} was uploaded as a preview",
-            list(uploads).join(", ")
-        ))
-        .hint("make an upload live with `cargo xtask promote PROJECT --from ALIAS`, or deploy the commit")),
-        (several, _) => Err(refused(format!("`{name}` means several versions that were live"))
-            .hint(format!("name one by its id:{}", lines(several)))),
-    }
-}
-
-/// Returns true if `name` is the version's id or at least its first 7 digits.
-fn has_id(version: &ListedVersion, name: &str) -> bool {
-    version.id == name || name.len() >= 7 && version.id.starts_with(name)
-}
-
-/// The number of versions that Cloudflare lists.
-const LISTED_VERSIONS: usize = 10;
-
-/// Finds the previous live version. Only versions that were uploaded before the live one count. So a
-/// second rollback goes further back, and never returns to the version that the first one replaced.
-fn previous<'a>(
-    versions: &'a [ListedVersion],
-    deployments: &[Deployment],
-    live: &str,
-) -> Result<&'a ListedVersion, Failure> {
-    let at = versions.iter().position(|version| version.id == live);
-    let older = at.map_or(&[] as &[ListedVersion], |at| &versions[at + 1..]);
-    let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);
-    let mut found =
-        deployed.filter_map(|share| older.iter().find(|version| version.id == share.version_id));
-    found.next().ok_or_else(|| {
-        if older.is_empty() && at.is_some() && versions.len() < LISTED_VERSIONS {
-            let live = short_version(live);
-            return refused(format!(
-                "no version that was live before {live} exists; it is the first one"
-            ))
-            .hint("deploy an earlier commit instead");
-        }
-        refused("no version that was live before is still known")
-            .hint("name one with `--to VERSION`; Cloudflare lists the last ten")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    /// Returns a commit whose first digit is `id`.
-    fn commit(id: &str) -> String {
-        format!("{id}{}", "0".repeat(39))
-    }
-
-    fn history(versions: &[&str], deployments: &[&str]) -> (Vec<ListedVersion>, Vec<Deployment>) {
-        let version = |id: &&str| {
-            serde_json::from_value(json!({ "id": format!("{id}-0000-version"),
-                "annotations": { "workers/message": format!("{} more", commit(&id[..1])), "workers/alias": format!("mr-{id}") } }))
-            .expect("a version")
-        };
-        let deployment = |id: &&str| {
-            serde_json::from_value(json!({ "id": "d", "created_on": null,
-                "versions": [{ "version_id": format!("{id}-0000-version"), "percentage": 100 }] }))
-            .expect("a deployment")
-        };
-        (versions.iter().map(version).collect(), deployments.iter().map(deployment).collect())
-    }
-
-    /// Creates a Worker whose traffic these versions share.
-    fn live(shares: &[(&str, f64)]) -> Live {
-        let most = shares.iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("a version");
-        let share = |(id, percentage): &(&str, f64)| json!({ "version_id": format!("{id}-0000-version"), "percentage": percentage });
-        let shares: Vec<_> = shares.iter().filter(|_| shares.len() > 1).map(share).collect();
-        serde_json::from_value(
-            json!({ "version": format!("{}-0000-version", most.0), "deployment": "d",
-            "since": null, "tag": null, "message": null, "shares": shares }),
-        )
-        .expect("a live version")
-    }
-
-    fn previous_of(versions: &[&str], deployments: &[&str]) -> Option<String> {
-        let (versions, deployed) = history(versions, deployments);
-        let live = live(&[(deployments[0], 100.0)]);
-        resolve_version(&versions, &deployed, &live, &RollbackTarget::Previous)
-            .ok()
-            .map(|version| version.id[..1].to_owned())
-    }
-
-    #[test]
-    fn second_rollback_goes_further_back() {
-        assert_eq!(previous_of(&["c", "b", "a"], &["c", "b", "a"]).as_deref(), Some("b"));
-        assert_eq!(previous_of(&["c", "b", "a"], &["b", "c", "b", "a"]).as_deref(), Some("a"));
-        assert_eq!(previous_of(&["c", "b", "a"], &["a", "b", "c", "b", "a"]), None);
-        let (versions, deployed) = history(&["c", "a"], &["a"]);
-        let live = live(&[("a", 100.0)]);
-        let first = resolve_version(&versions, &deployed, &live, &RollbackTarget::Previous);
-        assert_eq!(
-            first.expect_err("no version").with_hints(),
-            "no version that was live before a-0000-v exists; it is the first one\nhint: deploy an earlier commit instead"
-        );
-        // A version that was only uploaded is not a target of a rollback.
-        assert_eq!(previous_of(&["c", "b", "a"], &["c", "a"]).as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn rollback_of_a_gradual_deployment_restores_the_older_version() {
-        let (versions, mut deployed) = history(&["c", "b", "a"], &["b", "b", "a"]);
-        for percentage in [10.0, 90.0] {
-            let shares = [("c", percentage), ("b", 100.0 - percentage)];
-            let live = live(&shares);
-            deployed[0].versions.clone_from(&live.shares);
-            let found = resolve_version(&versions, &deployed, &live, &RollbackTarget::Previous);
-            assert_eq!(found.expect("a version").id, "b-0000-version", "{percentage}");
-        }
-    }
-
-    #[test]
-    fn resolves_versions_by_id_commit_and_alias() {
-        let (versions, deployed) = history(&["b", "a"], &["b", "a"]);
-        let id = |target: RollbackTarget| {
-            resolve_version(&versions, &deployed, &live(&[("b", 100.0)]), &target)
-                .map(|v| v.id.clone())
-        };
-        assert_eq!(
-            id(RollbackTarget::Version("a-0000-v".into())).expect("found"),
-            "a-0000-version"
-        );
-        assert_eq!(id(RollbackTarget::Version(commit("a"))).expect("found"), "a-0000-version");
-        assert_eq!(id(RollbackTarget::Version("a000000".into())).expect("found"), "a-0000-version");
-        assert_eq!(id(RollbackTarget::Alias("mr-a".into())).expect("found"), "a-0000-version");
-        assert_eq!(
-            id(RollbackTarget::Alias("a-0000-version".into())).expect("found"),
-            "a-0000-version"
-        );
-        assert!(id(RollbackTarget::Version("a".into())).is_err(), "too short to mean one");
-        assert_eq!(
-            id(RollbackTarget::Alias("mr-aa".into())).expect_err("unknown").hints,
-            ["did you mean `mr-a`?"]
-        );
-    }
-
-    #[test]
-    fn resolves_a_commit_to_a_version_that_was_live() {
-        // `a1` was live. `a2` is a newer upload of the same commit that was never live.
-        let (versions, deployed) = history(&["a2", "b", "a1"], &["b", "a1"]);
-        let find = |deployed: &[Deployment], name: &str| {
-            let target = RollbackTarget::Version(name.to_owned());
-            resolve_version(&versions, deployed, &live(&[("b", 100.0)]), &target)
-                .map(|v| v.id.clone())
-        };
-        assert_eq!(find(&deployed, &commit("a")).expect("one"), "a1-0000-version");
-        let never = find(&deployed, "a2-0000-version").expect_err("never live");
-        assert!(never.message.contains("was uploaded as a preview"), "{never}");
-        assert!(never.hints[0].contains("promote"), "{never:?}");
-        let (_, both) = history(&[], &["a2", "b", "a1"]);
-        let several = find(&both, &commit("a")).expect_err("two");
-        assert_eq!(
-            several.message,
-            format!("`{}` means several versions that were live", commit("a"))
-        );
-        assert!(
-            several.hints[0].contains("a2-0000-") && several.hints[0].contains("a1-0000-"),
-            "{several:?}"
-        );
-        let unknown = find(&both, "deadbeef").expect_err("unknown");
-        assert!(unknown.hints[0].starts_with("name one of the last that were live"), "{unknown:?}");
-    }
 }

@@ -45,7 +45,23 @@ pub struct RoutingResult {
 }
 
 /// The time to watch for the effect of a request whose response was lost.
-const OPEN: Duration = Duration::from_secs(5);
+const LOST_RESPONSE_WATCH: Duration = Duration::from_secs(5);
+
+/// Reads the live version again until it changes or the time is over. For a request whose response was lost.
+pub(super) fn watch_for_effect(
+    mut live: anyhow::Result<Option<Live>>,
+    is_unchanged: impl Fn(Option<&Live>) -> bool,
+    read: impl Fn() -> anyhow::Result<Option<Live>>,
+) -> anyhow::Result<Option<Live>> {
+    let started = Instant::now();
+    while live.as_ref().is_ok_and(|live| is_unchanged(live.as_ref()))
+        && started.elapsed() < LOST_RESPONSE_WATCH
+    {
+        std::thread::sleep(LOST_RESPONSE_WATCH / 5);
+        live = read();
+    }
+    live
+}
 
 /// Sends the request and reads the live version after any response. Retries a request that definitely
 /// failed, within the retry budget. Never retries a request that may still take effect.
@@ -55,23 +71,15 @@ pub fn route_traffic(traffic: &Traffic<'_>, api: &Api<'_>, budget: &RetryBudget)
         tried += 1;
         let response = api.deploy(traffic.worker, &traffic.shares, traffic.message);
         let mut live = api.live(traffic.worker);
-        let is_unchanged = |live: &anyhow::Result<Option<Live>>| {
-            let is_same =
-                |live: Option<&Live>| version(live) == traffic.from && !traffic.is_routed(live);
-            live.as_ref().is_ok_and(|live| is_same(live.as_ref()))
-        };
-        if let Err(error) = &response {
-            let started = Instant::now();
-            while !definitely_failed(error) && is_unchanged(&live) && started.elapsed() < OPEN {
-                std::thread::sleep(OPEN / 5);
-                live = api.live(traffic.worker);
-            }
+        let is_unchanged =
+            |live: Option<&Live>| version(live) == traffic.from && !traffic.is_routed(live);
+        if response.as_ref().is_err_and(|error| !definitely_failed(error)) {
+            live = watch_for_effect(live, is_unchanged, || api.live(traffic.worker));
         }
-        let again = match &response {
-            Err(error) => is_unchanged(&live) && definitely_failed(error) && may_pass(error),
-            Ok(()) => false,
-        };
-        if !again || !budget.backoff_and_retry("Cloudflare did not deploy it", tried) {
+        let should_retry =
+            response.as_ref().is_err_and(|error| definitely_failed(error) && may_pass(error))
+                && live.as_ref().is_ok_and(|live| is_unchanged(live.as_ref()));
+        if !should_retry || !budget.backoff_and_retry("Cloudflare did not deploy it", tried) {
             return classify_response(traffic, response, live);
         }
     }

@@ -77,7 +77,7 @@ fn verify_deployment(
             not_interrupted(job, "this version is live, and was not checked")?;
             roll_back(job, before, uploaded, &format!("deployed, but {what}"), verified)
         }
-        Verdict::Unclear(unclear) => {
+        Verdict::Unknown(unclear) => {
             not_interrupted(job, "this version is live, and was not checked")?;
             let failure = remote(format!(
                 "deployed, and version {} is live, but the health check cannot tell whether it is right: {}",
@@ -157,11 +157,11 @@ fn reason_against(
 ) -> Option<String> {
     match verdict {
         Verdict::Right { notes } => verified.warnings.extend(notes),
-        Verdict::Unclear(unclear) if unclear.cause.is_guard() => {
+        Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
             let advice = advice(&unclear, &job.part.manifest).join("; ");
             verified.warnings.push(format!("not checked: {}; {advice}", unclear.what));
         }
-        Verdict::Wrong(what) | Verdict::Unclear(Unclear { what, .. }) => return Some(what),
+        Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => return Some(what),
     }
     None
 }
@@ -224,7 +224,7 @@ pub(super) fn check(
         }
         Err(failure) => {
             let what = format!("was not asked: {failure}");
-            Verdict::Unclear(Unclear { what, cause: Cause::Other })
+            Verdict::Unknown(Unclear { what, cause: Cause::Other })
         }
     }
 }

@@ -17,7 +17,7 @@ pub fn check(alias: &str, worker: &str) -> Result<(), Failure> {
         || !alias.bytes().all(is_allowed)
         || alias.ends_with('-')
     {
-        return Err(usage(format!("`{alias}` is no alias"))
+        return Err(usage(format!("`{alias}` is not a valid alias"))
             .hint("use lower-case letters, digits and dashes, and a letter first"));
     }
     let length = alias.len() + 1 + worker.len();

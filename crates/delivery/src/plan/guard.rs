@@ -237,7 +237,7 @@ pub fn check_output(
 ) -> Result<(), Failure> {
     let path = root.join(dist);
     let entries = path.read_dir_utf8().map_err(|error| {
-        let failure = refused(format!("{dist} is not there after the build: {error}"));
+        let failure = refused(format!("{dist} is missing after the build: {error}"));
         failure.hint(outputs::hint(dist, manifest))
     })?;
     let hidden = ["_headers", "_redirects", ".assetsignore"];

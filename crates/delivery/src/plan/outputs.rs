@@ -96,7 +96,7 @@ pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
     let dir = part.build.as_ref().unwrap_or(&part.dir);
     if !root.join(&path).exists() {
         let state =
-            if part.build.is_some() { "is not there after the build" } else { "does not exist" };
+            if part.build.is_some() { "is missing after the build" } else { "does not exist" };
         return Err(refused(format!("{path}, the `main` of {}, {state}", part.config))
             .hint(hint(&path, &dir.join("package.json"))));
     }

@@ -61,11 +61,14 @@ impl<'a> AffectedReport<'a> {
         for entry in self.projects {
             text += entry.name;
             text.push('\n');
-            for reason in entry.reasons.iter().take(if why { SHOWN } else { 0 }) {
+            for reason in entry.reasons.iter().take(if why { MAX_LISTED_REASONS } else { 0 }) {
                 text += &format!("  {}\n", sentence(reason));
             }
-            if why && entry.reasons.len() > SHOWN {
-                text += &format!("  and {} more (`--json`)\n", entry.reasons.len() - SHOWN);
+            if why && entry.reasons.len() > MAX_LISTED_REASONS {
+                text += &format!(
+                    "  and {} more (`--json`)\n",
+                    entry.reasons.len() - MAX_LISTED_REASONS
+                );
             }
         }
         text
@@ -73,7 +76,7 @@ impl<'a> AffectedReport<'a> {
 }
 
 /// The maximum number of reasons in text output.
-const SHOWN: usize = 5;
+const MAX_LISTED_REASONS: usize = 5;
 
 /// Returns the message if no project is affected.
 #[must_use]

@@ -26,7 +26,7 @@ pub struct RunReport<'a> {
     /// The version of this shape.
     pub schema: u32,
     /// The exit code of the run.
-    pub exit: u8,
+    pub exit: Exit,
     /// One record per project.
     pub records: &'a [Record],
     /// The reason why there was nothing to do.
@@ -38,7 +38,7 @@ impl<'a> RunReport<'a> {
     /// Creates the report of `records`.
     #[must_use]
     pub fn new(records: &'a [Record]) -> RunReport<'a> {
-        RunReport { schema: 1, exit: exit(records) as u8, records, nothing: None }
+        RunReport { schema: 1, exit: exit(records), records, nothing: None }
     }
 
     /// Creates the report of a run that had nothing to do.
@@ -135,7 +135,7 @@ pub fn summary(records: &[Record]) -> String {
 /// Returns the warnings and errors of failed attempts. Projects with the same error, such as that of a shared install,
 /// are grouped.
 fn failures(failed: &[&Record]) -> String {
-    const SHOWN: usize = 3;
+    const MAX_LISTED_NAMES: usize = 3;
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in failed {
         let is_same = |group: &&mut Vec<&Record>| group[0].error_text() == record.error_text();
@@ -148,9 +148,9 @@ fn failures(failed: &[&Record]) -> String {
     for group in groups {
         text += &group.iter().map(|record| warnings(record)).collect::<String>();
         let names: Vec<&str> = group.iter().map(|record| record.project.as_str()).collect();
-        let names = match names.len().saturating_sub(SHOWN) {
+        let names = match names.len().saturating_sub(MAX_LISTED_NAMES) {
             0 => names.join(", "),
-            more => format!("{} and {more} more", names[..SHOWN].join(", ")),
+            more => format!("{} and {more} more", names[..MAX_LISTED_NAMES].join(", ")),
         };
         text += &error(&names, group[0]);
     }
@@ -229,7 +229,7 @@ fn error(names: &str, record: &Record) -> String {
 
 #[cfg(test)]
 mod tests {
-    use base::runner::plain;
+    use base::text::strip_escapes;
     use expect_test::expect;
 
     use super::*;
@@ -276,7 +276,7 @@ mod tests {
 
     /// Returns the text without colours.
     fn bare(text: &str) -> String {
-        text.lines().map(|line| plain(line) + "\n").collect()
+        text.lines().map(|line| strip_escapes(line) + "\n").collect()
     }
 
     #[test]

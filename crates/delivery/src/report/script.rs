@@ -29,8 +29,28 @@ pub fn script_of<'c>(
 
 /// Returns the script of `plan`. `setup` has the commands that install missing tools first.
 pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<String, Failure> {
+    let mut text = header(plan, places);
+    // Containers have their own tools.
+    if plan.choice.engine == Engine::Host {
+        let token_file = token_file(&places.root);
+        let setup = setup.iter().map(|command| command.script(&places.root, &token_file));
+        text += &setup.collect::<String>();
+    }
+    text += &upload_program(plan, places);
+    for (refusal, failure) in ProjectRefusal::by_project(&plan.refused) {
+        let (project, reason) = (one_line(&refusal.project), one_line(&failure.message));
+        text += &format!("\n# {project} is left out: {reason}\n");
+    }
+    for part in &plan.projects {
+        text += &notes(plan, part);
+        text += &steps(plan, part, places)?;
+    }
+    Ok(text)
+}
+
+/// Returns the first lines: the operation, the engine, the commit, and a test for the sandbox.
+fn header(plan: &Plan, places: &Places) -> String {
     let destination = &plan.destination;
-    let token_file = token_file(&places.root);
     let commit = plan.head.commit.as_deref().unwrap_or("no commit");
     let mut text =
         format!("#!/bin/sh\n# {} {}", command_name(plan.operation), destination.environment);
@@ -48,64 +68,67 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
              cargo xtask sandbox up' >&2; exit 3; }}\n"
         );
     }
-    // Containers have their own tools.
-    let setup = if plan.choice.engine == Engine::Host { setup } else { &[] };
-    for command in setup {
+    text
+}
+
+/// Returns the commands that write the program which prepares uploads.
+fn upload_program(plan: &Plan, places: &Places) -> String {
+    match (plan.operation, plan.choice.engine) {
+        (Operation::Build, _) => String::new(),
+        (_, Engine::Host) => format!(
+            "\n# Prepares each upload from what was bundled, and looks for the token in it.\n\
+             mkdir -p .xtask/tmp\ncat > {PROGRAM} {}",
+            heredoc(PREPARE_UPLOAD)
+        ),
+        (_, Engine::Dagger) => {
+            let part = plan.projects.first();
+            part.map(|part| upload_files(part, &places.root)).unwrap_or_default()
+        }
+    }
+}
+
+/// Returns the comments above the commands of a project.
+fn notes(plan: &Plan, part: &ProjectPlan) -> String {
+    let (project, reason) = (one_line(&part.project), one_line(&part.reason));
+    let mut text = format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
+    if plan.operation == Operation::Deploy && !plan.options.force {
+        text += "# skipped when the live version carries this key and answers\n";
+    }
+    for what in &part.removes {
+        text += &format!("# removes {}\n", one_line(what));
+    }
+    if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.options.rebuild {
+        text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";
+    }
+    if part.strategy == Some(Strategy::Preview) {
+        text += "# strategy: preview, with the bindings of the config's `previews` block\n";
+        text += "# refused when the Worker was never deployed: wrangler would make one unasked\n";
+    }
+    text
+}
+
+/// Returns the commands of a project, and the check after its deployment.
+fn steps(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<String, Failure> {
+    let (token_file, program) = (token_file(&places.root), places.root.join(PROGRAM));
+    let mut text = String::new();
+    if plan.choice.engine == Engine::Host && plan.operation != Operation::Build {
+        let empty = places.upload_folder(part).join("empty");
+        let folder = quote(empty.strip_prefix(&places.root).unwrap_or(&empty).as_str());
+        text += &format!("mkdir -p {folder}\n");
+    }
+    for command in commands(plan, part, places, &program)? {
         text += &command.script(&places.root, &token_file);
     }
-    let program = places.root.join(PROGRAM);
-    if plan.choice.engine == Engine::Host && plan.operation != Operation::Build {
-        text += "\n# Prepares each upload from what was bundled, and looks for the token in it.\n";
-        text += &format!("mkdir -p .xtask/tmp\ncat > {PROGRAM} {}", heredoc(PREPARE_UPLOAD));
-    }
-    if plan.choice.engine == Engine::Dagger
-        && plan.operation != Operation::Build
-        && let Some(part) = plan.projects.first()
+    if let Some(percent) = plan.options.percent {
+        let rest = 100_u8.saturating_sub(percent);
+        text += &format!(
+            "# then gives the version {percent} % of the traffic, and the live one {rest} %:\n\
+             # wrangler versions deploy NEW@{percent}% LIVE@{rest}% --yes\n"
+        );
+    } else if plan.operation == Operation::Deploy
+        && let Some(url) = plan.destination.sandbox_url(&part.target.worker)
     {
-        text += &upload_files(part, &places.root);
-    }
-    for (refusal, failure) in ProjectRefusal::by_project(&plan.refused) {
-        let (project, reason) = (one_line(&refusal.project), one_line(&failure.message));
-        text += &format!("\n# {project} is left out: {reason}\n");
-    }
-    for part in &plan.projects {
-        let (project, reason) = (one_line(&part.project), one_line(&part.reason));
-        text += &format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
-        if plan.operation == Operation::Deploy && !plan.options.force {
-            text += "# skipped when the live version carries this key and answers\n";
-        }
-        for what in &part.removes {
-            text += &format!("# removes {}\n", one_line(what));
-        }
-        if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.options.rebuild {
-            text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";
-        }
-        if part.strategy == Some(Strategy::Preview) {
-            text += "# strategy: preview, with the bindings of the config's `previews` block\n";
-            text +=
-                "# refused when the Worker was never deployed: wrangler would make one unasked\n";
-        }
-        if plan.choice.engine == Engine::Host && plan.operation != Operation::Build {
-            let empty = places.upload_folder(part).join("empty");
-            let folder = quote(empty.strip_prefix(&places.root).unwrap_or(&empty).as_str());
-            text += &format!("mkdir -p {folder}\n");
-        }
-        for command in commands(plan, part, places, &program)? {
-            text += &command.script(&places.root, &token_file);
-        }
-        if let Some(percent) = plan.options.percent {
-            let rest = 100_u8.saturating_sub(percent);
-            text += &format!(
-                "# then gives the version {percent} % of the traffic, and the live one {rest} %:\n\
-                 # wrangler versions deploy NEW@{percent}% LIVE@{rest}% --yes\n"
-            );
-            continue;
-        }
-        if let (Operation::Deploy, Some(url)) =
-            (plan.operation, destination.sandbox_url(&part.target.worker))
-        {
-            text += &check(&url, &part.health);
-        }
+        text += &check(&url, &part.health);
     }
     Ok(text)
 }

@@ -131,7 +131,8 @@ impl<'a> StatusReport<'a> {
         for row in &self.rows {
             if let LiveState::Unreadable { error } = &row.state {
                 let (project, environment) = (&row.project, &row.environment);
-                let line = format!("{project} in {environment} cannot be read: {}", plain(error));
+                let line =
+                    format!("{project} in {environment} cannot be read: {}", join_lines(error));
                 text += &format!("{}\n", paint(RED, &line));
             }
         }
@@ -164,7 +165,7 @@ impl UnownedWorkers {
             text += &format!("{}\n  to delete it: `{delete}`\n", paint(YELLOW, &line));
         }
         for reason in &self.incomplete {
-            let line = format!("Workers without a project: {}", plain(reason));
+            let line = format!("Workers without a project: {}", join_lines(reason));
             text += &(paint(DIM, &line) + "\n");
         }
         text
@@ -190,12 +191,13 @@ impl LiveState {
             }
         };
         let dirty = if live.is_dirty() { " + changes" } else { "" };
-        let commit = live.commit().map_or("none".to_owned(), |id| plain(short_commit(id)));
+        let commit = live.commit().map_or("none".to_owned(), |id| join_lines(short_commit(id)));
         let since = live.since.as_deref().and_then(parse_rfc3339);
         let age = since.map_or("?".to_owned(), |since| age(now.saturating_sub(since)));
-        let shares: Vec<String> = live.shares.iter().map(|share| plain(&share.words())).collect();
+        let shares: Vec<String> =
+            live.shares.iter().map(|share| join_lines(&share.words())).collect();
         let version = match shares.as_slice() {
-            [] => plain(short_version(&live.version)),
+            [] => join_lines(short_version(&live.version)),
             shares => shares.join(", "),
         };
         vec![
@@ -203,13 +205,13 @@ impl LiveState {
             version.into(),
             (commit + dirty).into(),
             age.into(),
-            Cell::new(plain(&urls.join(" ")), CYAN),
+            Cell::new(join_lines(&urls.join(" ")), CYAN),
         ]
     }
 }
 
-/// Returns untrusted text as one line.
-pub(crate) fn plain(text: &str) -> String {
+/// Returns untrusted text on one line, with a space for each control character.
+pub(crate) fn join_lines(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 

@@ -8,7 +8,7 @@ use base::cmd;
 use base::command::ProcessCommand;
 
 /// The timeout of a build with its tests, for a slow machine that does other work too.
-pub const DEADLINE: Duration = Duration::from_secs(2 * 3600);
+pub const RUN_DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
 /// The variables that cargo, rustup and the C compiler need.
 pub const INHERITED: [&str; 13] = [
@@ -31,7 +31,7 @@ pub const INHERITED: [&str; 13] = [
 #[must_use]
 pub fn command(root: &Utf8Path, arguments: &[&str]) -> ProcessCommand {
     let cargo = base::env::raw_variable("CARGO").unwrap_or_else(|| "cargo".to_owned());
-    let mut command = cmd!(root, "{cargo} {arguments...}", DEADLINE);
+    let mut command = cmd!(root, "{cargo} {arguments...}", RUN_DEADLINE);
     command.inherit.extend(INHERITED);
     command
 }

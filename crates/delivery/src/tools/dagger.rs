@@ -14,7 +14,7 @@ use base::version::Version;
 use base::{probe, version_cache};
 
 /// The timeout of a build and an upload, including a first load of the modules.
-const DEADLINE: Duration = Duration::from_secs(2700);
+const RUN_DEADLINE: Duration = Duration::from_secs(2700);
 
 /// The timeout of the query of the engine's version. The first response took 1.5 s, later ones less
 /// than 1 s. Without an engine, the CLI would wait forever and print nothing (observed with
@@ -108,7 +108,7 @@ pub fn daemon_version(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
 /// `dagger` prints its usage, runs nothing and exits with 0 (since v0.21.4).
 #[must_use]
 pub fn command(dir: &Utf8Path, script: String) -> ProcessCommand {
-    let mut command = cmd!(dir, "dagger --progress=plain /dev/stdin", DEADLINE)
+    let mut command = cmd!(dir, "dagger --progress=plain /dev/stdin", RUN_DEADLINE)
         .text("DAGGER_NO_NAG", "1")
         .text("DAGGER_NO_UPDATE_CHECK", "1")
         .text("DO_NOT_TRACK", "1")

@@ -156,7 +156,7 @@ pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProvisionResult {
     /// A line for each created storage.
-    pub made: Vec<String>,
+    pub created: Vec<String>,
     /// The names of the secrets that have their default value.
     pub default_secrets: Vec<String>,
 }
@@ -217,7 +217,7 @@ pub fn provide(
         let lines = answered[field].as_array().into_iter().flatten();
         lines.filter_map(|line| line.as_str().map(str::to_owned)).collect()
     };
-    Ok(ProvisionResult { made: texts("made"), default_secrets: texts("secrets") })
+    Ok(ProvisionResult { created: texts("made"), default_secrets: texts("secrets") })
 }
 
 /// A run of a cron trigger.

@@ -11,7 +11,7 @@ use super::request::Client;
 use super::{paging, segment};
 
 /// The maximum number of rows to read from a list.
-pub const MOST: usize = 500;
+pub const MAX_LISTED: usize = 500;
 
 /// The maximum number of pages to read from a list.
 const PAGES: u64 = 50;
@@ -72,7 +72,7 @@ pub struct GitlabEnvironment {
 }
 
 /// Returns the merge requests that were merged or closed and have changed since `since` (RFC 3339),
-/// the latest changes first. The flag is true if there are more than [`MOST`].
+/// the latest changes first. The flag is true if there are more than [`MAX_LISTED`].
 pub fn list_finished(
     client: &Client<'_>,
     project: &str,
@@ -150,12 +150,12 @@ pub fn stop(client: &Client<'_>, project: &str, id: u64) -> Result<()> {
     client.post(&path, &json!({ "force": true }))?.ok(200)
 }
 
-/// Returns the rows of a list, and whether there are more than [`MOST`].
+/// Returns the rows of a list, and whether there are more than [`MAX_LISTED`].
 fn pages<T: for<'de> Deserialize<'de>>(client: &Client<'_>, path: &str) -> Result<(Vec<T>, bool)> {
     let mut found: Vec<T> = Vec::new();
     let mut page = Some(1);
     while let Some(number) = page {
-        if found.len() >= MOST {
+        if found.len() >= MAX_LISTED {
             return Ok((found, true));
         }
         let reply = client.get(&format!("{path}&per_page=100&page={number}"))?;

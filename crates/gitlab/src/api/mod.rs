@@ -45,7 +45,7 @@ pub struct User {
 
 /// The outcome of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrote {
+pub enum WriteOutcome {
     /// The note with this id was written.
     Done(u64),
     /// The note does not exist any more.
@@ -134,21 +134,21 @@ impl<'a> Notes<'a> {
 
     /// Creates a note, in attempt number `tried`. Does not retry: if the outcome is unknown, the
     /// caller must first check whether the note exists.
-    pub fn create(&self, body: &str, tried: u32) -> Result<Wrote> {
+    pub fn create(&self, body: &str, tried: u32) -> Result<WriteOutcome> {
         match self.client.attempt("POST", &self.path, &json!({ "body": body }), tried)? {
-            None => Ok(Wrote::Open),
-            Some(reply) => Ok(Wrote::Done(reply.json::<Note>(201)?.id)),
+            None => Ok(WriteOutcome::Open),
+            Some(reply) => Ok(WriteOutcome::Done(reply.json::<Note>(201)?.id)),
         }
     }
 
     /// Replaces a note's text, in attempt number `tried`. Does not retry, because the text may be out of
     /// date by then.
-    pub fn edit(&self, id: u64, body: &str, tried: u32) -> Result<Wrote> {
+    pub fn edit(&self, id: u64, body: &str, tried: u32) -> Result<WriteOutcome> {
         let path = format!("{}/{id}", self.path);
         match self.client.attempt("PUT", &path, &json!({ "body": body }), tried)? {
-            None => Ok(Wrote::Open),
-            Some(reply) if reply.status == 404 => Ok(Wrote::Missing),
-            Some(reply) => reply.ok(200).map(|()| Wrote::Done(id)),
+            None => Ok(WriteOutcome::Open),
+            Some(reply) if reply.status == 404 => Ok(WriteOutcome::Missing),
+            Some(reply) => reply.ok(200).map(|()| WriteOutcome::Done(id)),
         }
     }
 

@@ -37,8 +37,8 @@ impl Problem {
             Some(other) => other.to_string(),
             None => String::from_utf8_lossy(&reply.body).into_owned(),
         };
-        let wait = retry_after(&reply.headers)
-            .map(|wait| format!("; it asks to wait {} s", wait.as_secs()));
+        let wait =
+            retry_after(&reply.headers).map(|wait| format!("; retry after {} s", wait.as_secs()));
         let detail = short(&detail) + &wait.unwrap_or_default();
         Problem { request: reply.request.clone(), status: reply.status, detail, code }
     }

@@ -81,7 +81,7 @@ impl<'a> Client<'a> {
             text && !rest.starts_with('/') && !rest.is_empty()
         };
         if !rest.is_some_and(is_path) {
-            return Err(refused(format!("`{base}` is no address of a GitLab API"))
+            return Err(refused(format!("`{base}` is not an address of a GitLab API"))
                 .hint("check what overrides CI_API_V4_URL, which GitLab sets"));
         }
         let base = base.trim_end_matches('/').to_owned();

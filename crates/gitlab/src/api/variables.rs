@@ -88,7 +88,7 @@ pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
         }
         // The parser's error could contain a value.
         let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.body)
-            .map_err(|_| anyhow!("GitLab's answer is no list of variables"))?;
+            .map_err(|_| anyhow!("GitLab's answer is not a list of variables"))?;
         found.extend(rows);
         page = paging::next(&reply.headers).filter(|&next| next > number);
     }

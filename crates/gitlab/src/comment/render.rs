@@ -6,7 +6,7 @@ use base::text::short_commit;
 
 /// The longest body that GitLab accepts, in characters (<https://docs.gitlab.com/api/notes/>). We
 /// count bytes, which are never fewer.
-const LIMIT: usize = 1_000_000;
+const MAX_BODY_LENGTH: usize = 1_000_000;
 
 /// The maximum length of a name or a label.
 const LABEL: usize = 120;
@@ -20,7 +20,7 @@ const REASONS: [usize; 3] = [2000, 300, 60];
 /// Returns the whole body, within GitLab's limit: reasons are cut first, then rows, those that failed last.
 #[must_use]
 pub fn body(rows: &[CommentRow]) -> String {
-    within(rows, LIMIT)
+    within(rows, MAX_BODY_LENGTH)
 }
 
 fn within(rows: &[CommentRow], limit: usize) -> String {

@@ -308,9 +308,9 @@ impl Repository {
     }
 
     fn is_pointer(&self, path: &Utf8Path) -> bool {
-        const MOST: u64 = 1024;
+        const MAX_POINTER_SIZE: u64 = 1024;
         let path = self.root.join(path);
-        let is_small = path.metadata().is_ok_and(|meta| meta.len() < MOST);
+        let is_small = path.metadata().is_ok_and(|meta| meta.len() < MAX_POINTER_SIZE);
         is_small
             && std::fs::read(path)
                 .is_ok_and(|text| text.starts_with(b"version https://git-lfs.github.com/spec/"))

@@ -53,7 +53,7 @@ impl<'a> SetupInputs<'a> {
         let found = self.plain(ACCOUNT, question, "the account id");
         match found.map(|id| id.to_lowercase()) {
             Some(id) if !is_cloudflare_id(&id) => {
-                Err(refused(format!("`{id}` is no account id; nothing was changed"))
+                Err(refused(format!("`{id}` is not an account id; nothing was changed"))
                     .hint("copy the 32 hexadecimal digits after `dash.cloudflare.com/`"))
             }
             found => Ok(found),
@@ -68,7 +68,7 @@ impl<'a> SetupInputs<'a> {
         let question = "Number of the GitLab project (Settings → General)";
         match self.plain(PROJECT, question, "the number of the GitLab project") {
             Some(number) if !is_project_number(&number) => {
-                Err(refused(format!("`{number}` is no project number; nothing was changed"))
+                Err(refused(format!("`{number}` is not a project number; nothing was changed"))
                     .hint("copy the number below the project's name in *Settings → General*"))
             }
             found => Ok(found),

@@ -85,7 +85,7 @@ impl SetupCommand {
             report.text(ctx.ui.width())
         };
         ctx.ui.report(&report, &text);
-        Ok(report.exit())
+        Ok(Exit::worst(report.error_kind()))
     }
 
     /// Reads the tokens of the pipeline's variables, except those that GitLab has and that `--replace` does not name.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::inputs::variable_of;
-use base::error::Exit;
+use base::error::ErrorKind;
 use base::terminal::table::{Cell, Table};
 use base::terminal::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 use gitlab::pipeline::variables::Variable;
@@ -81,11 +81,11 @@ impl SetupReport {
         SetupReport { schema: 1, dry_run, steps: Vec::new(), remaining: Vec::new() }
     }
 
-    /// Returns the exit code.
+    /// Returns the kind of its failures. `None` if no step failed.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub fn error_kind(&self) -> Option<ErrorKind> {
         let is_failed = |step: &SetupStep| matches!(step.state, StepState::Failed(_));
-        if self.steps.iter().any(is_failed) { Exit::Failed } else { Exit::Done }
+        self.steps.iter().any(is_failed).then_some(ErrorKind::Failed)
     }
 
     /// Adds a manual step for a variable.

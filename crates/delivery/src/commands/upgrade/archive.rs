@@ -19,7 +19,7 @@ use workspace::modules::TOOL;
 use workspace::pipeline::API_VARIABLE;
 
 /// The time limit for the checksum.
-const DEADLINE: Duration = Duration::from_secs(30);
+const CHECKSUM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The archive that the config names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ fn checksum(config: &Config, url: &str) -> Result<String, Failure> {
     let authorization = token.map(|token| format!("Bearer {token}"));
     let headers: Vec<(&str, &str)> =
         authorization.iter().map(|value| ("authorization", value.as_str())).collect();
-    let response = http::get(&http::agent_for(&address, DEADLINE, 5), &address, &headers)
+    let response = http::get(&http::agent_for(&address, CHECKSUM_TIMEOUT, 5), &address, &headers)
         .map_err(|error| unknown(&format!("{error:#}")))?;
     if response.status != 200 {
         return Err(unknown(&format!("the server answered {}", response.status)));

@@ -109,6 +109,6 @@ fn check_version(tool: PinnedTool, version: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let name = tool.name();
-    Err(usage(format!("`{version}` is no exact version"))
+    Err(usage(format!("`{version}` is not an exact version"))
         .hint(format!("name one like `cargo xtask upgrade {name} 1.2.3`, or none for the newest")))
 }

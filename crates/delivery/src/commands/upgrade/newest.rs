@@ -12,7 +12,7 @@ use base::probe;
 use workspace::toolchain::is_exact;
 
 /// The timeout of a request to the registry.
-const DEADLINE: Duration = Duration::from_secs(60);
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Returns the npm package whose versions are those of a tool. The SDK of Dagger is released with each engine, under
 /// the same number.
@@ -27,10 +27,10 @@ fn package(tool: PinnedTool) -> &'static str {
 /// Reads the newest version of `tool` with npm, else with Bun.
 pub fn newest(root: &Utf8Path, bun_version: &str, tool: PinnedTool) -> Result<String, Failure> {
     let package = package(tool);
-    let npm = which("npm").map(|npm| cmd!(root, "{npm} view {package} version", DEADLINE));
+    let npm = which("npm").map(|npm| cmd!(root, "{npm} view {package} version", REGISTRY_TIMEOUT));
     let bun = || match bun::find(root, bun_version) {
         Bun::OnPath(bun) | Bun::Installed(bun) => {
-            Some(cmd!(root, "{bun} pm view {package} version", DEADLINE))
+            Some(cmd!(root, "{bun} pm view {package} version", REGISTRY_TIMEOUT))
         }
         Bun::Missing(_) => None,
     };

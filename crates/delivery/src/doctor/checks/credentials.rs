@@ -3,8 +3,8 @@
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::plan::destination::{Destination, PipelineFacts};
-use base::env::{raw_variable, variable};
-use base::secret::is_token;
+use base::env::{os_variable, raw_variable};
+use base::secret::{TokenProblem, parse_token};
 use workspace::config::CONFIG_FILE;
 
 /// `credentials.<environment>`
@@ -18,25 +18,23 @@ pub fn token(context: &Context, environment: &str) -> Finding {
     let name = config.cloudflare(environment).token_variable;
     let is_requested = context.environment.as_deref() == Some(environment);
     let help = format!("put a Cloudflare API token into {name}; {CONFIG_FILE} names the variable");
-    let empty = format!(
-        "the variable {name} is set but empty\n\
-         in a pipeline, a protected variable is empty outside of protected branches"
-    );
-    let finding = match (variable(&name), base::env::os_variable(&name)) {
-        (Some(value), _) if !is_token(&value) => Finding::fail(format!(
-            "the variable {name} contains characters that are not allowed in a token"
-        ))
-        .manual_fix(help),
-        (Some(_), _) => present(config, environment),
-        (None, Some(_)) if is_requested => Finding::fail(empty).manual_fix(help),
-        (None, Some(_)) => Finding::warn(empty).manual_fix(help),
-        (None, None) if is_requested => {
-            Finding::fail(format!("the variable {name} is not set")).manual_fix(help)
-        }
-        (None, None) => Finding::skip(format!(
-            "the variable {name} is not set; only `--env {environment}` needs it"
+    let finding = match parse_token(os_variable(&name).as_deref()) {
+        Ok(_) => present(config, environment),
+        Err(TokenProblem::Unset) if !is_requested => Finding::skip(format!(
+            "{}; only `--env {environment}` needs it",
+            TokenProblem::Unset.message(&name)
         ))
         .with_value("not set"),
+        Err(problem) => {
+            let mut message = problem.message(&name);
+            if problem == TokenProblem::Empty {
+                message +=
+                    "\nin a pipeline, a protected variable is empty outside of protected branches";
+            }
+            let is_harmless = problem == TokenProblem::Empty && !is_requested;
+            let finding = if is_harmless { Finding::warn(message) } else { Finding::fail(message) };
+            finding.manual_fix(help)
+        }
     };
     finding.source(name)
 }

@@ -12,7 +12,7 @@ use cloudflare::api::{Api, PUBLIC_API};
 use workspace::config::CONFIG_FILE;
 
 /// The timeout of one request. A check makes at most three within its five seconds.
-const REQUEST: Duration = Duration::from_millis(1500);
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// `network.<environment>`
 pub fn token(context: &Context, environment: &str) -> Finding {
@@ -33,7 +33,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
         return Finding::skip(format!("no token; see `credentials.{environment}`"));
     };
     let token = Secret::new(&token);
-    let api = Api::new(PUBLIC_API, &cloudflare.account_id, &token).within(REQUEST);
+    let api = Api::new(PUBLIC_API, &cloudflare.account_id, &token).within(REQUEST_TIMEOUT);
     let projects = context.projects().unwrap_or_default();
     let worker = projects.first().map(|project| project.target(environment).worker);
     match ask(&api, worker.as_deref()) {

@@ -132,7 +132,7 @@ pub fn preview(context: &Context) -> Finding {
 }
 
 /// The timeout of one request. The check has five seconds for all projects.
-const REQUEST: Duration = Duration::from_millis(1500);
+const REQUEST_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// `projects.secrets`
 pub fn required_secrets(context: &Context) -> Finding {
@@ -161,7 +161,7 @@ pub fn required_secrets(context: &Context) -> Finding {
     };
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     for project in projects {
-        match refuse_missing_if_readable(&context.root, project, &destination, REQUEST) {
+        match refuse_missing_if_readable(&context.root, project, &destination, REQUEST_TIMEOUT) {
             Ok(true) => {}
             Ok(false) => unread.push(project.name.clone()),
             Err(failure) => found.push(Finding::from(&failure)),

@@ -22,7 +22,7 @@ use workspace::config::{CONFIG_FILE, Gitlab};
 const TOKEN: &str = "GITLAB_TOKEN";
 
 /// The timeout of one request. A check makes at most two within its five seconds.
-const REQUEST: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `network.variables`
 pub fn check_variables(context: &Context) -> Finding {
@@ -65,7 +65,8 @@ pub fn check_variables(context: &Context) -> Finding {
 
 fn ask(gitlab: &Gitlab, project: &str, token: &str) -> Result<Vec<StoredVariable>> {
     let retry_budget = RetryBudget::none();
-    let client = Client::connect(&gitlab.api(), Secret::new(token), REQUEST, &retry_budget)?;
+    let client =
+        Client::connect(&gitlab.api(), Secret::new(token), REQUEST_TIMEOUT, &retry_budget)?;
     variables::list(&client, project)
 }
 

@@ -143,8 +143,8 @@ pub fn bun(context: &Context) -> Finding {
             .source(path.as_str())
             .detail(passed_over.unwrap_or_default()),
         Bun::Missing(_) if which("npm").is_none() => {
-            let there = passed_over.unwrap_or_else(|| "not there".to_owned());
-            Finding::skip(format!("{there}; needs npm to be installed from; see `npm`"))
+            let there = passed_over.unwrap_or_else(|| "not installed".to_owned());
+            Finding::skip(format!("{there}; its installation needs npm; see `npm`"))
                 .source(CONFIG_FILE)
         }
         Bun::Missing(_) => {

@@ -8,8 +8,8 @@ use super::skip::Skipped;
 use crate::engine::comment::CommentResult;
 use crate::engine::comment::write::CommentAction;
 use crate::engine::stop::{Outcome, PreviewDeletion};
-use base::error::Exit;
-use gitlab::api::leftovers::{MOST, RequestState};
+use base::error::ErrorKind;
+use gitlab::api::leftovers::{MAX_LISTED, RequestState};
 
 /// The leftovers of a cleanup, and its actions.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -70,19 +70,19 @@ pub struct Leftover {
 }
 
 impl CleanupReport {
-    /// Returns the exit code of the run.
+    /// Returns the kind of the most severe failure. `None` if everything is done.
     #[must_use]
-    pub fn exit(&self) -> Exit {
+    pub fn error_kind(&self) -> Option<ErrorKind> {
         let failed = |one: &PreviewDeletion| one.outcome == Outcome::Failed;
         if self.leftovers.iter().any(|leftover| leftover.previews.iter().any(failed)) {
-            return Exit::Remote;
+            return Some(ErrorKind::Remote);
         }
         let uncommented = |leftover: &Leftover| {
             let comment = leftover.comment.as_ref().map(|comment| comment.action);
             matches!(comment, Some(CommentAction::Failed | CommentAction::Skipped))
         };
-        let failed = !self.unknown.is_empty() || self.leftovers.iter().any(uncommented);
-        if failed { Exit::Failed } else { Exit::Done }
+        let is_incomplete = !self.unknown.is_empty() || self.leftovers.iter().any(uncommented);
+        is_incomplete.then_some(ErrorKind::Failed)
     }
 
     /// Returns the text for people.
@@ -96,7 +96,7 @@ impl CleanupReport {
         }
         if self.more {
             lines.push(format!(
-                "more than {MOST} merge requests were merged or closed; `--days` takes fewer"
+                "more than {MAX_LISTED} merge requests were merged or closed; `--days` takes fewer"
             ));
         }
         let mut unknown: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -115,6 +115,14 @@ impl Leftover {
     /// Returns the projects whose rows should show that the preview was removed.
     pub fn removed_projects(&self) -> impl Iterator<Item = &str> {
         self.projects.iter().filter(|name| !self.kept.contains(name)).map(String::as_str)
+    }
+
+    /// Returns true if the Worker Preview of a project was deleted.
+    #[must_use]
+    pub fn has_deleted(&self, project: &str) -> bool {
+        let is_deleted =
+            |one: &PreviewDeletion| one.project == project && one.outcome == Outcome::Deleted;
+        self.previews.iter().any(is_deleted)
     }
 
     /// Returns true if a preview of it may still exist.
@@ -159,7 +167,7 @@ impl Leftover {
                 (true, _) => "stopped",
                 (false, true) => "would be stopped",
                 (false, false) if self.may_have_preview() => {
-                    "is leftover, since a preview may still be there"
+                    "was kept, because a preview may still exist"
                 }
                 (false, false) => "could not be stopped",
             };

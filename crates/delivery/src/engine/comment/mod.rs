@@ -15,7 +15,7 @@ use crate::context::Ctx;
 use crate::plan::merge_request::MergeRequest;
 use base::env::variable;
 use base::error::{ErrorKind, Failure, hints_of, kind_of};
-use base::secret::Secret;
+use base::secret::{Secret, TokenProblem};
 use base::terminal::{CYAN, paint};
 use base::time::{rfc3339, unix_now};
 use gitlab::api::Notes;
@@ -27,7 +27,7 @@ use workspace::config::Config;
 use write::{CommentAction, Timing, WriteResult, Writer};
 
 /// The timeout of one request.
-const DEADLINE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The result of writing the comment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -130,6 +130,27 @@ impl<'a> Comment<'a> {
         self.change(&RowChange::End { time: &rfc3339(unix_now()), aliases }, true)
     }
 
+    /// Shows that the previews of the `removed` projects are gone, or that only an alias still works. `all` means that
+    /// the merge request has no other previews.
+    #[must_use]
+    pub fn show_removed(
+        &self,
+        removed: &[&str],
+        all: bool,
+        has_alias: impl Fn(&str) -> bool,
+    ) -> CommentResult {
+        let aliases: Vec<&str> = removed.iter().copied().filter(|name| has_alias(name)).collect();
+        if all {
+            return self.mark_stopped(&aliases);
+        }
+        let status = |name: &str| {
+            if aliases.contains(&name) { PreviewStatus::AliasOnly } else { PreviewStatus::Removed }
+        };
+        let rows: Vec<CommentRow> =
+            removed.iter().map(|&name| CommentRow::new(name, status(name))).collect();
+        self.finish(&rows)
+    }
+
     /// Fills missing fields of `rows` with the values of this job: commit, time, log, pipeline.
     #[must_use]
     pub fn with_job(&self, rows: &[CommentRow]) -> Vec<CommentRow> {
@@ -159,7 +180,7 @@ impl<'a> Comment<'a> {
     fn connect(&self) -> Result<Option<Client<'a>>, Failure> {
         let name = &self.token_variable;
         let Some(place) = &self.merge_request else {
-            let message = "no comment: this is no pipeline of a merge request".to_owned();
+            let message = "no comment: this is not a merge request pipeline".to_owned();
             // Outside of a pipeline no comment is expected.
             if variable("GITLAB_CI").is_some() {
                 self.ctx.ui.note(&message);
@@ -178,15 +199,16 @@ impl<'a> Comment<'a> {
             );
             return Ok(None);
         }
-        let value = base::env::raw_variable(name);
-        if value.is_none() {
-            let mut hints =
-                token_errors::token(name, None, None).err().map_or(Vec::new(), |f| f.hints);
-            hints.push("read the links of a preview in the job's log and reports".to_owned());
-            self.skip(&format!("no comment: the variable {name} is not set"), hints);
+        let Some(value) = base::env::raw_variable(name) else {
+            let message = TokenProblem::Unset.message(name);
+            let hints = [
+                token_errors::describe_token(name),
+                "read the links of a preview in the job's log and reports".to_owned(),
+            ];
+            self.skip(&format!("no comment: {message}"), hints.into());
             return Ok(None);
-        }
-        client(self.ctx, &place.api, name, value).map(Some)
+        };
+        client(self.ctx, &place.api, name, Some(&value)).map(Some)
     }
 
     fn change(&self, change: &RowChange<'_>, lasting: bool) -> CommentResult {
@@ -273,14 +295,14 @@ pub fn client<'a>(
     ctx: &'a Ctx,
     api: &str,
     name: &str,
-    value: Option<String>,
+    value: Option<&str>,
 ) -> Result<Client<'a>, Failure> {
     connect(ctx, api, token_errors::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
 }
 
 /// Creates a client for the API at `api`.
 pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>, Failure> {
-    Client::connect(api, token, DEADLINE, &ctx.retry_budget)
+    Client::connect(api, token, REQUEST_TIMEOUT, &ctx.retry_budget)
 }
 
 /// Explains a refused request with the token in the variable `name`, with the next step.

@@ -1,32 +1,30 @@
 //! Explains why a token cannot comment, with the fix.
 
+use std::ffi::OsStr;
+
 use crate::plan::merge_request::MergeRequest;
 use base::error::{Failure, failed, refused};
-use base::secret::{Secret, is_token, remember};
+use base::secret::{Secret, TokenProblem, parse_token};
 use gitlab::api::problem::Problem;
 
 /// Describes the token that the variable needs.
-fn describe_token(name: &str) -> String {
+pub(super) fn describe_token(name: &str) -> String {
     format!("put a project or group access token with the scope `api` into {name}, masked")
 }
 
 /// Returns the token in the variable `name`, from `get` or the environment. `job` is the job token.
-pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Secret, Failure> {
-    let Some(value) = value else {
-        return Err(refused(format!("the variable {name} is not set")).hint(describe_token(name)));
-    };
-    let value = value.trim();
-    if value.is_empty() {
-        return Err(refused(format!("the variable {name} is set but empty"))
-            .hint("clear \"Protect variable\": pipelines of merge requests do not see protected variables")
-            .hint("use a token that can do nothing but comment, because every developer can then read it"));
-    }
-    if !is_token(value) {
-        return Err(refused(format!(
-            "the variable {name} contains characters that are not allowed in a token"
-        ))
-        .hint(describe_token(name)));
-    }
+pub fn token(name: &str, value: Option<&str>, job: Option<&str>) -> Result<Secret, Failure> {
+    let token = parse_token(value.map(OsStr::new)).map_err(|problem| {
+        let failure = refused(problem.message(name));
+        if problem == TokenProblem::Empty {
+            failure
+                .hint("clear \"Protect variable\": pipelines of merge requests do not see protected variables")
+                .hint("use a token that can do nothing but comment, because every developer can then read it")
+        } else {
+            failure.hint(describe_token(name))
+        }
+    })?;
+    let value = token.expose();
     // Prefixes: <https://docs.gitlab.com/security/tokens/#token-prefixes>.
     if job.map(str::trim) == Some(value) || value.starts_with("glcbt-") {
         return Err(refused(format!(
@@ -38,8 +36,6 @@ pub fn token(name: &str, value: Option<String>, job: Option<&str>) -> Result<Sec
         return Err(refused(format!("{name} holds a deploy token, which cannot write comments"))
             .hint(describe_token(name)));
     }
-    let token = Secret::new(value);
-    remember(&token);
     Ok(token)
 }
 
@@ -102,14 +98,10 @@ mod tests {
         let mut text = String::new();
         for value in [None, Some(""), Some("a b"), Some("eyJ.job"), Some("glcbt-1"), Some("gldt-1")]
         {
-            let failure =
-                token("T", value.map(str::to_owned), Some("eyJ.job\n")).expect_err("refused");
+            let failure = token("T", value, Some("eyJ.job\n")).expect_err("refused");
             text += &render(&failure);
         }
-        assert_eq!(
-            token("T", Some(" glpat-1\n".to_owned()), None).expect("good").expose(),
-            "glpat-1"
-        );
+        assert_eq!(token("T", Some(" glpat-1\n"), None).expect("good").expose(), "glpat-1");
         expect![[r#"
             the variable T is not set
               put a project or group access token with the scope `api` into T, masked

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use base::error::failed;
 use base::retry::RetryBudget;
-use gitlab::api::{Note, Notes, Wrote};
+use gitlab::api::{Note, Notes, WriteOutcome};
 use gitlab::comment::{CommentRow, RowChange, render, state, union_of_notes};
 
 /// The maximum number of writes.
@@ -28,7 +28,7 @@ const CREATED: u32 = 2;
 const TIMES_SLOWEST: u32 = 3;
 
 /// The longest delay after a write that slow requests cause.
-const LONGEST: Duration = Duration::from_secs(10);
+const MAX_SETTLE_DELAY: Duration = Duration::from_secs(10);
 
 /// The delays between requests.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ impl Writer<'_> {
                 if created == CREATED {
                     break;
                 }
-                if let Wrote::Done(_) = self.notes.create(&render::body(&rows), tried)? {
+                if let WriteOutcome::Done(_) = self.notes.create(&render::body(&rows), tried)? {
                     (action, created) = (CommentAction::Created, created + 1);
                     slowest = slowest.max(started.elapsed());
                     self.settle(lasting, slowest)?;
@@ -128,15 +128,15 @@ impl Writer<'_> {
                 continue;
             }
             match self.notes.edit(note.id, &body, tried)? {
-                Wrote::Open => continue,
-                Wrote::Missing => {
+                WriteOutcome::Open => continue,
+                WriteOutcome::Missing => {
                     gone.insert(note.id);
                     continue;
                 }
-                Wrote::Done(_) if action == CommentAction::Unchanged => {
+                WriteOutcome::Done(_) if action == CommentAction::Unchanged => {
                     action = CommentAction::Edited;
                 }
-                Wrote::Done(_) => {}
+                WriteOutcome::Done(_) => {}
             }
             if !lasting && others.is_empty() {
                 return self.tidy(action, &note, others);
@@ -167,7 +167,7 @@ impl Writer<'_> {
         }
         let most = u64::try_from(self.timing.settle.as_millis() / 2).unwrap_or(0).max(1);
         let jitter = RandomState::new().hash_one(std::process::id()) % most;
-        let delay = self.timing.settle.max((slowest * TIMES_SLOWEST).min(LONGEST));
+        let delay = self.timing.settle.max((slowest * TIMES_SLOWEST).min(MAX_SETTLE_DELAY));
         self.retry_budget.sleep(delay + Duration::from_millis(jitter))
     }
 }

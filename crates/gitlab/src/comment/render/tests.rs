@@ -128,7 +128,7 @@ fn cuts_reasons_first_in_a_long_comment() {
         })
         .chain([full("ready", PreviewStatus::Ready)])
         .collect();
-    let all = within(&rows, LIMIT);
+    let all = within(&rows, MAX_BODY_LENGTH);
     assert_eq!(state::rows(&all).len(), 51);
     let shorter = within(&rows, 200_000);
     assert!(shorter.len() <= 200_000);
