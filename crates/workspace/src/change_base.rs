@@ -130,7 +130,7 @@ impl Question<'_> {
         let Some(head) = history::commit(self.root, revision)? else {
             return Ok((
                 everything(&match self.head {
-                    Some(head) => format!("`{head}` is no commit of this clone"),
+                    Some(head) => format!("`{head}` is not a commit of this clone"),
                     None => "there is no commit yet".to_owned(),
                 }),
                 None,
@@ -252,7 +252,7 @@ impl Question<'_> {
         match history::commit(self.root, base)? {
             Some(commit) => self.fork_of(base, &commit, head),
             None if self.in_a_pipeline() && is_id(base) => self.exactly(base, "asked for"),
-            None => Ok(everything(&format!("`{base}` is no commit of this clone"))),
+            None => Ok(everything(&format!("`{base}` is not a commit of this clone"))),
         }
     }
 

@@ -134,12 +134,12 @@ pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
     let shown = unnamed.iter().take(MAX_LISTED_NAMES).copied().collect::<Vec<_>>().join(", ");
     match unnamed.len() {
         0 => None,
-        1 => Some(format!("{shown} has no `name`, so it is no project")),
+        1 => Some(format!("{shown} has no `name`, so it is not a project")),
         count if count <= MAX_LISTED_NAMES => {
-            Some(format!("{count} configs without a `name` are no projects: {shown}"))
+            Some(format!("{count} configs without a `name` are not projects: {shown}"))
         }
         count => Some(format!(
-            "{count} configs without a `name` are no projects: {shown} and {} more",
+            "{count} configs without a `name` are not projects: {shown} and {} more",
             count - MAX_LISTED_NAMES
         )),
     }
@@ -209,7 +209,7 @@ pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec
 /// Returns the refusal of a config that a package lists and that does not exist.
 fn missing_config(dir: &Utf8Path, name: &str, configs: &[&Utf8Path]) -> Failure {
     let failure = invalid_config(format!(
-        "{}: `xtask.configs` lists `{name}`, which is no wrangler config of its folder",
+        "{}: `xtask.configs` lists `{name}`, which is not a wrangler config of its folder",
         dir.join(MANIFEST)
     ));
     let names: Vec<&str> = configs.iter().filter_map(|path| path.file_name()).collect();

@@ -151,14 +151,14 @@ impl Toolchain {
         };
         if !is_exact(&version) {
             return Err(problem(format!(
-                "{manifest_path} pins {name} as `{version}`, which is no exact version"
+                "{manifest_path} pins {name} as `{version}`, which is not an exact version"
             )));
         }
         let Some(lock) = self.lock() else {
             return Err(problem(format!("{lock_path} cannot be read, so {name} is not locked")));
         };
         let Some(lock) = parse_lock(&lock) else {
-            return Err(problem(format!("{lock_path} is no valid lock file")));
+            return Err(problem(format!("{lock_path} is not a valid lock file")));
         };
         let locked = locked_version(&lock, name);
         if locked.as_ref() != Some(&version) {
@@ -358,7 +358,7 @@ mod tests {
         write(manifest, &other(WRANGLER[0].1, &format!("^{pinned}")));
         assert_eq!(
             first(&message()),
-            format!("{manifest} pins wrangler as `^{pinned}`, which is no exact version")
+            format!("{manifest} pins wrangler as `^{pinned}`, which is not an exact version")
         );
         write(
             manifest,
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(first(&message()), format!("{manifest} names no version of wrangler"));
         write(manifest, WRANGLER[0].1);
         write(lock, "<<<<<<< ours");
-        assert_eq!(first(&message()), format!("{lock} is no valid lock file"));
+        assert_eq!(first(&message()), format!("{lock} is not a valid lock file"));
         std::fs::remove_file(root.join(lock)).expect("removable");
         assert_eq!(first(&message()), format!("{lock} cannot be read, so wrangler is not locked"));
         write(lock, WRANGLER[1].1);

@@ -250,7 +250,7 @@ fn a_missing_part_of_one_project_stops_no_other() {
     let text = init(&env, &[]).exits(0).stdout;
     assert!(text.contains("`mkdir -p dist && echo built > dist/index.html`"), "{text}");
     assert!(
-        text.contains("packages/lib/tests/wrangler.jsonc has no `name`, so it is no project"),
+        text.contains("packages/lib/tests/wrangler.jsonc has no `name`, so it is not a project"),
         "{text}"
     );
 

@@ -242,10 +242,10 @@ fn an_unknown_base_affects_everything() {
     let env = tree();
     let zeros = "0".repeat(40);
     for (arguments, because) in [
-        (&["--base", "origin/gone"][..], "`origin/gone` is no commit"),
-        (&["--base=--upload-pack=x"], "no commit"),
-        (&["--base", &zeros], "no commit"),
-        (&["--head", "gone"], "`gone` is no commit"),
+        (&["--base", "origin/gone"][..], "`origin/gone` is not a commit"),
+        (&["--base=--upload-pack=x"], "not a commit"),
+        (&["--base", &zeros], "not a commit"),
+        (&["--head", "gone"], "`gone` is not a commit"),
     ] {
         assert_everything(&affected_json(&env, arguments), because);
     }

@@ -168,7 +168,7 @@ fn the_configs_of_a_folder_are_projects_by_rule_or_by_list() {
     let ran = env.xtask(&["projects"]).exits(0);
     assert!(
         ran.stderr.contains(
-            "projects/example.com/shop/package.json: `xtask.configs` lists `wrangler.stging.jsonc`, which is no wrangler config of its folder"
+            "projects/example.com/shop/package.json: `xtask.configs` lists `wrangler.stging.jsonc`, which is not a wrangler config of its folder"
         ),
         "{}",
         ran.stderr

@@ -70,7 +70,7 @@ fn finds_projects_and_names_broken_configs() {
     ];
     assert_eq!(configs(&json), broken);
     for message in [
-        "fixtures/nameless/wrangler.toml has no `name`, so it is no project",
+        "fixtures/nameless/wrangler.toml has no `name`, so it is not a project",
         "this is a Pages project",
         "template/wrangler.jsonc:",
     ] {

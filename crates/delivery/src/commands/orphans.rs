@@ -1,4 +1,4 @@
-//! Finds Workers that no project owns any more: a project was deleted or renamed, and its Worker still runs.
+//! Finds Workers that no longer belong to a project: a project was deleted or renamed, and its Worker still runs.
 //!
 //! A Worker counts only if its newest upload came from xtask and this repository. Its tag is then a content key, and
 //! its message begins with a commit of this repository. A shallow clone finds fewer.

@@ -69,11 +69,11 @@ pub struct StatusReport<'a> {
     pub rows: Vec<StatusRow>,
     /// Environments that cannot be read, with the reason.
     pub skipped: BTreeMap<String, String>,
-    /// Workers that xtask deployed from a commit of this repository, and that no project owns any more.
+    /// Workers that xtask deployed from a commit of this repository, and that no longer belong to a project.
     pub unowned: UnownedWorkers,
 }
 
-/// Workers that no project owns any more.
+/// Workers that no longer belong to a project.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnownedWorkers {
@@ -83,7 +83,7 @@ pub struct UnownedWorkers {
     pub incomplete: Vec<String>,
 }
 
-/// A Worker that no project owns any more.
+/// A Worker that no longer belongs to a project.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct UnownedWorker {

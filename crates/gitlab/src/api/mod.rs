@@ -48,7 +48,7 @@ pub struct User {
 pub enum WriteOutcome {
     /// The note with this id was written.
     Done(u64),
-    /// The note does not exist any more.
+    /// The note no longer exists.
     Missing,
     /// The outcome is unknown. The requested delay has passed.
     Open,
@@ -152,7 +152,7 @@ impl<'a> Notes<'a> {
         }
     }
 
-    /// Deletes a note that may not exist any more. Returns true if it does not exist now.
+    /// Deletes a note that may be gone. Returns true if it does not exist now.
     pub fn delete(&self, id: u64) -> Result<bool> {
         let reply = self.client.delete(&format!("{}/{id}", self.path))?;
         match reply.status {

@@ -29,7 +29,7 @@ pub enum PreviewStatus {
     Unaffected,
     /// It was removed.
     Removed,
-    /// It is not updated any more, but its alias still works, because Cloudflare cannot delete an alias.
+    /// It is no longer updated, but its alias still works, because Cloudflare cannot delete an alias.
     AliasOnly,
 }
 

@@ -20,7 +20,7 @@ const NODE_VERSIONS: [&str; 6] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1", "1
 const NODE_OF_PNPM_11: &str = ">=22.13";
 
 /// The versions of Node that wrangler accepts. Also the accepted ones of a project that pins none: frameworks of today need
-/// them too, and older ones get no fixes any more.
+/// them too, and older ones no longer get fixes.
 const NODE_OF_WRANGLER: &str = ">=22.12";
 
 /// Files that name a version of Node. The last one is that of asdf and mise.
