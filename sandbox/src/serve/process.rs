@@ -78,6 +78,11 @@ impl Process {
                 command.env(name, value);
             }
         }
+        let compile_cache = packages.join(".cache/compile");
+        if compile_cache.is_dir() {
+            // xtask has Bun keep what it compiles of wrangler there. Miniflare is a part of it.
+            command.env("NODE_COMPILE_CACHE", compile_cache);
+        }
         let mut child = command
             .env("TMPDIR", dir.join("tmp"))
             .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")

@@ -18,7 +18,7 @@ use base::runner::ExitReason;
 use base::secret::Secret;
 use cloudflare::api::Api;
 use cloudflare::wrangler::{ExpectedEntry, WranglerOutcome, urls, verdict};
-use cloudflare::wrangler_fields::unknown_fields;
+use cloudflare::wrangler_fields::ConfigSchema;
 use delivery::engine::dagger::module_record;
 use gitlab::api::problem::Problem;
 use gitlab::api::request::{Client, Reply};
@@ -129,7 +129,9 @@ fn judge(bytes: &[u8]) {
         }
     }
     let value: Value = serde_json::from_str(&text).unwrap_or_default();
-    drop(unknown_fields(&value, &value));
+    if let Ok(schema) = serde_json::from_str::<ConfigSchema>(&text) {
+        drop(schema.unknown_fields(&value));
+    }
 }
 
 fn header_map(pairs: &[(String, String)]) -> HeaderMap {
