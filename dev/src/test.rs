@@ -280,8 +280,8 @@ fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<ProcessComm
     std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
 
-/// Variables that some tests use if they are set: Go and its proxy, a Dagger engine.
-const OPTIONAL: [&str; 13] = [
+/// Variables that some tests use if they are set: Go and its proxy, a Dagger engine, the patience of all tests.
+const OPTIONAL: [&str; 14] = [
     "DOCKER_CERT_PATH",
     "DOCKER_HOST",
     "DOCKER_TLS_VERIFY",
@@ -294,6 +294,7 @@ const OPTIONAL: [&str; 13] = [
     "KUBECONFIG",
     "KUBERNETES_SERVICE_HOST",
     "KUBERNETES_SERVICE_PORT",
+    "XTASK_TEST_PATIENCE",
     engine_address::VARIABLE,
 ];
 
