@@ -44,7 +44,7 @@ async function forward(consumer, batch, messages) {
 }
 
 export default {
-	/** Executes an order of the sandbox. */
+	/** Executes a command of the sandbox. */
 	async fetch(request, env) {
 		const { action, queue, messages } = await request.json();
 		if (action === "pause") pausedQueues(env).add(queue);
@@ -68,10 +68,10 @@ export default {
 		if (messages.length === 0) return;
 		const consumer = env.CONSUMERS[queue];
 		if (consumer !== undefined) return forward(env[`consumer ${consumer}`], batch, messages);
-		const kept = messages.map(({ id, timestamp, body }) => {
+		const backlog = messages.map(({ id, timestamp, body }) => {
 			const { contentType, base64 } = parse(body);
 			return { id, timestamp_ms: timestamp.getTime(), content_type: contentType, body: base64 };
 		});
-		await env.HOST.fetch("http://host/", { method: "POST", body: JSON.stringify({ queue, messages: kept }) });
+		await env.HOST.fetch("http://host/", { method: "POST", body: JSON.stringify({ queue, messages: backlog }) });
 	},
 };

@@ -58,7 +58,7 @@ type Group = {
 	/** The queues, with the delay of a message that the API sends. */
 	queues: { name: string; deliveryDelay?: number }[];
 	/** The queues that no Worker consumes. The sandbox keeps their messages. */
-	keptQueues: string[];
+	queuesWithoutWorker: string[];
 	/** The queues that deliver nothing at the start. */
 	pausedQueues: string[];
 	/** The folder of the stored data. */
@@ -114,20 +114,20 @@ export default {
   async fetch(request, env) {
     const headers = new Headers(request.headers);
     const member = env[headers.get("mf-sandbox-member")];
-    const order = headers.get("mf-sandbox-order");
-    for (const name of ["mf-sandbox-member", "mf-sandbox-order"]) headers.delete(name);
-    if (order === "cron") {
+    const command = headers.get("mf-sandbox-command");
+    for (const name of ["mf-sandbox-member", "mf-sandbox-command"]) headers.delete(name);
+    if (command === "cron") {
       const { cron, time } = await request.json();
       return Response.json(await member.scheduled({ cron, scheduledTime: new Date(time) }));
     }
-    if (order === "resume") {
+    if (command === "resume") {
       const { workflow, ids } = await request.json();
       // Any event makes a stopped instance continue.
       const resume = async (id) => (await env["@workflow " + workflow].get(id)).sendEvent({ type: "sandbox-resume", payload: null });
       return Response.json(await Promise.allSettled(ids.map(resume)));
     }
-    if (order === "queue") return env["@queues"].fetch(request);
-    if (order === "tail") return env["@tail"]?.fetch(request) ?? new Response();
+    if (command === "queue") return env["@queues"].fetch(request);
+    if (command === "tail") return env["@tail"]?.fetch(request) ?? new Response();
     try {
       return await member.fetch(new Request(request, { headers }));
     } catch (error) {
@@ -392,7 +392,7 @@ const receiveTraces = (group: Group) => async (request: Request) => {
 /** Receives the messages of a group that no Worker consumes. */
 const receiveMessages = (group: Group) => async (request: Request) => {
 	const { queue, messages } = (await request.json()) as { queue: string; messages: object[] };
-	send({ kept: { account: group.members[0]?.account, queue, messages } });
+	send({ backlog: { account: group.members[0]?.account, queue, messages } });
 	return new MiniflareResponse(null, { status: 204 });
 };
 
@@ -406,8 +406,8 @@ function queuesWorker(group: Group): object {
 	};
 	for (const { member } of consumers) env[`consumer ${member}`] = { type: "worker", worker: member };
 	for (const { name, deliveryDelay } of group.queues) env[`send ${name}`] = { type: "queue", name, ...(deliveryDelay && { deliveryDelay }) };
-	const kept = group.keptQueues.map((name) => ({ type: "queue", name, maxBatchSize: 100, maxBatchTimeout: 0 }));
-	return helperWorker(QUEUES, QUEUES_CODE, env, [...consumers.map(({ trigger }) => trigger), ...kept]);
+	const withoutWorker = group.queuesWithoutWorker.map((name) => ({ type: "queue", name, maxBatchSize: 100, maxBatchTimeout: 0 }));
+	return helperWorker(QUEUES, QUEUES_CODE, env, [...consumers.map(({ trigger }) => trigger), ...withoutWorker]);
 }
 
 /** Returns the workflow bindings of a group by name. */
@@ -454,7 +454,7 @@ async function resume(port: number, instances: Map<string, string[]>): Promise<v
 	for (const [workflow, ids] of instances) {
 		if (ids.length === 0) continue;
 		const body = JSON.stringify({ workflow, ids });
-		const headers = { "mf-sandbox-order": "resume" };
+		const headers = { "mf-sandbox-command": "resume" };
 		await fetch(`http://127.0.0.1:${port}/`, { method: "POST", headers, body }).catch((error) => console.error(error));
 	}
 }
@@ -538,7 +538,7 @@ let isTailed = false;
 
 /** Tells a group whether to report every invocation. */
 async function sendTailed(port: number): Promise<void> {
-	const headers = { "mf-sandbox-order": "tail" };
+	const headers = { "mf-sandbox-command": "tail" };
 	const body = JSON.stringify(isTailed);
 	await fetch(`http://127.0.0.1:${port}/`, { method: "POST", headers, body }).catch((error) => console.error(error));
 }

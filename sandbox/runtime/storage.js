@@ -1,5 +1,5 @@
 // Reads and writes the storage of Workers for the API. The sandbox loads it like a Worker, with one
-// binding called STORE. The request's header `order` holds the operation.
+// binding called STORE. The request's header `operation` holds the operation.
 
 /**
  * Splits SQL into statements. Ignores semicolons in quotes, comments and bodies of triggers. As at Cloudflare,
@@ -121,9 +121,9 @@ const r2 = {
 
 export default {
 	async fetch(request, env) {
-		const order = JSON.parse(decodeURIComponent(request.headers.get("order")));
+		const operation = JSON.parse(decodeURIComponent(request.headers.get("operation")));
 		try {
-			return await { query, dump, ...kv, ...r2 }[order.action](order, request, env.STORE);
+			return await { query, dump, ...kv, ...r2 }[operation.action](operation, request, env.STORE);
 		} catch (error) {
 			// Workers see the type of an error of D1 in its message, and clients of the API do not.
 			const text = error instanceof Error ? error.message : String(error);

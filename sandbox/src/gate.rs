@@ -1,9 +1,9 @@
 //! Determines the target of a request, and checks it before its body is read.
 //!
-//! - Our own hosts (`127.0.0.1`, `localhost`) reach the APIs and the page.
+//! - The loopback names (`127.0.0.1`, `localhost`) reach the APIs and the page.
 //! - The host of a deployed Worker reaches that Worker.
-//! - Any other host reaches the APIs alone. A container, for example, calls `http://api:8787`. A page
-//!   that points its own name at this machine (DNS rebinding) gets no further than the token.
+//! - Any other host reaches the APIs alone. A container, for example, calls `http://api:8787`. A web page
+//!   that points its name at this machine (DNS rebinding) needs the token too.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -21,9 +21,9 @@ use crate::serve::hosts::{self, HostTarget};
 /// The target of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestTarget {
-    /// The APIs, the page and our own endpoints.
-    Own,
-    /// One of the APIs, by a host that is not ours.
+    /// The APIs, the page and the endpoints below `/__sandbox`, by a loopback name.
+    Loopback,
+    /// One of the APIs, by another host that is not a Worker's.
     Api,
     /// A deployed Worker, or the page for a missing one.
     Site(String),
@@ -56,18 +56,18 @@ impl ApiKind {
 /// Returns the host name in the `Host` header, without its port.
 #[must_use]
 pub fn host(headers: &HeaderMap) -> String {
-    hosts::name(headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default())
+    hosts::host_name(headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default())
 }
 
 impl RequestTarget {
     /// Returns the target of a request for `path` at `host`.
     #[must_use]
     pub fn resolve(app: &App, host: String, path: &str) -> RequestTarget {
-        if hosts::is_own(&host) {
-            return RequestTarget::Own;
+        if hosts::is_loopback(&host) {
+            return RequestTarget::Loopback;
         }
         let is_api = ApiKind::from_path(path, &app.gitlab.root).is_some();
-        if is_api && matches!(hosts::find(&app.store.workers(), &host), HostTarget::Nothing) {
+        if is_api && matches!(hosts::find(&app.store.workers(), &host), HostTarget::Unknown) {
             return RequestTarget::Api;
         }
         RequestTarget::Site(host)
@@ -100,8 +100,9 @@ fn is_foreign(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return false };
     let own = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let origin_host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-    !origin_host
-        .is_some_and(|host| host.eq_ignore_ascii_case(own) && hosts::is_own(&hosts::name(own)))
+    !origin_host.is_some_and(|host| {
+        host.eq_ignore_ascii_case(own) && hosts::is_loopback(&hosts::host_name(own))
+    })
 }
 
 /// Prevents other origins from reading, guessing or framing a response.

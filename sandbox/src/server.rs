@@ -134,7 +134,7 @@ async fn log_request(State(app): State<App>, request: Request, next: Next) -> Re
 async fn route_by_host(State(app): State<App>, request: Request, next: Next) -> Response {
     match request.extensions().get::<RequestTarget>().cloned() {
         Some(RequestTarget::Site(host)) => match damage(&app, &host) {
-            Some((worker, reason)) => serving::missing::unavailable(&app, worker, reason),
+            Some((worker, reason)) => serving::error_pages::unavailable(&app, worker, reason),
             None => serving::handle(&app, &host, request).await,
         },
         _ => next.run(request).await,
@@ -148,7 +148,7 @@ fn damage<'a>(app: &'a App, host: &str) -> Option<(&'a str, &'a str)> {
         label.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
     };
     let damaged = app.store.damages().find(is_named)?;
-    matches!(hosts::find(&app.store.workers(), host), HostTarget::Nothing).then_some(damaged)
+    matches!(hosts::find(&app.store.workers(), host), HostTarget::Unknown).then_some(damaged)
 }
 
 async fn health(State(app): State<App>) -> Response {

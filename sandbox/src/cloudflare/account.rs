@@ -1,4 +1,4 @@
-//! Reads the user and the accounts of the token.
+//! Reads the user and the accounts of the token, and the settings of an account.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -17,7 +17,7 @@ const USAGE_MODELS: [&str; 3] = ["bundled", "unbound", "standard"];
 /// The id of the one user.
 pub const USER: &str = "5a4db0c5a4db0c5a4db0c5a4db0c5a4d";
 
-/// The address of the one user.
+/// The email address of the one user.
 pub const EMAIL: &str = "you@sandbox.localhost";
 
 /// `GET /user/tokens/verify`. Succeeds, because the token belongs to a user.
@@ -66,7 +66,7 @@ fn account(id: &str) -> Value {
     })
 }
 
-/// The settings of Workers in an account. They have no other effect.
+/// The settings of Workers in an account. The sandbox stores them and ignores them otherwise.
 #[derive(Debug, Deserialize)]
 pub struct AccountSettings {
     default_usage_model: Option<String>,
@@ -130,6 +130,6 @@ pub async fn set_subdomain(JsonBody(fields): JsonBody<SubdomainFields>) -> ApiRe
         return Ok(subdomain().await);
     }
     let text =
-        format!("The sandbox has the workers.dev subdomain `{SUBDOMAIN}` and cannot change it");
+        format!("The workers.dev subdomain of the sandbox is `{SUBDOMAIN}` and cannot be changed");
     Err(CloudflareError::new(409, 10_036, &text))
 }

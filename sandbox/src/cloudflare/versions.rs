@@ -1,4 +1,4 @@
-//! Reads versions.
+//! Reads the versions of a Worker, and pages of lists.
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
@@ -11,7 +11,7 @@ use super::{AccountAndName, scripts, settings};
 use crate::app::App;
 use crate::state::model::WorkerVersion;
 
-/// The requested page of a list.
+/// The requested page of a list, in the query.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Page {
     page: Option<usize>,
@@ -22,9 +22,9 @@ pub struct Page {
 
 impl Page {
     /// Returns the items of this page.
-    pub fn slice<T>(self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    pub fn slice<T>(&self, items: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
         let size = self.size();
-        all.skip(size.saturating_mul(self.number() - 1)).take(size)
+        items.skip(size.saturating_mul(self.number() - 1)).take(size)
     }
 
     /// Returns the `result_info` of a page with `count` of `total` items.
@@ -34,7 +34,8 @@ impl Page {
             "total_pages": total.div_ceil(self.size()) })
     }
 
-    /// Returns whether this is a page after a list that fits on one. Clients request pages until one is empty.
+    /// Returns whether this is not the first page. A list without pages is empty there, because clients request
+    /// pages until one is empty.
     #[must_use]
     pub fn is_after_first(&self) -> bool {
         self.number() > 1
@@ -54,7 +55,7 @@ impl Page {
 const DEFAULT_PAGE_SIZE: usize = 10;
 
 /// The number of newest versions that can be deployed (same page).
-const DEPLOYABLE: usize = 100;
+const MAX_DEPLOYABLE: usize = 100;
 
 /// `GET …/versions`, newest first.
 pub async fn list(
@@ -64,12 +65,13 @@ pub async fn list(
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
     let deployable = page.deployable == Some(true);
-    let all = worker.versions.iter().rev().take(if deployable { DEPLOYABLE } else { usize::MAX });
-    let (total, info) = (all.clone().count(), page.clone());
+    let all =
+        worker.versions.iter().rev().take(if deployable { MAX_DEPLOYABLE } else { usize::MAX });
+    let total = all.clone().count();
     // wrangler reads the bindings of the latest deployable version from the list.
     let to_json = if deployable { version_json } else { version_summary };
     let items: Vec<Value> = page.slice(all).map(to_json).collect();
-    let info = info.info(items.len(), total);
+    let info = page.info(items.len(), total);
     Ok(with_info(&json!({ "items": items }), &info))
 }
 

@@ -13,7 +13,7 @@ use crate::ids::{now, uuid};
 use crate::state::model::WORKFLOW;
 use crate::state::resources::StoredWorkflow;
 
-/// The body of a workflow.
+/// The body of a new or changed workflow.
 #[derive(Debug, Deserialize)]
 pub struct WorkflowFields {
     script_name: String,
@@ -108,7 +108,7 @@ pub async fn put(
         app.store.resources.change(&account, |resources| {
             let time = now();
             let workflows = &mut resources.workflows;
-            let at = workflows.iter().position(|one| one.name == name).unwrap_or_else(|| {
+            let index = workflows.iter().position(|one| one.name == name).unwrap_or_else(|| {
                 workflows.push(StoredWorkflow {
                     id: uuid(),
                     name,
@@ -119,11 +119,11 @@ pub async fn put(
                 });
                 workflows.len() - 1
             });
-            let one = &mut workflows[at];
-            one.script_name = fields.script_name;
-            one.class_name = fields.class_name;
-            one.modified_on = time;
-            Ok::<_, CloudflareError>(workflow_json(one))
+            let workflow = &mut workflows[index];
+            workflow.script_name = fields.script_name;
+            workflow.class_name = fields.class_name;
+            workflow.modified_on = time;
+            Ok::<_, CloudflareError>(workflow_json(workflow))
         })
     })?;
     Ok(ok(&workflow))

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::answer::GitlabError;
+use super::response::GitlabError;
 use super::tokens::{Caller, TokenKind, UserRole};
 use crate::app::App;
 use crate::cloudflare::auth::bearer;

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, ok_response};
 use super::context::RequestContext;
 use super::diffs::diff_json;
 use super::fields::RequestFields;
 use super::git::{FileDiff, GitCommit, GitRefs, GitRepository};
 use super::model::StoredProject;
 use super::projects::web_url;
+use super::response::{GitlabError, GitlabResult, ok_response};
 use crate::app::App;
 
 /// The number of digits in a short hash.

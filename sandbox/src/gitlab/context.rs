@@ -7,10 +7,10 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::answer::{GitlabError, GitlabResult};
 use super::fields::RequestFields;
 use super::model::{StoredMergeRequest, StoredProject};
 use super::paging::{self, RequestUrl};
+use super::response::{GitlabError, GitlabResult};
 use super::store::Draft;
 use super::tokens::{Caller, UserRole};
 use crate::app::App;

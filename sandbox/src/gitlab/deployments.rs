@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::{RequestContext, position};
 use super::environments;
 use super::fields::{RequestFields, parse_time};
 use super::model::{StoredDeployment, StoredProject};
 use super::paging::sort_rows;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::now;
 use super::tokens::UserRole;
 use super::users::user_json;

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, ok_response};
 use super::commits::{commit_json, open};
 use super::context::{RequestContext, merge_request, position};
 use super::fields::RequestFields;
 use super::git::{FileDiff, GitRefs, GitRepository};
 use super::merge_requests::{known_head, merge_request_json};
 use super::model::{StoredMergeRequest, StoredProject};
+use super::response::{GitlabError, GitlabResult, ok_response};
 
 /// The commits between which a merge request's changes lie.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::{RequestContext, position};
 use super::deployments;
 use super::fields::RequestFields;
 use super::model::StoredEnvironment;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::{Draft, now};
 use super::tokens::UserRole;
 

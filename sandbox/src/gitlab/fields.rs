@@ -9,7 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::answer::GitlabError;
+use super::response::GitlabError;
 
 /// The parameters of a request.
 #[derive(Clone, Debug, Default)]

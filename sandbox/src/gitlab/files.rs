@@ -8,10 +8,10 @@ use base64::prelude::BASE64_STANDARD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, ok_response};
 use super::commits::open;
 use super::context::RequestContext;
 use super::fields::RequestFields;
+use super::response::{GitlabError, GitlabResult, ok_response};
 use crate::ids::hex;
 
 /// Returns the file that the path names, with its content, and everything else in the API's format.

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::GitlabError;
+use super::response::GitlabError;
 use crate::app::App;
 use crate::cloudflare::auth::RequireToken;
 use crate::cloudflare::body::JsonBody;

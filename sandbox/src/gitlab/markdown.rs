@@ -5,7 +5,7 @@ use pulldown_cmark::{
     CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, TextMergeStream, html::push_html,
 };
 
-use crate::serve::missing::escape;
+use crate::serve::error_pages::escape;
 
 /// The HTML tags that a comment may use. Their only attribute is `open`.
 const TAGS: [&str; 18] = [

@@ -4,7 +4,6 @@ use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::changes::{MergeRequestAction, apply, is_draft};
 use super::context::{RequestContext, merge_request, merge_request_mut};
 use super::diffs::{DiffRefs, diff_refs};
@@ -15,11 +14,12 @@ use super::model::{self, StoredMergeRequest, StoredProject, StoredUser};
 use super::notes::add_system_notes;
 use super::paging::sort_rows;
 use super::projects::web_url;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::now;
 use super::tokens::{UserRole, user};
 use super::users::user_json;
 use crate::app::App;
-use crate::serve::missing::escape;
+use crate::serve::error_pages::escape;
 
 /// The list filters that the sandbox supports.
 const FILTERS: [&str; 19] = [

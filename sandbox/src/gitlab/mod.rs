@@ -2,7 +2,6 @@
 //! (<https://docs.gitlab.com/api/rest/>).
 
 pub mod access;
-pub mod answer;
 pub mod changes;
 pub mod commits;
 pub mod context;
@@ -20,7 +19,8 @@ pub mod notes;
 pub mod paging;
 pub mod projects;
 pub mod quick_actions;
-pub mod reading;
+pub mod read_only;
+pub mod response;
 pub mod schedules;
 pub mod store;
 pub mod tokens;
@@ -38,7 +38,7 @@ use camino::Utf8Path;
 
 use crate::app::App;
 use crate::cli::Serve;
-use answer::GitlabError;
+use response::GitlabError;
 
 /// The state of the stand-in for GitLab.
 #[derive(Debug)]
@@ -106,19 +106,19 @@ fn api(app: &App) -> Router<App> {
     let merge_request = Router::new()
         .route("/", get(merge_requests::view).put(merge_requests::update))
         .route("/merge", put(merge_requests::merge))
-        .route("/approvals", get(reading::approvals))
-        .route("/approval_state", get(reading::approval_state))
-        .route("/approval_rules", get(reading::approval_rules))
-        .route("/closes_issues", get(reading::closes_issues))
-        .route("/participants", get(reading::participants))
+        .route("/approvals", get(read_only::approvals))
+        .route("/approval_state", get(read_only::approval_state))
+        .route("/approval_rules", get(read_only::approval_rules))
+        .route("/closes_issues", get(read_only::closes_issues))
+        .route("/participants", get(read_only::participants))
         .route("/commits", get(diffs::commits))
         .route("/changes", get(diffs::changes))
         .route("/diffs", get(diffs::list))
         .route("/versions", get(diffs::versions))
         .route("/versions/{version}", get(diffs::version))
-        .route("/pipelines", get(reading::merge_request_pipelines))
-        .route("/discussions", get(reading::discussions))
-        .route("/discussions/{discussion}", get(reading::discussion))
+        .route("/pipelines", get(read_only::merge_request_pipelines))
+        .route("/discussions", get(read_only::discussions))
+        .route("/discussions/{discussion}", get(read_only::discussion))
         .route("/notes", get(notes::list).post(notes::create))
         .route("/notes/{note}", get(notes::view).put(notes::update).delete(notes::delete));
     let repository = Router::new()
@@ -136,10 +136,10 @@ fn api(app: &App) -> Router<App> {
         .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
         .nest("/merge_requests/{iid}", merge_request)
         .nest("/repository", repository)
-        .route("/pipelines", get(reading::empty_list))
-        .route("/pipelines/{pipeline}", get(reading::missing_item))
-        .route("/jobs", get(reading::empty_list))
-        .route("/jobs/{job}", get(reading::missing_item))
+        .route("/pipelines", get(read_only::empty_list))
+        .route("/pipelines/{pipeline}", get(read_only::missing_item))
+        .route("/jobs", get(read_only::empty_list))
+        .route("/jobs/{job}", get(read_only::missing_item))
         .route("/deployments", get(deployments::list).post(deployments::create))
         .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
         .route("/pipeline_schedules", get(schedules::list).post(schedules::create))

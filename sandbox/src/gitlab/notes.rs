@@ -5,13 +5,13 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::changes::{MergeRequestAction, apply};
 use super::context::{RequestContext, merge_request, merge_request_mut, position};
 use super::fields::RequestFields;
 use super::model::{StoredMergeRequest, StoredNote, StoredProject, StoredUser};
 use super::paging::sort_rows;
 use super::quick_actions::parse_comment;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::{Draft, now};
 use super::tokens::{Caller, UserRole};
 use super::users::user_json;

@@ -7,8 +7,8 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use serde_json::Value;
 
-use super::answer::{GitlabError, ok_response};
 use super::fields::RequestFields;
+use super::response::{GitlabError, ok_response};
 
 /// GitLab counts rows up to this number.
 const MAX_COUNTED: usize = 10_000;

@@ -3,12 +3,12 @@
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabResult, ok_response};
 use super::context::RequestContext;
 use super::fields::RequestFields;
 use super::git::GitRefs;
 use super::model::StoredProject;
 use super::paging::{RequestUrl, page, sort_rows};
+use super::response::{GitlabResult, ok_response};
 use super::tokens::Caller;
 use super::users::instance_url;
 use crate::app::App;

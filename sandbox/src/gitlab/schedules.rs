@@ -5,10 +5,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::{RequestContext, position};
 use super::fields::RequestFields;
 use super::model::StoredSchedule;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::now;
 use super::tokens::UserRole;
 use super::users::user_json;

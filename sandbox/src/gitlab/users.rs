@@ -3,9 +3,9 @@
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabResult, ok_response};
 use super::fields::RequestFields;
 use super::model::StoredUser;
+use super::response::{GitlabResult, ok_response};
 use super::tokens::{Caller, TokenKind};
 use crate::app::App;
 

@@ -6,10 +6,10 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::RequestContext;
 use super::fields::RequestFields;
 use super::model::ProjectVariable;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::tokens::UserRole;
 
 /// The maximum length of a name.

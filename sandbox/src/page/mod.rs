@@ -12,7 +12,7 @@ use axum::response::{Html, IntoResponse};
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::ids::{hex, random};
+use crate::ids::random_id;
 use crate::serve::cron;
 use crate::state::model::{Worker, WorkerDeployment, WorkerVersion};
 use crate::state::preview::WorkerPreview;
@@ -31,7 +31,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 /// `GET /`
 pub async fn page() -> impl IntoResponse {
-    let nonce = hex(&random::<16>());
+    let nonce = random_id();
     let headers = [
         (CONTENT_SECURITY_POLICY, POLICY.replace("NONCE", &nonce)),
         (REFERRER_POLICY, "no-referrer".to_owned()),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::group::{self, AccountState, BindingTarget, VersionNode};
 use super::hyperdrive;
 use crate::state::model::WorkerVersion;
-use crate::state::resources::StoredWorkflow;
+use crate::state::resources::{DEFAULT_MAX_RETRIES, StoredWorkflow};
 
 /// The Worker of the runtime that replaces bindings without a local form.
 const STUB: &str = "@stub";
@@ -164,7 +164,7 @@ pub fn triggers(account: &AccountState, node: &VersionNode) -> Vec<Value> {
         let mut trigger = json!({
             "type": "queue", "name": queue, "maxBatchSize": setting("batch_size", 10),
             "maxBatchTimeout": setting("max_wait_time_ms", 5000).div_ceil(1000),
-            "maxRetries": setting("max_retries", 3), "retryDelay": setting("retry_delay", 0),
+            "maxRetries": setting("max_retries", DEFAULT_MAX_RETRIES), "retryDelay": setting("retry_delay", 0),
         });
         if let Some(letters) = &consumer.dead_letter_queue {
             trigger["deadLetterQueue"] = json!(letters);

@@ -21,7 +21,7 @@ use crate::log;
 use crate::state::model::Worker;
 
 /// The header with a command for the runtime.
-pub(super) const COMMAND_HEADER: &str = "mf-sandbox-order";
+pub(super) const COMMAND_HEADER: &str = "mf-sandbox-command";
 
 /// The result of one run.
 #[derive(Debug, Deserialize, Serialize)]

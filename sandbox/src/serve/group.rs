@@ -97,7 +97,9 @@ impl VersionNode {
             NodeRole::Preview(preview) => {
                 let find_class =
                     |name: &str| self.worker.classes.iter().find(|class| class.name == name);
-                let own = self.bindings("durable_object_namespace").filter(|one| self.is_own(one));
+                let own = self
+                    .bindings("durable_object_namespace")
+                    .filter(|one| self.is_same_worker(one));
                 let names: BTreeSet<&str> =
                     own.filter_map(|one| one["class_name"].as_str()).collect();
                 let class = |name: &str| DurableClass {
@@ -118,7 +120,7 @@ impl VersionNode {
 
     /// Returns whether a binding names a class of the same Worker.
     #[must_use]
-    pub fn is_own(&self, binding: &Value) -> bool {
+    pub fn is_same_worker(&self, binding: &Value) -> bool {
         binding["script_name"].as_str().is_none_or(|script| script == self.worker.name)
     }
 
@@ -208,7 +210,7 @@ impl AccountState {
     /// Resolves the member that has the class of a Durable Object or workflow binding.
     #[must_use]
     pub fn owner(&self, from: &VersionNode, binding: &Value) -> BindingTarget {
-        match binding["script_name"].as_str().filter(|_| !from.is_own(binding)) {
+        match binding["script_name"].as_str().filter(|_| !from.is_same_worker(binding)) {
             Some(script) => self.target(from, script),
             None if from.role == NodeRole::Uploaded => self.target(from, &from.worker.name),
             None => BindingTarget::Member(from.name()),
@@ -233,7 +235,7 @@ impl AccountState {
     pub fn unbound_workflows(&self, node: &VersionNode) -> Vec<&StoredWorkflow> {
         let is_bound = |name: &str| {
             node.bindings("workflow").any(|binding| {
-                node.is_own(binding) && binding["workflow_name"].as_str() == Some(name)
+                node.is_same_worker(binding) && binding["workflow_name"].as_str() == Some(name)
             })
         };
         let all = self.resources.workflows.iter().filter(|one| {
@@ -259,11 +261,11 @@ impl AccountState {
         };
         node.bindings("service").for_each(|binding| add_worker(&binding["service"]));
         for kind in ["durable_object_namespace", "workflow"] {
-            let others = node.bindings(kind).filter(|binding| !node.is_own(binding));
+            let others = node.bindings(kind).filter(|binding| !node.is_same_worker(binding));
             others.for_each(|binding| add_worker(&binding["script_name"]));
         }
         dependencies.workers.extend(node.tail_consumers().into_iter().map(str::to_owned));
-        let has_own = |kind| node.bindings(kind).any(|binding| node.is_own(binding));
+        let has_own = |kind| node.bindings(kind).any(|binding| node.is_same_worker(binding));
         if node.role == NodeRole::Uploaded
             && (has_own("durable_object_namespace") || has_own("workflow"))
         {
@@ -347,7 +349,7 @@ impl AccountState {
 pub fn workflow(node: &VersionNode, binding: &Value) -> String {
     let name = binding["workflow_name"].as_str().unwrap_or_default();
     match &node.role {
-        NodeRole::Preview(preview) if node.is_own(binding) => format!("{name}-{preview}"),
+        NodeRole::Preview(preview) if node.is_same_worker(binding) => format!("{name}-{preview}"),
         _ => name.to_owned(),
     }
 }

@@ -17,16 +17,16 @@ pub enum HostTarget {
     /// A Worker that has never been deployed.
     NotDeployed(String),
     /// A Worker whose workers.dev address is disabled.
-    Off(String),
+    WorkerDisabled(String),
     /// A version or alias of a Worker whose preview addresses are disabled.
-    PreviewsOff(String),
-    /// Nothing.
-    Nothing,
+    PreviewsDisabled(String),
+    /// No Worker has this host.
+    Unknown,
 }
 
 /// Returns the name of a `Host` header in lower case, without the port and a final dot.
 #[must_use]
-pub fn name(header: &str) -> String {
+pub fn host_name(header: &str) -> String {
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let name = match header.rsplit_once(':') {
         Some((name, digits)) if is_port(digits) => name,
@@ -35,9 +35,10 @@ pub fn name(header: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// Returns whether a host name belongs to the sandbox itself: the API and the page.
+/// Returns whether a host name is a loopback name, which reaches the APIs and the page. A request
+/// without a host does too.
 #[must_use]
-pub fn is_own(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     matches!(host, "" | "localhost" | "127.0.0.1" | "[::1]")
 }
 
@@ -98,7 +99,7 @@ fn find_by(workers: &[Arc<Worker>], host: &str, choose: &Choose<'_>) -> HostTarg
     let local = host.strip_suffix(".localhost");
     let of_domain = |name: &str| {
         let has = |worker: &&Arc<Worker>| worker.domains.iter().any(|domain| domain == name);
-        workers.iter().find(has).map_or(HostTarget::Nothing, live)
+        workers.iter().find(has).map_or(HostTarget::Unknown, live)
     };
     let Some(label) = local.or_else(|| host.strip_suffix(workers_dev.as_str())) else {
         return of_domain(host);
@@ -108,7 +109,7 @@ fn find_by(workers: &[Arc<Worker>], host: &str, choose: &Choose<'_>) -> HostTarg
     }
     if let Some(worker) = workers.iter().find(|worker| worker.name == label) {
         if local.is_none() && !worker.enabled {
-            return HostTarget::Off(worker.name.clone());
+            return HostTarget::WorkerDisabled(worker.name.clone());
         }
         return live(worker);
     }
@@ -121,13 +122,13 @@ fn find_by(workers: &[Arc<Worker>], host: &str, choose: &Choose<'_>) -> HostTarg
         let version = worker.preview_deployment(&prefix).or_else(|| worker.alias(&prefix));
         match version.or_else(|| by_short_id(worker, &prefix)) {
             Some(_) if !worker.previews_enabled => {
-                return HostTarget::PreviewsOff(worker.name.clone());
+                return HostTarget::PreviewsDisabled(worker.name.clone());
             }
             Some(version) => return HostTarget::Version(worker.clone(), Box::new(version.clone())),
             None => {}
         }
     }
-    HostTarget::Nothing
+    HostTarget::Unknown
 }
 
 fn live(worker: &Arc<Worker>, choose: &Choose<'_>) -> HostTarget {
@@ -182,18 +183,18 @@ mod tests {
             ("mr-1-site.localhost", "00000000-site"),
             ("mr-2-site.sandbox.workers.dev", "00000002-site"),
             ("00000000-site.localhost", "00000000-site"),
-            ("0000000-site.localhost", "Nothing"),
+            ("0000000-site.localhost", "Unknown"),
             ("mr-1-b-site.localhost", "00000000-b-site"),
             ("b-site.localhost", "00000000-b-site"),
             ("example.com", "00000002-site"),
             ("example.com.localhost", "00000002-site"),
-            ("www.example.com.localhost", "Nothing"),
-            ("site.sandbox.workers.dev", "Off(\"site\")"),
+            ("www.example.com.localhost", "Unknown"),
+            ("site.sandbox.workers.dev", "WorkerDisabled(\"site\")"),
             ("new.localhost", "NotDeployed(\"new\")"),
-            ("mr-3-site.localhost", "Nothing"),
-            ("other.localhost", "Nothing"),
-            ("www.example.com", "Nothing"),
-            ("site.evil.com", "Nothing"),
+            ("mr-3-site.localhost", "Unknown"),
+            ("other.localhost", "Unknown"),
+            ("www.example.com", "Unknown"),
+            ("site.evil.com", "Unknown"),
         ] {
             assert_eq!(resolve(&workers, host), expected, "{host}");
         }
@@ -252,7 +253,7 @@ mod tests {
         let mut site = worker("site", &["mr-1"]);
         site.previews_enabled = false;
         let workers = [Arc::new(site)];
-        assert_eq!(resolve(&workers, "mr-1-site.localhost"), "PreviewsOff(\"site\")");
+        assert_eq!(resolve(&workers, "mr-1-site.localhost"), "PreviewsDisabled(\"site\")");
         assert_eq!(resolve(&workers, "site.localhost"), "00000000-site");
     }
 
@@ -266,7 +267,7 @@ mod tests {
             ("site.localhost.:80", "site.localhost"),
             ("", ""),
         ] {
-            assert_eq!(name(header), expected, "{header}");
+            assert_eq!(host_name(header), expected, "{header}");
         }
     }
 }

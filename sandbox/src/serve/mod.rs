@@ -6,11 +6,11 @@
 pub mod bindings;
 pub mod check;
 pub mod cron;
+pub mod error_pages;
 pub mod files;
 pub mod group;
 pub mod hosts;
 pub mod hyperdrive;
-pub mod missing;
 pub mod output;
 pub mod plan;
 pub mod process;
@@ -33,13 +33,13 @@ pub async fn handle(app: &App, host: &str, request: Request) -> Response {
             let node = VersionNode::new(&worker, &version.id);
             let gets_traffic = worker.serving().any(|(one, _)| one.id == version.id);
             if node.role == NodeRole::Uploaded && !gets_traffic && !worker.classes.is_empty() {
-                return missing::no_preview(app, &worker.name);
+                return error_pages::no_preview(app, &worker.name);
             }
             proxy::forward(app, &node, request).await
         }
-        HostTarget::NotDeployed(worker) => missing::not_deployed(app, &worker),
-        HostTarget::Off(worker) => missing::worker_disabled(app, &worker),
-        HostTarget::PreviewsOff(worker) => missing::previews_disabled(app, &worker),
-        HostTarget::Nothing => missing::unknown_host(app, host),
+        HostTarget::NotDeployed(worker) => error_pages::not_deployed(app, &worker),
+        HostTarget::WorkerDisabled(worker) => error_pages::worker_disabled(app, &worker),
+        HostTarget::PreviewsDisabled(worker) => error_pages::previews_disabled(app, &worker),
+        HostTarget::Unknown => error_pages::unknown_host(app, host),
     }
 }

@@ -18,7 +18,7 @@ pub struct AccountSnapshot {
     /// The account's resources.
     pub resources: Arc<Resources>,
     /// The recently used versions that are not live.
-    pub guests: Vec<VersionNode>,
+    pub recent_versions: Vec<VersionNode>,
     /// The number of versions that do not start.
     pub broken: usize,
     /// The Workers as groups see them.
@@ -47,7 +47,7 @@ pub struct GroupQueues {
     /// Each with its name and the delay of its messages.
     pub all: Vec<Value>,
     /// The names of those that no Worker consumes.
-    pub kept: Vec<String>,
+    pub without_worker: Vec<String>,
     /// The names of those that deliver nothing. This can change while the group is loaded.
     pub paused: Vec<String>,
 }
@@ -59,8 +59,8 @@ impl GroupQueues {
             let Some(queue) = resources.queue(name) else { continue };
             let delay = &queue.settings["delivery_delay"];
             queues.all.push(json!({ "name": name, "deliveryDelay": delay }));
-            if queue.is_kept() {
-                queues.kept.push(name.to_owned());
+            if !queue.has_worker() {
+                queues.without_worker.push(name.to_owned());
             }
             if queue.is_paused() {
                 queues.paused.push(name.to_owned());
@@ -77,7 +77,7 @@ impl AccountSnapshot {
         if let Some(plan) = lock(&self.plans).get(&name) {
             return plan.clone();
         }
-        let group = self.state.group(node, &self.guests);
+        let group = self.state.group(node, &self.recent_versions);
         let member_options = |node: &VersionNode| -> Value {
             let live = |name: &&str| self.state.live().any(|node| node.worker.name == **name);
             let tails = node.tail_consumers().into_iter().filter(live);
@@ -97,7 +97,7 @@ impl AccountSnapshot {
             group.members.iter().map(|(name, node)| (name.clone(), member_options(node))).collect();
         let ids: Vec<&str> = group.members.values().map(|node| node.id.as_str()).collect();
         let queues = GroupQueues::new(&group, &self.resources);
-        let key = json!([account, ids, options, queues.all, queues.kept]).to_string();
+        let key = json!([account, ids, options, queues.all, queues.without_worker]).to_string();
         let key = blake3::hash(key.as_bytes()).to_hex().to_string();
         let plan = Arc::new(GroupPlan { key, account: account.to_owned(), group, options, queues });
         lock(&self.plans).insert(name, plan.clone());

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::output::{Trace, WorkerOutput};
-use super::queues::{KeptBatch, KeptMessages};
+use super::queues::{MessageBacklog, MessageBatch};
 use crate::log;
 
 /// The time limit for loading a group.
@@ -50,7 +50,7 @@ type PendingReplies = Mutex<Option<HashMap<u64, oneshot::Sender<CommandReply>>>>
 enum ProcessLine {
     Reply(CommandReply),
     Event { trace: Box<Trace> },
-    Messages { kept: KeptBatch },
+    Messages { backlog: MessageBatch },
 }
 
 /// The reply to a command.
@@ -63,13 +63,13 @@ struct CommandReply {
 
 impl Process {
     /// Starts `bun dir/serve.ts packages`. The output of Workers goes to `output`, and the messages that
-    /// no Worker consumes go to `kept`.
+    /// no Worker consumes go to `backlog`.
     pub fn start(
         bun: &Utf8Path,
         dir: &Utf8Path,
         packages: &Utf8Path,
         output: Arc<WorkerOutput>,
-        kept: Arc<KeptMessages>,
+        backlog: Arc<MessageBacklog>,
     ) -> Result<Process> {
         let mut command = Command::new(bun);
         command.arg("serve.ts").arg(packages).current_dir(dir).env_clear();
@@ -101,7 +101,7 @@ impl Process {
         let pending = Arc::new(Mutex::new(Some(HashMap::new())));
         let (commands, received) = mpsc::unbounded_channel();
         tokio::spawn(write(stdin, received));
-        tokio::spawn(read(stdout, pending.clone(), group, (output, kept)));
+        tokio::spawn(read(stdout, pending.clone(), group, (output, backlog)));
         tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
@@ -186,7 +186,7 @@ async fn read(
     stdout: impl AsyncRead + Unpin,
     pending: Arc<PendingReplies>,
     group: Option<Pid>,
-    (output, messages): (Arc<WorkerOutput>, Arc<KeptMessages>),
+    (output, backlog): (Arc<WorkerOutput>, Arc<MessageBacklog>),
 ) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -196,8 +196,8 @@ async fn read(
                 output.add(*trace);
                 continue;
             }
-            Ok(ProcessLine::Messages { kept }) => {
-                messages.add(kept);
+            Ok(ProcessLine::Messages { backlog: batch }) => {
+                backlog.add(batch);
                 continue;
             }
             Err(_) => {

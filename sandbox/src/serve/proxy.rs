@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::bindings::NO_LOCAL_FORM;
+use super::error_pages;
 use super::group::VersionNode;
-use super::missing;
 use super::output::Exception;
 use super::runtime::LoadedGroup;
 use super::upgrade::ProtocolUpgrade;
@@ -84,7 +84,7 @@ pub async fn forward(app: &App, node: &VersionNode, mut request: Request) -> Res
         let loaded = match app.runtime.load(&app.store, node).await {
             Ok(loaded) => loaded,
             Err(error) => {
-                return missing::unavailable(app, &node.worker.name, &format!("{error:#}"));
+                return error_pages::unavailable(app, &node.worker.name, &format!("{error:#}"));
             }
         };
         let url = format!("http://127.0.0.1:{}{path}", loaded.port);
@@ -109,7 +109,7 @@ pub async fn forward(app: &App, node: &VersionNode, mut request: Request) -> Res
             break;
         }
     }
-    missing::unavailable(app, &node.worker.name, &reason)
+    error_pages::unavailable(app, &node.worker.name, &reason)
 }
 
 /// Returns the exception that ended a request of the time `timestamp`. `None` if the Worker responded.
@@ -130,14 +130,18 @@ async fn exception_response(
     exception: Exception,
 ) -> Response {
     if exception.message.contains(NO_LOCAL_FORM) {
-        return missing::cannot_run(app, &node.worker.name, &exception.message);
+        return error_pages::cannot_run(app, &node.worker.name, &exception.message);
     }
     let mut exceptions = app.runtime.output.exceptions(ray, &exception, REPORT_TIMEOUT).await;
     if exceptions.is_empty() {
         exceptions.push((node.worker.name.clone(), exception));
     }
     let accept = parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    missing::uncaught(app, &exceptions, accept.is_some_and(|accept| accept.contains("text/html")))
+    error_pages::uncaught_exceptions(
+        app,
+        &exceptions,
+        accept.is_some_and(|accept| accept.contains("text/html")),
+    )
 }
 
 /// Removes headers of the connection and commands for miniflare.

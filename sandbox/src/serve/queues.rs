@@ -14,7 +14,7 @@ use super::group::VersionNode;
 use super::proxy;
 use super::runtime::lock;
 use crate::app::App;
-use crate::ids::{hex, random};
+use crate::ids::random_id;
 
 /// The maximum size of the messages of a queue, as base64. The oldest ones above it are dropped.
 const MAX_SIZE: usize = 64 * 1024 * 1024;
@@ -39,7 +39,7 @@ pub struct QueueMessage {
 
 /// Messages of a queue.
 #[derive(Debug, Deserialize)]
-pub struct KeptBatch {
+pub struct MessageBatch {
     /// The account.
     pub account: String,
     /// The name of the queue.
@@ -94,7 +94,7 @@ pub struct PullResult {
 
 /// The size of the waiting messages of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
+pub struct BacklogSize {
     /// The number of messages.
     pub count: usize,
     /// The number of bytes in their bodies.
@@ -105,11 +105,11 @@ pub struct Backlog {
 
 /// The messages that wait for a consumer, by account and queue. They are lost when the sandbox ends.
 #[derive(Debug, Default)]
-pub struct KeptMessages(Mutex<HashMap<(String, String), Vec<WaitingMessage>>>);
+pub struct MessageBacklog(Mutex<HashMap<(String, String), Vec<WaitingMessage>>>);
 
-impl KeptMessages {
+impl MessageBacklog {
     /// Adds messages.
-    pub fn add(&self, batch: KeptBatch) {
+    pub fn add(&self, batch: MessageBatch) {
         let now = SystemTime::now();
         let waiting = batch.messages.into_iter().map(|message| WaitingMessage {
             available: now + Duration::from_secs(message.delay_seconds.unwrap_or(0)),
@@ -167,7 +167,7 @@ impl KeptMessages {
             let dead = waiting.extract_if(.., is_dead).map(|one| one.message).collect();
             let available = waiting.iter_mut().filter(|one| one.available <= now);
             let lease = |one: &mut WaitingMessage| {
-                let lease = hex(&random::<16>());
+                let lease = random_id();
                 one.attempts += 1;
                 one.available = now + options.visibility;
                 one.leases.push(lease.clone());
@@ -202,8 +202,8 @@ impl KeptMessages {
 
     /// Returns the size of the waiting messages of a queue.
     #[must_use]
-    pub fn backlog(&self, account: &str, queue: &str) -> Backlog {
-        self.change(account, queue, |waiting| Backlog {
+    pub fn size(&self, account: &str, queue: &str) -> BacklogSize {
+        self.change(account, queue, |waiting| BacklogSize {
             count: waiting.len(),
             bytes: waiting.iter().map(|one| one.message.body.len() / 4 * 3).sum(),
             oldest_ms: waiting.iter().map(|one| one.message.timestamp_ms).min().unwrap_or(0),
@@ -212,12 +212,12 @@ impl KeptMessages {
 }
 
 /// Sends an order to the group of `node`, which has the queue. Loads the group first.
-pub async fn order(app: &App, node: &VersionNode, order: &Value) -> Result<Value> {
+pub async fn send_command(app: &App, node: &VersionNode, command: &Value) -> Result<Value> {
     let loaded: Arc<_> = app.runtime.load(&app.store, node).await?;
     let request = proxy::client()
         .post(format!("http://127.0.0.1:{}/", loaded.port))
         .header(COMMAND_HEADER, "queue")
-        .body(order.to_string());
+        .body(command.to_string());
     let answer = request.send().await.map_err(reqwest::Error::without_url)?;
     if !answer.status().is_success() {
         bail!("the runtime answered with {}", answer.status());
@@ -240,7 +240,7 @@ mod tests {
         SystemTime::now() + Duration::from_secs(seconds)
     }
 
-    fn with_messages(ids: &[&str]) -> KeptMessages {
+    fn with_messages(ids: &[&str]) -> MessageBacklog {
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("a time").as_millis();
         let message = |id: &&str| QueueMessage {
             id: (*id).to_owned(),
@@ -249,8 +249,8 @@ mod tests {
             body: "YWJj".to_owned(),
             delay_seconds: None,
         };
-        let messages = KeptMessages::default();
-        messages.add(KeptBatch {
+        let messages = MessageBacklog::default();
+        messages.add(MessageBatch {
             account: "a".to_owned(),
             queue: "q".to_owned(),
             messages: ids.iter().map(message).collect(),
@@ -258,7 +258,7 @@ mod tests {
         messages
     }
 
-    fn pull(messages: &KeptMessages, seconds: u64) -> Vec<(String, u64, String)> {
+    fn pull(messages: &MessageBacklog, seconds: u64) -> Vec<(String, u64, String)> {
         let found = messages.pull("a", "q", OPTIONS, after(seconds)).messages;
         found.into_iter().map(|one| (one.message.id, one.attempts, one.lease)).collect()
     }
@@ -276,14 +276,14 @@ mod tests {
         assert!(messages.acknowledge("a", "q", &first[0].2));
         assert!(!messages.acknowledge("a", "q", &again[0].2));
         assert_eq!(
-            messages.backlog("a", "q"),
-            Backlog { count: 1, bytes: 3, ..messages.backlog("a", "q") }
+            messages.size("a", "q"),
+            BacklogSize { count: 1, bytes: 3, ..messages.size("a", "q") }
         );
     }
 
     #[test]
     fn the_oldest_messages_of_a_full_queue_are_dropped() {
-        let messages = KeptMessages::default();
+        let messages = MessageBacklog::default();
         let add = |id: &str| {
             let message = QueueMessage {
                 id: id.to_owned(),
@@ -292,7 +292,7 @@ mod tests {
                 body: "A".repeat(MAX_SIZE / 2),
                 delay_seconds: None,
             };
-            messages.add(KeptBatch {
+            messages.add(MessageBatch {
                 account: "a".to_owned(),
                 queue: "q".to_owned(),
                 messages: vec![message],
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(pull(&messages, 2)[0].1, 2);
         let result = messages.pull("a", "q", OPTIONS, after(60));
         assert_eq!((result.messages.len(), result.dead.len()), (0, 1));
-        assert_eq!(messages.backlog("a", "q"), Backlog::default());
+        assert_eq!(messages.size("a", "q"), BacklogSize::default());
         let messages = with_messages(&["1", "2"]);
         messages.purge("a", "q");
         assert!(pull(&messages, 1).is_empty());

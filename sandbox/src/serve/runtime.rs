@@ -15,7 +15,7 @@ use super::group::{AccountState, NodeRole, VersionNode};
 use super::output::WorkerOutput;
 use super::plan::{AccountSnapshot, GroupPlan};
 use super::process::Process;
-use super::queues::KeptMessages;
+use super::queues::MessageBacklog;
 use super::{bindings, files};
 use crate::log;
 use crate::state::WorkerStore;
@@ -41,7 +41,7 @@ const MAX_STATEFUL_GROUPS: usize = 48;
 
 /// The maximum number of uploaded versions that stay in the group of the live versions whose state they
 /// use.
-const MAX_GUESTS: usize = 8;
+const MAX_RECENT_VERSIONS: usize = 8;
 
 /// The time limit for requests to a group before another group takes over its state.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -62,23 +62,23 @@ pub struct WorkerRuntime {
     /// The output of the Workers.
     pub output: Arc<WorkerOutput>,
     /// The messages of queues that no Worker consumes.
-    pub kept: Arc<KeptMessages>,
-    inner: Mutex<Inner>,
+    pub backlog: Arc<MessageBacklog>,
+    state: Mutex<RuntimeState>,
     /// Serializes the loading of groups that share state, because one must end before another starts.
     stateful_lock: Mutex<()>,
     accounts: SyncMutex<HashMap<String, Arc<AccountSnapshot>>>,
-    guests: SyncMutex<Vec<VersionNode>>,
+    recent_versions: SyncMutex<Vec<VersionNode>>,
     /// Versions that do not start, with workerd's message.
     broken: SyncMutex<BTreeMap<String, String>>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct RuntimeState {
     process: Option<Arc<Process>>,
     /// The number of clients that tail.
     tails: usize,
     /// The groups, least recently used first.
-    loaded: Vec<GroupEntry>,
+    groups: Vec<GroupEntry>,
 }
 
 #[derive(Clone)]
@@ -154,11 +154,11 @@ impl WorkerRuntime {
             dir,
             checker,
             output: Arc::new(WorkerOutput::open(state)?),
-            kept: Arc::default(),
-            inner: Mutex::default(),
+            backlog: Arc::default(),
+            state: Mutex::default(),
             stateful_lock: Mutex::default(),
             accounts: SyncMutex::default(),
-            guests: SyncMutex::default(),
+            recent_versions: SyncMutex::default(),
             broken: SyncMutex::default(),
         })
     }
@@ -236,7 +236,7 @@ impl WorkerRuntime {
             Ok(loaded) => Ok(LoadAttempt::Success(loaded.clone())),
             Err(error) => {
                 let is_ours = self.has_entry(&entry).await;
-                self.inner.lock().await.loaded.retain(|one| !Arc::ptr_eq(&one.cell, &entry.cell));
+                self.state.lock().await.groups.retain(|one| !Arc::ptr_eq(&one.cell, &entry.cell));
                 Ok(match is_ours {
                     false => LoadAttempt::Conflict,
                     true if process.has_ended() => LoadAttempt::ProcessExit(error),
@@ -248,27 +248,27 @@ impl WorkerRuntime {
 
     /// Finds or adds the entry of a group. Removes the groups that use the same state.
     async fn find_or_add(&self, plan: &Arc<GroupPlan>) -> Result<(Arc<Process>, GroupEntry)> {
-        let mut inner = self.inner.lock().await;
-        if inner.process.as_ref().is_some_and(|process| process.has_ended()) {
-            inner.process = None;
-            inner.loaded.clear();
+        let mut state = self.state.lock().await;
+        if state.process.as_ref().is_some_and(|process| process.has_ended()) {
+            state.process = None;
+            state.groups.clear();
         }
-        let process = match &inner.process {
+        let process = match &state.process {
             Some(process) => process.clone(),
             None => {
-                let (output, kept) = (self.output.clone(), self.kept.clone());
-                Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output, kept)?)
+                let (output, backlog) = (self.output.clone(), self.backlog.clone());
+                Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output, backlog)?)
             }
         };
-        if inner.process.is_none() && inner.tails > 0 {
+        if state.process.is_none() && state.tails > 0 {
             let process = process.clone();
             tokio::spawn(async move { process.set_tailed(true).await });
         }
-        inner.process = Some(process.clone());
-        let at = inner.loaded.iter().position(|entry| entry.plan.key == plan.key);
+        state.process = Some(process.clone());
+        let at = state.groups.iter().position(|entry| entry.plan.key == plan.key);
         if let Some(at) = at {
-            let entry = inner.loaded.remove(at);
-            inner.loaded.push(entry.clone());
+            let entry = state.groups.remove(at);
+            state.groups.push(entry.clone());
             return Ok((process, entry));
         }
         let conflicts = |entry: &GroupEntry| {
@@ -276,19 +276,19 @@ impl WorkerRuntime {
                 && !entry.plan.group.exclusive.is_disjoint(&plan.group.exclusive)
         };
         let (previous, remaining) =
-            std::mem::take(&mut inner.loaded).into_iter().partition(conflicts);
-        inner.loaded = remaining;
+            std::mem::take(&mut state.groups).into_iter().partition(conflicts);
+        state.groups = remaining;
         let previous = Arc::new(SyncMutex::new(previous));
         let (plan, since) = (plan.clone(), Instant::now());
         let entry = GroupEntry { plan, since, cell: Arc::default(), previous };
-        inner.loaded.push(entry.clone());
-        evict(&mut inner.loaded);
+        state.groups.push(entry.clone());
+        evict(&mut state.groups);
         Ok((process, entry))
     }
 
     async fn has_entry(&self, entry: &GroupEntry) -> bool {
-        let inner = self.inner.lock().await;
-        inner.loaded.iter().any(|one| Arc::ptr_eq(&one.cell, &entry.cell))
+        let state = self.state.lock().await;
+        state.groups.iter().any(|one| Arc::ptr_eq(&one.cell, &entry.cell))
     }
 
     /// Removes the groups of a version that does not respond. The next request loads it again.
@@ -297,7 +297,7 @@ impl WorkerRuntime {
         let has = |entry: &GroupEntry| {
             entry.plan.group.members.get(&name).is_some_and(|one| one.id == node.id)
         };
-        self.inner.lock().await.loaded.retain(|entry| !has(entry));
+        self.state.lock().await.groups.retain(|entry| !has(entry));
     }
 
     /// Keeps groups with state up to date without any request, so that alarms, queues and workflows
@@ -325,7 +325,7 @@ impl WorkerRuntime {
         let mut current = BTreeSet::new();
         for account in accounts {
             let snapshot = self.snapshot(store, &account)?;
-            for node in snapshot.state.live().chain(&snapshot.guests) {
+            for node in snapshot.state.live().chain(&snapshot.recent_versions) {
                 let plan = snapshot.plan(node, &account);
                 if plan.group.exclusive.is_empty() || !current.insert(plan.key.clone()) {
                     continue;
@@ -345,18 +345,18 @@ impl WorkerRuntime {
                 || current.contains(&entry.plan.key)
                 || entry.since.elapsed() < Duration::from_secs(2)
         };
-        self.inner.lock().await.loaded.retain(is_current);
+        self.state.lock().await.groups.retain(is_current);
         Ok(())
     }
 
     /// Returns whether an earlier version of this group is loaded.
     async fn is_outdated(&self, plan: &GroupPlan) -> bool {
-        let inner = self.inner.lock().await;
+        let state = self.state.lock().await;
         let overlaps = |entry: &&GroupEntry| {
             entry.plan.account == plan.account
                 && !entry.plan.group.exclusive.is_disjoint(&plan.group.exclusive)
         };
-        let mut overlapping = inner.loaded.iter().filter(overlaps).peekable();
+        let mut overlapping = state.groups.iter().filter(overlaps).peekable();
         overlapping.peek().is_some() && overlapping.all(|entry| entry.plan.key != plan.key)
     }
 
@@ -372,29 +372,29 @@ impl WorkerRuntime {
 
     /// Reports every invocation until [`WorkerRuntime::end_tail`].
     pub async fn begin_tail(&self) {
-        let mut inner = self.inner.lock().await;
-        inner.tails += 1;
-        self.send_tailed(&inner).await;
+        let mut state = self.state.lock().await;
+        state.tails += 1;
+        self.send_tailed(&state).await;
     }
 
     /// Ends the reports of [`WorkerRuntime::begin_tail`].
     pub async fn end_tail(&self) {
-        let mut inner = self.inner.lock().await;
-        inner.tails = inner.tails.saturating_sub(1);
-        self.send_tailed(&inner).await;
+        let mut state = self.state.lock().await;
+        state.tails = state.tails.saturating_sub(1);
+        self.send_tailed(&state).await;
     }
 
-    async fn send_tailed(&self, inner: &Inner) {
-        let Some(process) = &inner.process else { return };
+    async fn send_tailed(&self, state: &RuntimeState) {
+        let Some(process) = &state.process else { return };
         // A process that has ended reports nothing, and the next one gets the setting at its start.
-        let _late = timeout(TAIL_TIMEOUT, process.set_tailed(inner.tails > 0)).await;
+        let _late = timeout(TAIL_TIMEOUT, process.set_tailed(state.tails > 0)).await;
     }
 
     /// Stops the process and all groups.
     pub async fn stop(&self) {
-        let mut inner = self.inner.lock().await;
-        inner.loaded.clear();
-        if let Some(process) = inner.process.take() {
+        let mut state = self.state.lock().await;
+        state.groups.clear();
+        if let Some(process) = state.process.take() {
             process.stop().await;
         }
     }
@@ -412,13 +412,13 @@ impl WorkerRuntime {
             return Ok(plan);
         }
         {
-            let mut guests = lock(&self.guests);
-            if guests.iter().any(|guest| guest.id == node.id) {
+            let mut recent_versions = lock(&self.recent_versions);
+            if recent_versions.iter().any(|recent| recent.id == node.id) {
                 return Ok(plan);
             }
-            guests.push(node.clone());
-            let surplus = guests.len().saturating_sub(MAX_GUESTS);
-            guests.drain(..surplus);
+            recent_versions.push(node.clone());
+            let surplus = recent_versions.len().saturating_sub(MAX_RECENT_VERSIONS);
+            recent_versions.drain(..surplus);
         }
         Ok(self.snapshot(store, account)?.plan(node, account))
     }
@@ -428,13 +428,14 @@ impl WorkerRuntime {
         let workers: Vec<Arc<Worker>> =
             workers.into_iter().filter(|worker| worker.account == account).collect();
         let resources = store.resources.get(account)?;
-        // Drop guests whose version went live or was deleted.
-        let refresh = |guest: &VersionNode| {
-            let worker = workers.iter().find(|worker| worker.tag == guest.worker.tag)?;
-            let node = VersionNode::new(worker, &guest.id);
+        // Drop versions that went live or were deleted.
+        let refresh = |node: &VersionNode| {
+            let worker = workers.iter().find(|worker| worker.tag == node.worker.tag)?;
+            let node = VersionNode::new(worker, &node.id);
             (node.version().is_some() && node.role != NodeRole::Live).then_some(node)
         };
-        let guests: Vec<VersionNode> = lock(&self.guests).iter().filter_map(refresh).collect();
+        let recent_versions: Vec<VersionNode> =
+            lock(&self.recent_versions).iter().filter_map(refresh).collect();
         let broken = lock(&self.broken).clone();
         let mut accounts = lock(&self.accounts);
         if let Some(snapshot) = accounts.get(account) {
@@ -443,7 +444,11 @@ impl WorkerRuntime {
                 && snapshot.workers.iter().zip(&workers).all(same)
                 && Arc::ptr_eq(&snapshot.resources, &resources)
                 && snapshot.broken == broken.len()
-                && snapshot.guests.iter().map(|one| &one.id).eq(guests.iter().map(|one| &one.id))
+                && snapshot
+                    .recent_versions
+                    .iter()
+                    .map(|one| &one.id)
+                    .eq(recent_versions.iter().map(|one| &one.id))
             {
                 return Ok(snapshot.clone());
             }
@@ -453,7 +458,7 @@ impl WorkerRuntime {
             state: AccountState::new(workers.iter(), resources.clone(), broken),
             workers,
             resources,
-            guests,
+            recent_versions,
             plans: SyncMutex::default(),
         });
         accounts.insert(account.to_owned(), snapshot.clone());
@@ -476,7 +481,7 @@ impl WorkerRuntime {
         Ok(json!({
             "name": loaded.name, "members": members, "data": self.data_folder(&plan.account), "after": after,
             "isStateful": !plan.group.exclusive.is_empty(), "queues": plan.queues.all,
-            "keptQueues": plan.queues.kept, "pausedQueues": plan.queues.paused,
+            "queuesWithoutWorker": plan.queues.without_worker, "pausedQueues": plan.queues.paused,
         }))
     }
 

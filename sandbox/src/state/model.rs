@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::preview::WorkerPreview;
-use crate::ids::{hex, now, random, uuid};
+use crate::ids::{now, random_id, uuid};
 
 /// A Worker.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -94,7 +94,11 @@ pub const WORKFLOW: &str = "workflow";
 /// The kind of a class that extends none of the runtime's classes. It can be a Durable Object.
 const PLAIN_CLASS: &str = "class";
 
-/// The methods that the runtime calls for events.
+/// The handlers that the API lists. Other Workers call the other methods of an entrypoint.
+pub const HANDLERS: [&str; 8] =
+    ["fetch", "scheduled", "queue", "email", "tail", "tailStream", "trace", "alarm"];
+
+/// The methods that the runtime calls for events. They are not callable over RPC.
 pub const EVENT_HANDLERS: [&str; 12] = [
     "fetch",
     "scheduled",
@@ -231,7 +235,7 @@ impl Worker {
         Worker {
             account: account.to_owned(),
             name: name.to_owned(),
-            tag: hex(&random::<16>()),
+            tag: random_id(),
             created_on: now(),
             versions: Vec::new(),
             deployments: Vec::new(),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::seal::{seal, unseal};
 use super::{remove_temporary, write_durably};
-use crate::ids::{hex, now, random, uuid};
+use crate::ids::{now, random_id, uuid};
 
 /// The resources of one account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -85,6 +85,13 @@ pub struct Bucket {
     pub lifecycle: Option<Value>,
 }
 
+/// The default number of retries of a message
+/// (<https://developers.cloudflare.com/queues/configuration/configure-queues/>).
+pub const DEFAULT_MAX_RETRIES: u64 = 3;
+
+/// The default time after which messages are dropped, in seconds.
+pub const DEFAULT_RETENTION: u64 = 345_600;
+
 /// A queue.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Queue {
@@ -98,7 +105,7 @@ pub struct Queue {
     pub modified_on: String,
     /// `delivery_delay`, `delivery_paused`, `message_retention_period`, as sent.
     pub settings: Value,
-    /// Its consumers.
+    /// Its consumers. The API allows one.
     pub consumers: Vec<Consumer>,
     /// The time of the latest purge.
     #[serde(default)]
@@ -123,16 +130,31 @@ pub struct Consumer {
 }
 
 impl Queue {
+    /// Makes a queue without consumers.
+    #[must_use]
+    pub fn new(name: &str, settings: Value) -> Queue {
+        let time = now();
+        Queue {
+            id: random_id(),
+            name: name.to_owned(),
+            created_on: time.clone(),
+            modified_on: time,
+            settings,
+            consumers: Vec::new(),
+            purged_on: None,
+        }
+    }
+
     /// Returns whether clients pull its messages over HTTP.
     #[must_use]
     pub fn is_pulled(&self) -> bool {
         self.consumers.iter().any(|consumer| consumer.kind == "http_pull")
     }
 
-    /// Returns whether the sandbox keeps its messages, because no Worker consumes them.
+    /// Returns whether a Worker consumes its messages. Otherwise the sandbox stores them.
     #[must_use]
-    pub fn is_kept(&self) -> bool {
-        self.consumers.is_empty() || self.is_pulled()
+    pub fn has_worker(&self) -> bool {
+        !self.consumers.is_empty() && !self.is_pulled()
     }
 
     /// Returns whether its delivery is paused.
@@ -202,7 +224,7 @@ pub struct StoredWorkflow {
 impl Resources {
     /// Adds a KV namespace.
     pub fn add_namespace(&mut self, title: &str) -> Namespace {
-        let created = Namespace { id: hex(&random::<16>()), title: title.to_owned() };
+        let created = Namespace { id: random_id(), title: title.to_owned() };
         self.namespaces.push(created.clone());
         created
     }

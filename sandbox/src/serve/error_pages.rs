@@ -101,7 +101,11 @@ pub fn unavailable(app: &App, worker: &str, reason: &str) -> Response {
 
 /// Returns the page for Workers that threw. Each exception comes with the name of its Worker.
 #[must_use]
-pub fn uncaught(app: &App, exceptions: &[(String, Exception)], is_for_browser: bool) -> Response {
+pub fn uncaught_exceptions(
+    app: &App,
+    exceptions: &[(String, Exception)],
+    is_for_browser: bool,
+) -> Response {
     if !is_for_browser {
         let text = |(worker, exception): &(String, Exception)| {
             format!("{worker}: Uncaught {}\n", exception.text())

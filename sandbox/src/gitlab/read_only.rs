@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::answer::{GitlabError, GitlabResult, ok_response};
 use super::context::{RequestContext, merge_request};
 use super::fields::RequestFields;
 use super::model::{StoredMergeRequest, StoredNote, StoredProject};
 use super::notes::{is_readable, note_json};
+use super::response::{GitlabError, GitlabResult, ok_response};
 use super::tokens::user;
 use super::users::user_json;
 

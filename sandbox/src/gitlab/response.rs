@@ -29,7 +29,7 @@ impl GitlabError {
     /// Makes the response for a feature that GitLab has and the sandbox lacks.
     #[must_use]
     pub fn not_implemented(feature: &str) -> GitlabError {
-        crate::log::line(&format!("not in the sandbox: {feature}"));
+        crate::log::line(&format!("not implemented: {feature}"));
         GitlabError::message(
             501,
             format!("501 Not Implemented - The sandbox does not know {feature}"),
