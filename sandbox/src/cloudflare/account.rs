@@ -26,7 +26,7 @@ pub async fn verify() -> Response {
 }
 
 /// `GET /accounts/{account}/tokens/verify`. Fails, because the token does not belong to an account.
-pub async fn verify_own() -> ApiResult {
+pub async fn verify_account() -> ApiResult {
     Err(CloudflareError::new(401, 1000, "Invalid API Token"))
 }
 

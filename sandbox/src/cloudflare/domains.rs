@@ -84,7 +84,7 @@ pub async fn records(State(app): State<App>, Path((account, name)): AccountAndNa
 }
 
 /// `GET /accounts/{account}/workers/domains/records`
-pub async fn all(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
+pub async fn all_records(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
     let workers = app.store.workers().into_iter().filter(|worker| worker.account == account);
     let records = workers.flat_map(|worker| {
         worker.domains.iter().map(|host| domain_json(host, &worker.name)).collect::<Vec<_>>()

@@ -74,7 +74,7 @@ pub fn routes(app: &App) -> Router<App> {
 fn account_routes(app: &App) -> Router<App> {
     Router::new()
         .route("/", get(account::view))
-        .route("/tokens/verify", get(account::verify_own))
+        .route("/tokens/verify", get(account::verify_account))
         .merge(worker_routes())
         .route("/storage/kv/namespaces", get(kv::list).post(kv::create))
         .nest("/storage/kv/namespaces/{namespace}", namespace_routes())
@@ -123,7 +123,7 @@ fn worker_routes() -> Router<App> {
         .route("/workers/subdomain", get(account::subdomain).put(account::set_subdomain))
         .route("/workers/domains", get(domains::list).put(domains::attach))
         .route("/workers/domains/{id}", get(domains::record).delete(domains::detach))
-        .route("/workers/domains/records", get(domains::all))
+        .route("/workers/domains/records", get(domains::all_records))
         .route("/workers/domains/records/{id}", get(domains::record))
         .route("/workers/tails/by-consumer/{worker}", get(empty_list))
         .route("/workers/durable_objects/namespaces", get(durable::list))

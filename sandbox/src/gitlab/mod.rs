@@ -1,4 +1,4 @@
-//! The part of GitLab's API that merge requests, their comments, deployments and environments need
+//! Serves the part of GitLab's API that merge requests, their comments, deployments and environments need
 //! (<https://docs.gitlab.com/api/rest/>).
 
 pub mod access;
@@ -51,12 +51,12 @@ pub struct GitlabState {
     pub limits: limits::RateLimits,
     /// The relative root of the instance, such as `/gitlab`. Empty if it has none.
     pub root: String,
-    /// The git repository of the projects.
+    /// The git repository of the projects. `None` if the sandbox has none.
     pub repository: Option<git::GitRepository>,
 }
 
 impl GitlabState {
-    /// Opens the state in `state`.
+    /// Opens the state in the folder `state`.
     pub fn open(state: &Utf8Path, options: &Serve) -> Result<GitlabState> {
         Ok(GitlabState {
             store: store::ProjectStore::open(state, options.gitlab_project)?,
@@ -67,7 +67,7 @@ impl GitlabState {
         })
     }
 
-    /// Returns the branches and tags of the git repository. Without one there are none.
+    /// Returns the branches and tags of the git repository. Empty if the sandbox has no repository.
     pub fn refs(&self) -> Result<git::GitRefs> {
         self.repository
             .as_ref()
@@ -87,10 +87,10 @@ fn relative_root(text: &str) -> Result<String> {
     let mut parts = root.split('/');
     let is_absolute = parts.next() == Some("");
     if !is_absolute || !parts.clone().all(|part| !part.is_empty() && part.chars().all(is_valid)) {
-        bail!("`{text}` is no relative root: give it as `/gitlab`");
+        bail!("`{text}` is not a relative root; write it like `/gitlab`");
     }
     if matches!(parts.next(), Some("client" | "__sandbox")) {
-        bail!("the relative root `{text}` is the sandbox's own");
+        bail!("the relative root `{text}` is reserved for the sandbox; choose another one");
     }
     Ok(root.to_owned())
 }
@@ -168,8 +168,8 @@ async fn not_implemented(method: Method, OriginalUri(uri): OriginalUri) -> Respo
     GitlabError::not_implemented(&format!("the route {method} {}", uri.path())).into_response()
 }
 
-/// Redirects the `web_url` of a merge request to its place on the sandbox's page. `None` if the path
-/// names no merge request.
+/// Redirects the `web_url` of a merge request to the merge request on the sandbox's page. `None` if the path
+/// is not such a URL.
 #[must_use]
 pub fn redirect_to_page(app: &App, path: &str) -> Option<Redirect> {
     let (project, iid) = path.split_once("/-/merge_requests/")?;
@@ -182,7 +182,7 @@ pub fn redirect_to_page(app: &App, path: &str) -> Option<Redirect> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn relative_roots() {
+    fn relative_roots_begin_with_a_slash_and_are_not_reserved() {
         for (text, root) in [("", ""), ("/", ""), ("/gitlab", "/gitlab"), ("/a/b-c/", "/a/b-c")] {
             assert_eq!(super::relative_root(text).expect("a root"), root);
         }

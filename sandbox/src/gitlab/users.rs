@@ -1,4 +1,4 @@
-//! Reads the user and the token of the caller, and the version of the stand-in.
+//! Reads the user and the token of the caller, and the version of GitLab.
 
 use axum::extract::State;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub fn user_json(app: &App, user: &StoredUser) -> Value {
     })
 }
 
-/// Returns the address of the instance.
+/// Returns the URL of the instance.
 #[must_use]
 pub fn instance_url(app: &App) -> String {
     format!("http://127.0.0.1:{}{}", app.port, app.gitlab.root)
