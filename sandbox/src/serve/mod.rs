@@ -1,7 +1,7 @@
 //! Serves deployed versions by host name, through the real workerd.
 //!
 //! `hosts` resolves a host name to a version. `group` finds the Workers that run in the same process,
-//! `bindings` translates them for miniflare, and `runtime` loads them. `proxy` forwards the request.
+//! `bindings` converts their bindings for miniflare, and `runtime` loads them. `proxy` forwards the request.
 
 pub mod bindings;
 pub mod check;
@@ -26,7 +26,7 @@ use crate::app::App;
 use group::{NodeRole, VersionNode};
 use hosts::HostTarget;
 
-/// Serves a request for a Worker's host.
+/// Serves a request to the host of a Worker.
 pub async fn handle(app: &App, host: &str, request: Request) -> Response {
     match hosts::find_for(&app.store.workers(), host, request.headers()) {
         HostTarget::Version(worker, version) => {

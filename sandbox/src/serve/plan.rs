@@ -1,4 +1,4 @@
-//! Describes the groups of an account for the runtime.
+//! Computes the groups of an account and caches them for the runtime.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use super::runtime::lock;
 use crate::state::model::Worker;
 use crate::state::resources::Resources;
 
-/// A cached state of an account, valid until one of its Workers changes.
+/// The cached state of an account, which is valid until its Workers or resources change.
 pub struct AccountSnapshot {
     /// The account's Workers.
     pub workers: Vec<Arc<Worker>>,
@@ -21,15 +21,15 @@ pub struct AccountSnapshot {
     pub recent_versions: Vec<VersionNode>,
     /// The number of versions that do not start.
     pub broken: usize,
-    /// The Workers as groups see them.
+    /// The state from which groups are computed.
     pub state: AccountState,
-    /// The plans that were made before, by node.
+    /// The cached plans, by node.
     pub plans: Mutex<HashMap<String, Arc<GroupPlan>>>,
 }
 
-/// The description of a group to load.
+/// The plan of a group to load.
 pub struct GroupPlan {
-    /// A hash of everything that the group consists of.
+    /// The hash of all members and options of the group.
     pub key: String,
     /// The account.
     pub account: String,
@@ -44,11 +44,11 @@ pub struct GroupPlan {
 /// The queues of a group.
 #[derive(Debug, Default)]
 pub struct GroupQueues {
-    /// Each with its name and the delay of its messages.
+    /// All queues, each with its name and the delay of its messages.
     pub all: Vec<Value>,
-    /// The names of those that no Worker consumes.
+    /// The names of the queues that no Worker consumes.
     pub without_worker: Vec<String>,
-    /// The names of those that deliver nothing. This can change while the group is loaded.
+    /// The names of the paused queues. This can change while the group is loaded.
     pub paused: Vec<String>,
 }
 
@@ -71,7 +71,7 @@ impl GroupQueues {
 }
 
 impl AccountSnapshot {
-    /// Returns the plan of the group of a version.
+    /// Returns the plan of the group of a version. Computes it on the first call.
     pub fn plan(&self, node: &VersionNode, account: &str) -> Arc<GroupPlan> {
         let name = format!("{} {}", node.name(), node.id);
         if let Some(plan) = lock(&self.plans).get(&name) {

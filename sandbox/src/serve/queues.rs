@@ -1,5 +1,5 @@
-//! Keeps the messages of queues that no Worker consumes, such as those that clients pull over HTTP, and sends
-//! orders to the queues of the runtime.
+//! Stores the messages of queues that no Worker consumes, such as those that clients pull over HTTP. Sends
+//! commands to the queues of the runtime.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use super::runtime::lock;
 use crate::app::App;
 use crate::ids::random_id;
 
-/// The maximum size of the messages of a queue, as base64. The oldest ones above it are dropped.
+/// The maximum size of the messages of a queue in bytes of base64. The oldest messages above it are dropped.
 const MAX_SIZE: usize = 64 * 1024 * 1024;
 
 /// A message as its producer sent it.
@@ -32,7 +32,7 @@ pub struct QueueMessage {
     pub content_type: String,
     /// Its bytes as base64.
     pub body: String,
-    /// The delay of its delivery.
+    /// The delay of its delivery, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_seconds: Option<u64>,
 }
@@ -48,18 +48,18 @@ pub struct MessageBatch {
     pub messages: Vec<QueueMessage>,
 }
 
-/// A message that waits for a client.
+/// A stored message.
 #[derive(Debug)]
 struct WaitingMessage {
     message: QueueMessage,
     attempts: u64,
-    /// The time from which a client can pull it.
+    /// The time after which a client can pull it.
     available: SystemTime,
-    /// The leases that clients got. Each of them can acknowledge it.
+    /// The ids of its leases. Each lease can acknowledge it.
     leases: Vec<String>,
 }
 
-/// A message that a client got.
+/// A message that a client pulled.
 #[derive(Debug)]
 pub struct LeasedMessage {
     /// The message.
@@ -92,7 +92,7 @@ pub struct PullResult {
     pub dead: Vec<QueueMessage>,
 }
 
-/// The size of the waiting messages of a queue.
+/// The size of the stored messages of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BacklogSize {
     /// The number of messages.
@@ -103,12 +103,12 @@ pub struct BacklogSize {
     pub oldest_ms: u64,
 }
 
-/// The messages that wait for a consumer, by account and queue. They are lost when the sandbox ends.
+/// The messages without a Worker that consumes them, by account and queue, in memory.
 #[derive(Debug, Default)]
 pub struct MessageBacklog(Mutex<HashMap<(String, String), Vec<WaitingMessage>>>);
 
 impl MessageBacklog {
-    /// Adds messages.
+    /// Adds messages. Drops the oldest ones above the maximum size.
     pub fn add(&self, batch: MessageBatch) {
         let now = SystemTime::now();
         let waiting = batch.messages.into_iter().map(|message| WaitingMessage {
@@ -149,7 +149,7 @@ impl MessageBacklog {
         change(lock(&self.0).entry((account.to_owned(), queue.to_owned())).or_default())
     }
 
-    /// Leases messages to a client.
+    /// Leases messages to a client. Removes messages that are too old or were pulled too often.
     pub fn pull(
         &self,
         account: &str,
@@ -189,9 +189,9 @@ impl MessageBacklog {
     /// Makes the message of a lease available at `time`. Returns whether there was one.
     pub fn retry(&self, account: &str, queue: &str, lease: &str, time: SystemTime) -> bool {
         self.change(account, queue, |waiting| {
-            let found =
+            let message =
                 waiting.iter_mut().find(|one| one.leases.iter().any(|known| known == lease));
-            found.map(|one| one.available = time).is_some()
+            message.map(|message| message.available = time).is_some()
         })
     }
 
@@ -200,7 +200,7 @@ impl MessageBacklog {
         self.change(account, queue, Vec::clear);
     }
 
-    /// Returns the size of the waiting messages of a queue.
+    /// Returns the size of the stored messages of a queue.
     #[must_use]
     pub fn size(&self, account: &str, queue: &str) -> BacklogSize {
         self.change(account, queue, |waiting| BacklogSize {
@@ -211,18 +211,18 @@ impl MessageBacklog {
     }
 }
 
-/// Sends an order to the group of `node`, which has the queue. Loads the group first.
+/// Sends a command to the queues of the group of `node`. Loads the group first.
 pub async fn send_command(app: &App, node: &VersionNode, command: &Value) -> Result<Value> {
     let loaded: Arc<_> = app.runtime.load(&app.store, node).await?;
     let request = proxy::client()
         .post(format!("http://127.0.0.1:{}/", loaded.port))
         .header(COMMAND_HEADER, "queue")
         .body(command.to_string());
-    let answer = request.send().await.map_err(reqwest::Error::without_url)?;
-    if !answer.status().is_success() {
-        bail!("the runtime answered with {}", answer.status());
+    let response = request.send().await.map_err(reqwest::Error::without_url)?;
+    if !response.status().is_success() {
+        bail!("the runtime responded with {}", response.status());
     }
-    Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    Ok(serde_json::from_slice(&response.bytes().await?)?)
 }
 
 #[cfg(test)]
@@ -259,8 +259,8 @@ mod tests {
     }
 
     fn pull(messages: &MessageBacklog, seconds: u64) -> Vec<(String, u64, String)> {
-        let found = messages.pull("a", "q", OPTIONS, after(seconds)).messages;
-        found.into_iter().map(|one| (one.message.id, one.attempts, one.lease)).collect()
+        let leased = messages.pull("a", "q", OPTIONS, after(seconds)).messages;
+        leased.into_iter().map(|one| (one.message.id, one.attempts, one.lease)).collect()
     }
 
     #[test]
@@ -270,11 +270,11 @@ mod tests {
         assert_eq!((first[0].0.as_str(), first[0].1), ("1", 1));
         assert_eq!(pull(&messages, 1)[0].0, "2");
         assert!(pull(&messages, 20).is_empty());
-        let again = pull(&messages, 40);
-        assert_eq!((again[0].0.as_str(), again[0].1), ("1", 2));
+        let second = pull(&messages, 40);
+        assert_eq!((second[0].0.as_str(), second[0].1), ("1", 2));
         // A late acknowledgment counts.
         assert!(messages.acknowledge("a", "q", &first[0].2));
-        assert!(!messages.acknowledge("a", "q", &again[0].2));
+        assert!(!messages.acknowledge("a", "q", &second[0].2));
         assert_eq!(
             messages.size("a", "q"),
             BacklogSize { count: 1, bytes: 3, ..messages.size("a", "q") }
