@@ -36,6 +36,19 @@ pub fn derived_id(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
 }
 
+/// Returns `text` in lower case, with one dash for each sequence of characters that are not letters or digits.
+#[must_use]
+pub fn slug_of(text: &str) -> String {
+    let mut slug = String::new();
+    for c in text.to_ascii_lowercase().chars() {
+        let c = if c.is_ascii_alphanumeric() { c } else { '-' };
+        if c != '-' || !slug.ends_with('-') {
+            slug.push(c);
+        }
+    }
+    slug
+}
+
 /// Returns whether `text` has the format of a UUID.
 #[must_use]
 pub fn is_uuid(text: &str) -> bool {

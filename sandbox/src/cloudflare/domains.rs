@@ -71,7 +71,7 @@ pub async fn set(
     {
         return Err(host_in_use(&host, &other));
     }
-    tokio::task::block_in_place(|| app.store.release(&hosts, (&account, &name)))?;
+    tokio::task::block_in_place(|| app.store.remove_domains(&hosts, (&account, &name)))?;
     settings::change(&app, &account, &name, |worker| worker.domains = hosts)?;
     Ok(empty_result())
 }

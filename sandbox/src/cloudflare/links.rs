@@ -1,7 +1,7 @@
 //! Creates links to single files, which need no token, like the presigned URLs of Cloudflare. They
 //! expire after an hour or when the sandbox ends.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -14,6 +14,7 @@ use md5::{Digest as _, Md5};
 use super::envelope::{ApiResult, CloudflareError};
 use crate::app::App;
 use crate::ids::{hex, random_id};
+use crate::mutex::lock;
 
 /// The lifetime of a link.
 const LIFETIME: Duration = Duration::from_hours(1);
@@ -37,7 +38,7 @@ struct Link {
 
 impl Links {
     fn lock(&self) -> MutexGuard<'_, Vec<Link>> {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = lock(&self.0);
         let now = Instant::now();
         links.retain(|link| link.expires > now);
         links

@@ -1,7 +1,7 @@
 //! Streams the invocations of a Worker to clients such as `wrangler tail`
 //! (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/tail/>).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -18,6 +18,7 @@ use super::envelope::{ApiResult, CloudflareError, ok};
 use super::{AccountAndName, empty_result, settings};
 use crate::app::App;
 use crate::ids::{random, random_id};
+use crate::mutex::lock;
 use crate::serve::output::Trace;
 
 /// The WebSocket protocol of a tail.
@@ -106,7 +107,7 @@ impl TailFilter {
 
 impl Tails {
     fn lock(&self) -> MutexGuard<'_, Vec<Tail>> {
-        let mut tails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tails = lock(&self.0);
         let now = SystemTime::now();
         tails.retain(|tail| tail.expires > now);
         tails

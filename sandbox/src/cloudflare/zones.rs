@@ -2,7 +2,7 @@
 //! a list of zones.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -16,6 +16,7 @@ use super::versions::Page;
 use super::{AccountAndName, scripts, settings};
 use crate::app::App;
 use crate::ids::{derived_id, random_id};
+use crate::mutex::lock;
 use crate::state::model::Worker;
 
 /// The maximum number of zone names in memory.
@@ -49,7 +50,7 @@ pub struct ZoneNames(Mutex<BTreeMap<String, String>>);
 
 impl ZoneNames {
     fn add(&self, names: &[String]) {
-        let mut zones = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = lock(&self.0);
         for name in names {
             if zones.len() < MAX_ZONE_NAMES {
                 zones.insert(derived_id(name), name.clone());
@@ -58,7 +59,7 @@ impl ZoneNames {
     }
 
     fn find(&self, id: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        lock(&self.0).get(id).cloned()
     }
 }
 

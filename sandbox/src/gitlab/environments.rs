@@ -11,6 +11,7 @@ use super::model::StoredEnvironment;
 use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::{Draft, now};
 use super::tokens::UserRole;
+use crate::ids::slug_of;
 
 /// The tiers of environments (<https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments>).
 const TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
@@ -195,13 +196,7 @@ fn tier(name: &str) -> &'static str {
 /// Returns a slug in GitLab's format: at most 24 characters, with a suffix unless the name is a slug
 /// already. The letters of the suffix differ from GitLab's.
 fn slug(name: &str) -> String {
-    let mut slug = String::new();
-    for c in name.to_ascii_lowercase().chars() {
-        let c = if c.is_ascii_alphanumeric() { c } else { '-' };
-        if c != '-' || !slug.ends_with('-') {
-            slug.push(c);
-        }
-    }
+    let mut slug = slug_of(name);
     if !slug.starts_with(|c: char| c.is_ascii_lowercase()) {
         slug = format!("env-{}", slug.trim_start_matches('-'));
     }

@@ -1,7 +1,7 @@
 //! Limits requests like GitLab: a throttle, and a limit on new notes. Tests control both.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
@@ -15,6 +15,7 @@ use super::response::GitlabError;
 use crate::app::App;
 use crate::cloudflare::auth::RequireToken;
 use crate::cloudflare::body::JsonBody;
+use crate::mutex::lock;
 
 /// The number of notes that a user can create per minute
 /// (<https://docs.gitlab.com/administration/settings/rate_limit_on_notes_creation/>).
@@ -58,7 +59,7 @@ impl RateLimits {
             settings.notes_limited -= 1;
             return refusal();
         }
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = lock(&self.notes);
         let times = notes.entry(user).or_default();
         times.retain(|time| time.elapsed() < Duration::from_mins(1));
         if times.len() >= settings.notes_per_minute.unwrap_or(NOTES_PER_MINUTE) {
@@ -75,7 +76,7 @@ impl RateLimits {
     }
 
     fn settings(&self) -> MutexGuard<'_, TestSettings> {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.settings)
     }
 }
 

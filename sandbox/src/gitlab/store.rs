@@ -1,15 +1,16 @@
 //! Stores projects on disk. A change is on disk before the client gets its response.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::model::StoredProject;
+use crate::mutex::lock;
 use crate::state::seal::{seal, unseal};
-use crate::state::{remove_temporary, write_durably};
+use crate::state::{RESTORE_OR_DELETE, remove_temporary, report_damage, write_durably};
 
 /// The first id. It is high, so that a client fails if it confuses an id with an `iid`.
 const FIRST_ID: u64 = 1001;
@@ -59,12 +60,7 @@ impl ProjectStore {
             match read(path, id) {
                 Ok(project) => drop(projects.insert(id, Arc::new(project))),
                 Err(error) => {
-                    let reason = format!(
-                        "The state file {path} is damaged: {error:#}. Restore or delete it, then \
-                         restart the sandbox"
-                    );
-                    crate::log::line(&reason);
-                    damaged.insert(id, reason);
+                    damaged.insert(id, report_damage(path, &error, RESTORE_OR_DELETE));
                 }
             }
         }
@@ -141,7 +137,7 @@ impl ProjectStore {
         identifier: &str,
         change: impl FnOnce(&mut Draft) -> Result<T, E>,
     ) -> Result<T, E> {
-        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = lock(&self.write_lock);
         let (project, last) = {
             let projects = self.lock();
             let last = projects.values().map(|project| project.last_id).max().unwrap_or_default();
@@ -159,7 +155,7 @@ impl ProjectStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<StoredProject>>> {
-        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.projects)
     }
 }
 

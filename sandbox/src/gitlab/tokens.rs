@@ -108,8 +108,8 @@ impl Tokens {
         Ok(Tokens(entries.into_iter().map(caller_of).collect()))
     }
 
-    /// Returns the caller that `token` belongs to. Compares hashes, so that the time of the comparison
-    /// tells nothing about the token.
+    /// Returns the caller that `token` belongs to. Compares hashes, so that the duration of the comparison does not
+    /// depend on the token.
     #[must_use]
     pub fn find(&self, token: &str) -> Option<&Caller> {
         let hash = blake3::hash(token.as_bytes());

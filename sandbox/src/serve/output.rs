@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -16,6 +16,8 @@ use serde_json::{Map, Value};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
+
+use crate::mutex::lock;
 
 /// The file of the Workers' output, below the state folder.
 pub const FILE: &str = "logs/workers.log";
@@ -295,10 +297,6 @@ fn append(path: &Utf8Path) -> Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = File::options().create(true).append(true).mode(0o600).open(path);
     file.with_context(|| format!("cannot open {path}"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::bindings;
 use super::group::{AccountState, VersionNode, WorkerGroup};
-use super::runtime::lock;
+use crate::mutex::lock;
 use crate::state::model::Worker;
 use crate::state::resources::Resources;
 

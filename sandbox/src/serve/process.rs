@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::output::{Trace, WorkerOutput};
 use super::queues::{MessageBacklog, MessageBatch};
 use crate::log;
+use crate::mutex::lock;
 
 /// The time limit for loading a group.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -114,7 +115,7 @@ impl Process {
     /// Returns whether the process has exited.
     #[must_use]
     pub fn has_exited(&self) -> bool {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        lock(&self.pending).is_none()
     }
 
     /// Loads a group and returns the loopback port that it listens on.
@@ -138,7 +139,7 @@ impl Process {
     async fn request(&self, name: &str, command: &Value) -> Result<CommandReply> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
-        match &mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *lock(&self.pending) {
             Some(pending) => pending.insert(id, sender),
             None => bail!("the runtime has exited"),
         };
@@ -206,13 +207,13 @@ async fn read(
                 continue;
             }
         };
-        let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = lock(&pending);
         if let Some(sender) = pending.as_mut().and_then(|pending| pending.remove(&reply.id)) {
             // Fails if the receiver was dropped.
             let _dropped = sender.send(reply);
         }
     }
-    *pending.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    *lock(&pending) = None;
     log::line("runtime: exited");
     // If the process was killed, its workerds still run.
     kill_group(group);

@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::cron::COMMAND_HEADER;
 use super::group::VersionNode;
 use super::proxy;
-use super::runtime::lock;
 use crate::app::App;
 use crate::ids::random_id;
+use crate::mutex::lock;
 
 /// The maximum size of the messages of a queue in bytes of base64. The oldest messages above it are dropped.
 const MAX_SIZE: usize = 64 * 1024 * 1024;

@@ -1,7 +1,7 @@
 //! Loads groups of versions on their first request. Evicts the least recently used ones above a maximum number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex as SyncMutex, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -18,6 +18,7 @@ use super::process::Process;
 use super::queues::MessageBacklog;
 use super::{bindings, files};
 use crate::log;
+use crate::mutex::lock;
 use crate::state::WorkerStore;
 use crate::state::blobs::BlobStore;
 use crate::state::model::{EVENT_HANDLERS, Worker};
@@ -562,9 +563,4 @@ async fn drain(previous: Vec<GroupEntry>) -> Vec<String> {
     // Long connections such as WebSockets are cut off, like by a deployment on Cloudflare.
     let _cut_off = timeout(DRAIN_TIMEOUT, unused).await;
     names
-}
-
-/// Locks a mutex, even if another thread panicked while it held the lock.
-pub(super) fn lock<T>(mutex: &SyncMutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
