@@ -30,7 +30,7 @@ type Member = {
 	account: string;
 	compatibilityDate: string;
 	compatibilityFlags: string[];
-	/** The entry module. Absent for a Worker of assets alone. */
+	/** The entry module. Absent for a Worker with only assets. */
 	mainModule?: string;
 	/** Present if the version has methods that other Workers can call. */
 	rpc?: { hasDefault: boolean; events: string[] };

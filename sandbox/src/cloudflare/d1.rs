@@ -76,7 +76,8 @@ pub async fn list(
     Query(filter): Query<DatabaseFilter>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let is_selected = |one: &&Database| filter.name.as_ref().is_none_or(|name| one.name == *name);
+    let is_selected =
+        |database: &&Database| filter.name.as_ref().is_none_or(|name| database.name == *name);
     let databases = resources.databases.iter().filter(is_selected).map(summary_json);
     Ok(list_page(&page, &databases.collect::<Vec<_>>()))
 }
@@ -93,7 +94,7 @@ pub async fn create(
     }
     let database = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            if resources.databases.iter().any(|one| one.name == name) {
+            if resources.databases.iter().any(|database| database.name == name) {
                 let text = format!("A database with that name already exists: {name}");
                 return Err(CloudflareError::new(400, 7502, &text));
             }
@@ -138,7 +139,8 @@ pub async fn change(
     JsonBody(changes): JsonBody<DatabaseChanges>,
 ) -> ApiResult {
     let database = find(&app, &account, &id)?;
-    if changes.read_replication.is_some_and(|one| one.mode == ReplicationMode::Auto) {
+    if changes.read_replication.is_some_and(|replication| replication.mode == ReplicationMode::Auto)
+    {
         let text = "The sandbox does not have the read replication of D1. Every read goes to the primary database";
         return Err(CloudflareError::new(501, 7000, text));
     }
@@ -283,9 +285,11 @@ pub async fn import(
     let results =
         StorageTarget::Database(&database.uuid).json(&app, &account, &operation, body).await?;
     let results = results.as_array().map_or(&[] as &[Value], Vec::as_slice);
-    let sum_of =
-        |field: &str| results.iter().filter_map(|one| one["meta"][field].as_f64()).sum::<f64>();
-    let size_after = results.last().map_or(Value::Null, |one| one["meta"]["size_after"].clone());
+    let sum_of = |field: &str| {
+        results.iter().filter_map(|result| result["meta"][field].as_f64()).sum::<f64>()
+    };
+    let size_after =
+        results.last().map_or(Value::Null, |result| result["meta"]["size_after"].clone());
     let bookmark = uuid();
     Ok(ok(&json!({
         "success": true, "type": "import", "status": "complete", "at_bookmark": bookmark,

@@ -128,7 +128,7 @@ pub async fn counts(app: &App, account: &str, name: &str) -> Option<Value> {
     let (instances, _) = engine.request(Method::GET, &path, None).await.ok()?;
     let mut counts = json!({ "complete": 0, "errored": 0, "paused": 0, "queued": 0, "running": 0,
         "terminated": 0, "waiting": 0, "waitingForPause": 0 });
-    for status in instances.as_array()?.iter().filter_map(|one| one["status"].as_str()) {
+    for status in instances.as_array()?.iter().filter_map(|instance| instance["status"].as_str()) {
         counts[status] = json!(counts[status].as_u64().unwrap_or_default() + 1);
     }
     Some(counts)
@@ -302,11 +302,16 @@ pub async fn terminate_all(
     let engine = WorkflowEngine::open(&app, &account, &name).await?;
     for status in ACTIVE_STATES
         .iter()
-        .filter(|one| query.status.as_deref().is_none_or(|status| status == **one))
+        .filter(|active| query.status.as_deref().is_none_or(|status| status == **active))
     {
         let path = format!("/instances?per_page={MAX_PAGE_SIZE}&status={status}");
         let (instances, _) = engine.request(Method::GET, &path, None).await?;
-        for id in instances.as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()) {
+        for id in instances
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|instance| instance["id"].as_str())
+        {
             engine.change(id, &json!({ "status": "terminate" })).await?;
         }
     }

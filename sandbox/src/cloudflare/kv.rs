@@ -34,7 +34,12 @@ fn not_found(id: &str) -> CloudflareError {
 
 fn find(app: &App, account: &str, id: &str) -> Result<Namespace, CloudflareError> {
     let resources = app.store.resources.get(account)?;
-    resources.namespaces.iter().find(|one| one.id == id).cloned().ok_or_else(|| not_found(id))
+    resources
+        .namespaces
+        .iter()
+        .find(|namespace| namespace.id == id)
+        .cloned()
+        .ok_or_else(|| not_found(id))
 }
 
 /// `GET …/namespaces`
@@ -58,7 +63,7 @@ pub async fn create(
     }
     let namespace = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            if resources.namespaces.iter().any(|one| one.title == title) {
+            if resources.namespaces.iter().any(|namespace| namespace.title == title) {
                 let text =
                     "create namespace: 'a namespace with this account ID and title already exists'";
                 return Err(CloudflareError::new(400, 10_014, text));
@@ -82,10 +87,10 @@ pub async fn rename(
 ) -> ApiResult {
     let renamed = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            let one = resources.namespaces.iter_mut().find(|one| one.id == id);
-            let one = one.ok_or_else(|| not_found(&id))?;
-            one.title = title;
-            Ok::<_, CloudflareError>(namespace_json(one))
+            let namespace = resources.namespaces.iter_mut().find(|namespace| namespace.id == id);
+            let namespace = namespace.ok_or_else(|| not_found(&id))?;
+            namespace.title = title;
+            Ok::<_, CloudflareError>(namespace_json(namespace))
         })
     })?;
     Ok(ok(&renamed))
@@ -96,7 +101,7 @@ pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName)
     find(&app, &account, &id)?;
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            resources.namespaces.retain(|one| one.id != id);
+            resources.namespaces.retain(|namespace| namespace.id != id);
             Ok::<_, CloudflareError>(())
         })
     })?;

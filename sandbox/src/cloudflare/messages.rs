@@ -266,7 +266,7 @@ pub async fn acknowledge(
         }
     }
     let default_delay =
-        queue.consumers.first().and_then(|one| one.settings["retry_delay"].as_u64());
+        queue.consumers.first().and_then(|consumer| consumer.settings["retry_delay"].as_u64());
     for lease in &body.retries {
         let delay = lease.delay_seconds.or(default_delay).unwrap_or(0);
         let time = SystemTime::now() + Duration::from_secs(delay);

@@ -80,7 +80,7 @@ pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
     Ok(())
 }
 
-/// Checks a Worker's name, which is a label of its addresses.
+/// Checks a Worker's name, which is a label of its host names.
 pub fn check_name(name: &str) -> Result<(), CloudflareError> {
     let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     let has_valid_ends = !name.starts_with('-') && !name.ends_with(['-', '_']);

@@ -22,7 +22,7 @@ use crate::state::preview::{WorkerPreview, is_valid_name};
 /// The path parameters: account, Worker, Preview.
 type PreviewPath = Path<(String, String, String)>;
 
-/// The placeholder entry that wrangler 4.164 uploads for a Worker of assets alone.
+/// The placeholder entry that wrangler 4.164 uploads for a Worker with only assets.
 const NO_CODE: &str = "no-op-worker.js";
 
 /// The maximum lengths of a tag and of a message in bytes, from the API's description of Previews.
@@ -126,7 +126,8 @@ pub async fn deployments(
     if page.is_after_first() {
         return Ok(listed(&[] as &[Value]));
     }
-    let all = preview.deployments.iter().rev().map(|one| deployment_json(&worker, one));
+    let all =
+        preview.deployments.iter().rev().map(|deployment| deployment_json(&worker, deployment));
     Ok(listed(&all.collect::<Vec<_>>()))
 }
 

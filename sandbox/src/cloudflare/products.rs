@@ -6,8 +6,8 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::envelope::CloudflareError;
 
-/// The advice for products that exist only at Cloudflare.
-const AT_CLOUDFLARE: &str = "Run the command with a Cloudflare account, such as with `cargo xtask wrangler PROJECT \
+/// The advice for products that exist only on Cloudflare.
+const USE_CLOUDFLARE: &str = "Run the command with a Cloudflare account, such as with `cargo xtask wrangler PROJECT \
                              --env ENVIRONMENT -- …`";
 
 /// A product that the sandbox lacks.
@@ -20,14 +20,14 @@ struct Product {
 }
 
 const fn product(path: &'static str, name: &'static str) -> Product {
-    Product { path, name, advice: AT_CLOUDFLARE }
+    Product { path, name, advice: USE_CLOUDFLARE }
 }
 
 const fn alternative(path: &'static str, name: &'static str, advice: &'static str) -> Product {
     Product { path, name, advice }
 }
 
-/// The advice for the public addresses of a bucket.
+/// The advice for the public URLs of a bucket.
 pub(super) const SERVE_WITH_WORKER: &str =
     "Serve the objects with a Worker that has a binding to the bucket";
 
@@ -193,7 +193,7 @@ fn text(method: &Method, path: &str) -> String {
             let first = segments.next().unwrap_or_default();
             let name = if first == "accounts" { segments.nth(1).unwrap_or(first) } else { first };
             format!(
-                "The sandbox does not have Cloudflare's API `{name}`. {AT_CLOUDFLARE}. There is no route for {method} {path}"
+                "The sandbox does not have Cloudflare's API `{name}`. {USE_CLOUDFLARE}. There is no route for {method} {path}"
             )
         }
     }

@@ -105,16 +105,17 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
     let mut created = Vec::new();
     let is_placeholder = |id: &str| list.accepts_placeholders && is_placeholder(id);
     for id in list.namespaces.iter().filter(|id| is_hex(id) || is_placeholder(id)) {
-        if !resources.namespaces.iter().any(|one| one.id == *id) {
+        if !resources.namespaces.iter().any(|namespace| namespace.id == *id) {
             resources
                 .namespaces
                 .push(Namespace { id: id.clone(), title: format!("from-config-{id}") });
             created.push(format!("KV namespace {id}"));
         }
     }
-    let has_id = |one: &&DatabaseRequest| is_uuid(&one.id) || is_placeholder(&one.id);
+    let has_id =
+        |database: &&DatabaseRequest| is_uuid(&database.id) || is_placeholder(&database.id);
     for DatabaseRequest { id, name } in list.databases.iter().filter(has_id) {
-        if !resources.databases.iter().any(|one| one.uuid == *id) {
+        if !resources.databases.iter().any(|database| database.uuid == *id) {
             let (region, jurisdiction) = (None, None);
             let uuid = id.clone();
             let database =
@@ -148,11 +149,11 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
         resources.hyperdrives.push(hyperdrive.clone());
     }
     for origin in &list.projects {
-        resources.projects.retain(|one| one.worker != origin.worker);
+        resources.projects.retain(|project| project.worker != origin.worker);
         resources.projects.push(origin.clone());
     }
     for SecretsRequest { defaults, .. } in &list.secrets {
-        resources.default_secrets.retain(|one| one.worker != defaults.worker);
+        resources.default_secrets.retain(|default_secret| default_secret.worker != defaults.worker);
         if !defaults.values.is_empty() {
             resources.default_secrets.push(defaults.clone());
         }

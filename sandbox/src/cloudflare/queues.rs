@@ -57,7 +57,7 @@ fn consumer_not_found() -> CloudflareError {
 /// Returns whether a Worker has a binding to a queue.
 fn produces(worker: &Worker, queue: &str) -> bool {
     let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
-    bindings.into_iter().any(|one| one["type"] == "queue" && one["queue_name"] == queue)
+    bindings.into_iter().any(|binding| binding["type"] == "queue" && binding["queue_name"] == queue)
 }
 
 /// Returns a queue in the API's format.
@@ -67,7 +67,7 @@ pub(super) fn queue_json(app: &App, account: &str, queue: &Queue) -> Value {
     let producers: Vec<Value> =
         producers.map(|w| json!({ "type": "worker", "script": w.name, "service": w.name, "environment": "production" })).collect();
     let consumers: Vec<Value> =
-        queue.consumers.iter().map(|one| consumer_json(queue, one)).collect();
+        queue.consumers.iter().map(|consumer| consumer_json(queue, consumer)).collect();
     json!({
         "queue_id": queue.id, "queue_name": queue.name, "created_on": queue.created_on,
         "modified_on": queue.modified_on, "settings": queue.settings,
@@ -88,7 +88,7 @@ fn consumer_json(queue: &Queue, consumer: &Consumer) -> Value {
 /// Returns a queue by its id.
 pub(super) fn find(app: &App, account: &str, id: &str) -> Result<Queue, CloudflareError> {
     let resources = app.store.resources.get(account)?;
-    resources.queues.iter().find(|one| one.id == id).cloned().ok_or_else(|| queue_not_found(id))
+    resources.queues.iter().find(|queue| queue.id == id).cloned().ok_or_else(|| queue_not_found(id))
 }
 
 /// Changes a queue. Returns it with the result of `change`. If `change` fails, nothing is changed.
@@ -100,7 +100,7 @@ pub(super) fn change<T>(
 ) -> Result<(Queue, T), CloudflareError> {
     tokio::task::block_in_place(|| {
         app.store.resources.change(account, |resources| {
-            let queue = resources.queues.iter_mut().find(|one| one.id == id);
+            let queue = resources.queues.iter_mut().find(|queue| queue.id == id);
             let queue = queue.ok_or_else(|| queue_not_found(id))?;
             let result = change(queue)?;
             queue.modified_on = now();
@@ -118,8 +118,8 @@ pub async fn list(
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
     // wrangler asks for several queues at once: `?name=a&name=b`.
-    let is_selected = |one: &&Queue| {
-        filter.name.as_ref().is_none_or(|names| names.split(',').any(|name| name == one.name))
+    let is_selected = |queue: &&Queue| {
+        filter.name.as_ref().is_none_or(|names| names.split(',').any(|name| name == queue.name))
     };
     let queues = resources.queues.iter().filter(is_selected);
     let queues = queues.map(|queue| queue_json(&app, &account, queue));
@@ -203,7 +203,7 @@ pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName)
     }
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            resources.queues.retain(|one| one.id != id);
+            resources.queues.retain(|queue| queue.id != id);
             Ok::<_, CloudflareError>(())
         })
     })?;
@@ -214,7 +214,9 @@ pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName)
 /// `GET …/consumers`
 pub async fn consumers(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
     let queue = find(&app, &account, &id)?;
-    Ok(listed(&queue.consumers.iter().map(|one| consumer_json(&queue, one)).collect::<Vec<_>>()))
+    Ok(listed(
+        &queue.consumers.iter().map(|consumer| consumer_json(&queue, consumer)).collect::<Vec<_>>(),
+    ))
 }
 
 /// `GET …/consumers/{consumer}`
@@ -223,8 +225,11 @@ pub async fn view_consumer(
     Path((account, id, consumer_id)): ConsumerPath,
 ) -> ApiResult {
     let queue = find(&app, &account, &id)?;
-    let consumer =
-        queue.consumers.iter().find(|one| one.id == consumer_id).ok_or_else(consumer_not_found)?;
+    let consumer = queue
+        .consumers
+        .iter()
+        .find(|consumer| consumer.id == consumer_id)
+        .ok_or_else(consumer_not_found)?;
     Ok(ok(&consumer_json(&queue, consumer)))
 }
 
@@ -270,7 +275,7 @@ pub async fn set_consumer(
         let consumer = queue
             .consumers
             .iter_mut()
-            .find(|one| one.id == consumer_id)
+            .find(|consumer| consumer.id == consumer_id)
             .ok_or_else(consumer_not_found)?;
         consumer.kind = fields.kind;
         consumer.script = fields.script_name.or(consumer.script.take());
@@ -289,7 +294,7 @@ pub async fn delete_consumer(
 ) -> ApiResult {
     change(&app, &account, &id, |queue| {
         let before = queue.consumers.len();
-        queue.consumers.retain(|one| one.id != consumer_id);
+        queue.consumers.retain(|consumer| consumer.id != consumer_id);
         if queue.consumers.len() < before { Ok(()) } else { Err(consumer_not_found()) }
     })?;
     Ok(empty_result())

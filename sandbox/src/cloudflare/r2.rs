@@ -69,9 +69,9 @@ pub async fn list(
     Query(query): Query<BucketQuery>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let is_selected = |one: &&Bucket| {
-        query.name_contains.as_ref().is_none_or(|part| one.name.contains(part))
-            && query.start_after.as_ref().is_none_or(|name| one.name > *name)
+    let is_selected = |bucket: &&Bucket| {
+        query.name_contains.as_ref().is_none_or(|part| bucket.name.contains(part))
+            && query.start_after.as_ref().is_none_or(|name| bucket.name > *name)
     };
     let mut buckets: Vec<&Bucket> = resources.buckets.iter().filter(is_selected).collect();
     buckets.sort_by(|a, b| a.name.cmp(&b.name));
@@ -159,7 +159,7 @@ fn change(
 ) -> Result<Bucket, CloudflareError> {
     tokio::task::block_in_place(|| {
         app.store.resources.change(account, |resources| {
-            let bucket = resources.buckets.iter_mut().find(|one| one.name == name);
+            let bucket = resources.buckets.iter_mut().find(|bucket| bucket.name == name);
             let bucket = bucket.ok_or_else(missing_bucket)?;
             change(bucket);
             Ok(bucket.clone())
@@ -434,7 +434,7 @@ pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndNam
     }
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            resources.buckets.retain(|one| one.name != name);
+            resources.buckets.retain(|bucket| bucket.name != name);
             Ok::<_, CloudflareError>(())
         })
     })?;

@@ -364,7 +364,7 @@ fn check_resource(
 
 fn check_namespace(resources: &Resources, id: &str) -> Result<(), CloudflareError> {
     // This comes first, because a local deployment may have created storage for a placeholder.
-    if resources.namespaces.iter().any(|one| one.id == id) {
+    if resources.namespaces.iter().any(|namespace| namespace.id == id) {
         return Ok(());
     }
     if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -378,7 +378,7 @@ fn check_namespace(resources: &Resources, id: &str) -> Result<(), CloudflareErro
 }
 
 fn check_database(resources: &Resources, name: &str, id: &str) -> Result<(), CloudflareError> {
-    if resources.databases.iter().any(|one| one.uuid == id) {
+    if resources.databases.iter().any(|database| database.uuid == id) {
         return Ok(());
     }
     if !is_database_id(id) {

@@ -102,7 +102,7 @@ fn multipart_response(app: &App, version: &WorkerVersion) -> ApiResult {
         .map_err(|error| anyhow::Error::from(error).into())
 }
 
-/// Returns the handlers of a version's code. A version of assets alone has `fetch`.
+/// Returns the handlers of a version's code. A version with only assets has `fetch`.
 #[must_use]
 pub fn handlers(version: &WorkerVersion) -> Vec<String> {
     let Some(exports) = &version.exports else { return vec!["fetch".to_owned()] };

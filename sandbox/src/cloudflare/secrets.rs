@@ -56,19 +56,22 @@ pub fn with_defaults(
     defaults: Option<&DefaultSecrets>,
     resolve: impl FnOnce(&[Value]) -> Result<Vec<Value>, CloudflareError>,
 ) -> Result<Vec<Value>, CloudflareError> {
-    let mut known: Vec<Value> =
+    let mut inheritable: Vec<Value> =
         previous.iter().filter(|binding| !is_default(binding)).cloned().collect();
     let is_set = |name: &str| {
-        known.iter().any(|binding| is_secret(binding) && binding["name"].as_str() == Some(name))
+        inheritable
+            .iter()
+            .any(|binding| is_secret(binding) && binding["name"].as_str() == Some(name))
     };
     let values = defaults.iter().flat_map(|defaults| &defaults.values);
     let defaults: Vec<Value> = values
         .filter(|(name, _)| !is_set(name))
         .map(|(name, text)| json!({ "name": name, "type": "secret_text", "text": text, IS_DEFAULT: true }))
         .collect();
-    known.retain(|binding| !defaults.iter().any(|default| default["name"] == binding["name"]));
-    known.extend(defaults.iter().cloned());
-    let mut bindings = resolve(&known)?;
+    inheritable
+        .retain(|binding| !defaults.iter().any(|default| default["name"] == binding["name"]));
+    inheritable.extend(defaults.iter().cloned());
+    let mut bindings = resolve(&inheritable)?;
     for default in defaults {
         if !bindings.iter().any(|binding| binding["name"] == default["name"]) {
             bindings.push(default);

@@ -368,14 +368,14 @@ pub async fn set_schedules(
     Path((account, name)): AccountAndName,
     JsonBody(schedules): JsonBody<Vec<CronTrigger>>,
 ) -> ApiResult {
-    let crons: Vec<&str> = schedules.iter().map(|one| one.cron.as_str()).collect();
+    let crons: Vec<&str> = schedules.iter().map(|schedule| schedule.cron.as_str()).collect();
     super::crons::check(&crons)?;
     let schedules = change(&app, &account, &name, |worker| {
         let previous = worker.schedules.as_array().cloned().unwrap_or_default();
         let schedule = |cron: &&str| {
             let old =
-                previous.iter().find(|one| one["cron"] == *cron && one["created_on"].is_string());
-            let created = old.map_or_else(|| json!(now()), |one| one["created_on"].clone());
+                previous.iter().find(|old| old["cron"] == *cron && old["created_on"].is_string());
+            let created = old.map_or_else(|| json!(now()), |old| old["created_on"].clone());
             json!({ "cron": cron, "created_on": created, "modified_on": created })
         };
         worker.schedules = crons.iter().map(schedule).collect();

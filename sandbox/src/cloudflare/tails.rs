@@ -24,7 +24,7 @@ use crate::serve::output::Trace;
 /// The WebSocket protocol of a tail.
 const PROTOCOL: &str = "trace-v1";
 
-/// The lifetime of a tail. It is the same on Cloudflare.
+/// The lifetime of a tail, as on Cloudflare.
 const LIFETIME: Duration = Duration::from_hours(6);
 
 /// The maximum number of tails of a Worker

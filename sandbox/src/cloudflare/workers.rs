@@ -240,7 +240,7 @@ impl WorkerFields {
 fn as_services(consumers: &Value) -> Value {
     let consumers = consumers.as_array().into_iter().flatten();
     consumers
-        .map(|one| json!({ "service": one["name"].as_str().or(one["service"].as_str()) }))
+        .map(|consumer| json!({ "service": consumer["name"].as_str().or(consumer["service"].as_str()) }))
         .collect()
 }
 
@@ -250,7 +250,8 @@ fn worker_json(app: &App, worker: &Worker) -> Value {
     let updated = worker.versions.last().map(|version| &version.created_on);
     let observability = worker.settings.get("observability").filter(|value| value.is_object());
     let consumers = worker.settings.get("tail_consumers").and_then(Value::as_array);
-    let consumers = consumers.into_iter().flatten().map(|one| json!({ "name": one["service"] }));
+    let consumers =
+        consumers.into_iter().flatten().map(|consumer| json!({ "name": consumer["service"] }));
     json!({
         "id": worker.tag, "name": worker.name, "created_on": worker.created_on,
         "updated_on": updated.or(deployed).unwrap_or(&worker.created_on), "deployed_on": deployed,
@@ -270,8 +271,8 @@ fn references_json(app: &App, worker: &Worker) -> Value {
     let domains = worker.domains.iter().map(|host| domains::reference(host));
     let resources = app.store.resources.get(&worker.account).unwrap_or_default();
     let queues = resources.queues.iter().flat_map(|queue| {
-        let consumers = queue.consumers.iter().filter(|one| one.script.as_ref() == Some(&worker.name));
-        consumers.map(|one| json!({ "queue_consumer_id": one.id, "queue_id": queue.id, "queue_name": queue.name }))
+        let consumers = queue.consumers.iter().filter(|consumer| consumer.script.as_ref() == Some(&worker.name));
+        consumers.map(|consumer| json!({ "queue_consumer_id": consumer.id, "queue_id": queue.id, "queue_name": queue.name }))
             .collect::<Vec<_>>()
     });
     let workers = app.store.workers();
@@ -294,7 +295,7 @@ fn references_json(app: &App, worker: &Worker) -> Value {
 /// Returns whether the live version of a Worker has a service binding to `target`.
 fn has_binding_to(worker: &Worker, target: &str) -> bool {
     let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
-    bindings.into_iter().any(|one| one["type"] == "service" && one["service"] == target)
+    bindings.into_iter().any(|binding| binding["type"] == "service" && binding["service"] == target)
 }
 
 /// `DELETE /workers/services/{worker}` and `DELETE /workers/scripts/{worker}`
@@ -318,10 +319,10 @@ pub async fn references(
     });
     let incoming = incoming.map(|other| json!({ "name": other.name, "environment": "production" }));
     let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
+    let outgoing = bindings
+        .filter(|binding| binding["type"] == "service" && binding["service"] != name.as_str());
     let outgoing =
-        bindings.filter(|one| one["type"] == "service" && one["service"] != name.as_str());
-    let outgoing =
-        outgoing.map(|one| json!({ "name": one["service"], "environment": "production" }));
+        outgoing.map(|binding| json!({ "name": binding["service"], "environment": "production" }));
     Ok(ok(&json!({
         "services": { "incoming": incoming.collect::<Vec<_>>(), "outgoing": outgoing.collect::<Vec<_>>() },
         "durable_objects": [], "dispatch_outbounds": [],

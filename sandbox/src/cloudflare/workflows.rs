@@ -96,7 +96,8 @@ pub async fn put(
     JsonBody(fields): JsonBody<WorkflowFields>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &fields.script_name)?;
-    let exports = worker.live().or(worker.versions.last()).and_then(|one| one.exports.as_ref());
+    let exports =
+        worker.live().or(worker.versions.last()).and_then(|version| version.exports.as_ref());
     if exports.is_some_and(|exports| !exports.has_class(&fields.class_name, WORKFLOW)) {
         let text = format!(
             "The Worker '{}' does not export the workflow class '{}'",
@@ -108,17 +109,18 @@ pub async fn put(
         app.store.resources.change(&account, |resources| {
             let time = now();
             let workflows = &mut resources.workflows;
-            let index = workflows.iter().position(|one| one.name == name).unwrap_or_else(|| {
-                workflows.push(StoredWorkflow {
-                    id: uuid(),
-                    name,
-                    script_name: String::new(),
-                    class_name: String::new(),
-                    created_on: time.clone(),
-                    modified_on: String::new(),
+            let index =
+                workflows.iter().position(|workflow| workflow.name == name).unwrap_or_else(|| {
+                    workflows.push(StoredWorkflow {
+                        id: uuid(),
+                        name,
+                        script_name: String::new(),
+                        class_name: String::new(),
+                        created_on: time.clone(),
+                        modified_on: String::new(),
+                    });
+                    workflows.len() - 1
                 });
-                workflows.len() - 1
-            });
             let workflow = &mut workflows[index];
             workflow.script_name = fields.script_name;
             workflow.class_name = fields.class_name;
@@ -134,7 +136,7 @@ pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndNam
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             let before = resources.workflows.len();
-            resources.workflows.retain(|one| one.name != name);
+            resources.workflows.retain(|workflow| workflow.name != name);
             if resources.workflows.len() < before { Ok(()) } else { Err(not_found(&name)) }
         })
     })?;

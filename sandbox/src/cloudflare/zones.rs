@@ -122,7 +122,7 @@ fn is_in_zone(app: &App, zone: &str, pattern: &str) -> bool {
     let host = host_of(pattern);
     let parents = host.match_indices('.').map(|(index, _)| &host[index + 1..]);
     let name = std::iter::once(host.as_str()).chain(parents).find(|name| derived_id(name) == zone);
-    name.is_some_and(|name| app.zones.is_empty() || app.zones.iter().any(|one| one == name))
+    name.is_some_and(|name| app.zones.is_empty() || app.zones.iter().any(|zone| zone == name))
 }
 
 /// `GET /zones/{zone}/workers/routes`: lists the routes of all Workers in the zone.
@@ -181,8 +181,9 @@ pub async fn delete_route(
 /// Returns a route of a zone with the account of its Worker. The code was captured from the API
 /// (<https://github.com/alchemy-run/distilled>, `patches/workers/deleteRoute.json`).
 fn find_route(app: &App, zone: &str, route: &str) -> Result<(String, Value), CloudflareError> {
-    let is_route = |(_, one): &(String, Value)| {
-        one["id"] == route && is_in_zone(app, zone, one["pattern"].as_str().unwrap_or_default())
+    let is_route = |(_, candidate): &(String, Value)| {
+        candidate["id"] == route
+            && is_in_zone(app, zone, candidate["pattern"].as_str().unwrap_or_default())
     };
     let missing = || CloudflareError::new(404, 10_009, "This route does not exist.");
     all_routes(app).into_iter().find(is_route).ok_or_else(missing)
@@ -212,17 +213,17 @@ fn put_route(
                     and try again.";
         CloudflareError::new(400, 10_019, text)
     })?;
-    let is_previous = |one: &Value| previous.is_some_and(|(_, route)| route["id"] == one["id"]);
-    let is_same = |one: &Value| is_same_pattern(pattern_of(one), pattern);
-    if all_routes(app).iter().any(|(_, one)| is_same(one) && !is_previous(one)) {
+    let is_previous = |other: &Value| previous.is_some_and(|(_, route)| route["id"] == other["id"]);
+    let is_same = |other: &Value| is_same_pattern(pattern_of(other), pattern);
+    if all_routes(app).iter().any(|(_, other)| is_same(other) && !is_previous(other)) {
         return Err(duplicate_route());
     }
     let mut stored = json!({ "pattern": pattern });
     if let Some((account, route)) = previous {
         remove_route(app, account, route)?;
         stored["id"] = route["id"].clone();
-    } else if all_routes(app).iter().any(|(_, one)| one["id"] == scripts::route_id(pattern)) {
-        // A route that has another pattern now got the id of this one.
+    } else if all_routes(app).iter().any(|(_, other)| other["id"] == scripts::route_id(pattern)) {
+        // Another route had this pattern before, so it has the id of this pattern.
         stored["id"] = json!(random_id());
     }
     settings::change(app, &worker.account, &worker.name, |worker| {
@@ -238,7 +239,7 @@ fn remove_route(app: &App, account: &str, route: &Value) -> Result<(), Cloudflar
     let name = route["script"].as_str().unwrap_or_default();
     settings::change(app, account, name, |worker| {
         let mut routes = worker.routes.as_array().cloned().unwrap_or_default();
-        routes.retain(|one| *pattern_of(one) != route["pattern"]);
+        routes.retain(|other| *pattern_of(other) != route["pattern"]);
         worker.routes = Value::Array(routes);
     })
 }

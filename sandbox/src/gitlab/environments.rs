@@ -31,14 +31,14 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
     if search.as_ref().is_some_and(|search| search.chars().count() < 3) {
         return Err(GitlabError::bad_request("Search query is less than 3 characters"));
     }
-    let is_selected = |one: &&StoredEnvironment| {
-        name.as_ref().is_none_or(|name| one.name == *name)
-            && search.as_ref().is_none_or(|search| one.name.contains(search))
-            && states.as_ref().is_none_or(|state| one.state == *state)
+    let is_selected = |environment: &&StoredEnvironment| {
+        name.as_ref().is_none_or(|name| environment.name == *name)
+            && search.as_ref().is_none_or(|search| environment.name.contains(search))
+            && states.as_ref().is_none_or(|state| environment.state == *state)
     };
     let environments: Vec<&StoredEnvironment> =
         project.environments.iter().filter(is_selected).collect();
-    request.page(&fields, &environments, |one| Some(environment_json(one)))
+    request.page(&fields, &environments, |environment| Some(environment_json(environment)))
 }
 
 /// `POST /projects/{project}/environments`
@@ -101,7 +101,7 @@ pub async fn delete(request: RequestContext) -> GitlabResult {
             return Err(GitlabError::forbidden());
         }
         let removed = all.remove(index);
-        draft.project.deployments.retain(|one| one.environment != removed.name);
+        draft.project.deployments.retain(|deployment| deployment.environment != removed.name);
         Ok(StatusCode::NO_CONTENT.into_response())
     })
 }
@@ -119,7 +119,7 @@ fn change(request: &RequestContext, change: impl FnOnce(&mut StoredEnvironment))
 /// Returns the environment with this name and makes it available. Creates it if it is missing.
 pub fn ensure<'d>(draft: &'d mut Draft, name: &str) -> &'d mut StoredEnvironment {
     let time = now();
-    let index = draft.project.environments.iter().position(|one| one.name == name);
+    let index = draft.project.environments.iter().position(|environment| environment.name == name);
     let index = index.unwrap_or_else(|| {
         let id = draft.id();
         draft.project.environments.push(StoredEnvironment {

@@ -52,21 +52,31 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
         return Err(GitlabError::not_implemented("`with_labels_details=true`"));
     }
     let filter = MergeRequestFilter::read(&fields, &request.caller.user)?;
-    let mut selected: Vec<&StoredMergeRequest> =
-        project.merge_requests.iter().filter(|one| filter.is_selected(one)).collect();
+    let mut selected: Vec<&StoredMergeRequest> = project
+        .merge_requests
+        .iter()
+        .filter(|merge_request| filter.is_selected(merge_request))
+        .collect();
     let order = fields.choice("order_by", &["created_at", "updated_at", "title", "merged_at"])?;
     match order.as_deref() {
-        Some("updated_at") => selected.sort_by_key(|one| (&one.updated_at, one.id)),
-        Some("title") => selected.sort_by_key(|one| (&one.title, one.id)),
+        Some("updated_at") => {
+            selected.sort_by_key(|merge_request| (&merge_request.updated_at, merge_request.id));
+        }
+        Some("title") => {
+            selected.sort_by_key(|merge_request| (&merge_request.title, merge_request.id));
+        }
         Some("merged_at") => {
-            selected.sort_by_key(|one| (one.ended.as_ref().map(|(at, _)| at), one.id));
+            selected.sort_by_key(|merge_request| {
+                (merge_request.ended.as_ref().map(|(at, _)| at), merge_request.id)
+            });
         }
         _ => {}
     }
     sort_rows(&mut selected, &fields, "desc")?;
     let refs = request.app.gitlab.refs()?;
-    request
-        .page(&fields, &selected, |one| merge_request_json(&request.app, &project, one, &refs).ok())
+    request.page(&fields, &selected, |merge_request| {
+        merge_request_json(&request.app, &project, merge_request, &refs).ok()
+    })
 }
 
 /// The conditions for the merge requests of a list. `None` selects all.
@@ -188,10 +198,10 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
             return Err(GitlabError::message(422, json!([message])));
         }
         let all = &draft.project.merge_requests;
-        let duplicate = all.iter().find(|one| {
-            one.state == MergeRequestState::Open
-                && one.source_branch == text("source_branch")
-                && one.target_branch == text("target_branch")
+        let duplicate = all.iter().find(|other| {
+            other.state == MergeRequestState::Open
+                && other.source_branch == text("source_branch")
+                && other.target_branch == text("target_branch")
         });
         if let Some(duplicate) = duplicate {
             let message = format!(
@@ -203,8 +213,8 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         if requested_iid.is_some_and(|iid| iid == 0 || draft.project.merge_request(iid).is_some()) {
             return Err(GitlabError::message(409, json!(["iid has already been taken"])));
         }
-        let iid =
-            requested_iid.unwrap_or_else(|| all.iter().map(|one| one.iid).max().unwrap_or(0) + 1);
+        let iid = requested_iid
+            .unwrap_or_else(|| all.iter().map(|other| other.iid).max().unwrap_or(0) + 1);
         let created_at = now();
         let merge_request = StoredMergeRequest {
             id: draft.id(),

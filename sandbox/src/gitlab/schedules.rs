@@ -29,11 +29,11 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
     request.caller.require_role(UserRole::Developer)?;
     fields.require_known(&["scope"])?;
     let scope = fields.choice("scope", &["active", "inactive"])?;
-    let is_selected = |one: &&StoredSchedule| {
-        scope.as_ref().is_none_or(|scope| (scope == "active") == one.active)
+    let is_selected = |schedule: &&StoredSchedule| {
+        scope.as_ref().is_none_or(|scope| (scope == "active") == schedule.active)
     };
     let schedules: Vec<&StoredSchedule> = project.schedules.iter().filter(is_selected).collect();
-    request.page(&fields, &schedules, |one| Some(schedule_json(&request.app, one)))
+    request.page(&fields, &schedules, |schedule| Some(schedule_json(&request.app, schedule)))
 }
 
 /// `POST /projects/{project}/pipeline_schedules`

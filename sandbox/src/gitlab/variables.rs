@@ -67,8 +67,9 @@ fn find(
     fields: &RequestFields,
 ) -> Result<usize, GitlabError> {
     let scope = fields.text("filter[environment_scope]");
-    let matches = |one: &ProjectVariable| {
-        one.key == request.item() && scope.as_ref().is_none_or(|scope| one.scope == *scope)
+    let matches = |variable: &ProjectVariable| {
+        variable.key == request.item()
+            && scope.as_ref().is_none_or(|scope| variable.scope == *scope)
     };
     let mut indexes = (0..variables.len()).filter(|index| matches(&variables[*index]));
     match (indexes.next(), indexes.next()) {

@@ -18,7 +18,7 @@ const MAX_NOTES: usize = 50;
 pub fn merge_requests_json(app: &App) -> Vec<Value> {
     let newest_in = |project: &StoredProject| -> Vec<Value> {
         let newest = project.merge_requests.iter().rev().take(MAX_REQUESTS);
-        newest.map(|one| merge_request_json(app, project, one)).collect()
+        newest.map(|merge_request| merge_request_json(app, project, merge_request)).collect()
     };
     app.gitlab.store.all().iter().flat_map(|project| newest_in(project)).collect()
 }

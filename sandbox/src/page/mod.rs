@@ -78,7 +78,7 @@ pub async fn state(State(app): State<App>) -> impl IntoResponse {
 fn origin(app: &App, worker: &Worker) -> (String, Option<String>) {
     let resources = app.store.resources.get(&worker.account).ok();
     let registered = resources.and_then(|resources| {
-        resources.projects.iter().find(|one| one.worker == worker.name).cloned()
+        resources.projects.iter().find(|project| project.worker == worker.name).cloned()
     });
     if let Some(origin) = registered {
         return (origin.project, Some(origin.environment));

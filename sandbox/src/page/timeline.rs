@@ -139,7 +139,7 @@ mod tests {
         let entries = timeline(&worker, 10);
         let lines: Vec<String> = entries
             .iter()
-            .map(|one| format!("{} {} {} {}", one.at, one.version, one.source, one.live))
+            .map(|entry| format!("{} {} {} {}", entry.at, entry.version, entry.source, entry.live))
             .collect();
         assert_eq!(
             lines,

@@ -39,7 +39,7 @@ impl VersionNode {
     #[must_use]
     pub fn new(worker: &Arc<Worker>, version: &str) -> VersionNode {
         let has_version =
-            |one: &&crate::state::preview::WorkerPreview| one.deployment(version).is_some();
+            |preview: &&crate::state::preview::WorkerPreview| preview.deployment(version).is_some();
         let role = match worker.previews.iter().find(has_version) {
             Some(preview) => NodeRole::Preview(preview.id.clone()),
             None if worker.live().is_some_and(|live| live.id == version) => NodeRole::Live,
@@ -99,9 +99,9 @@ impl VersionNode {
                     |name: &str| self.worker.classes.iter().find(|class| class.name == name);
                 let bindings = self
                     .bindings("durable_object_namespace")
-                    .filter(|one| self.is_same_worker(one));
+                    .filter(|binding| self.is_same_worker(binding));
                 let names: BTreeSet<&str> =
-                    bindings.filter_map(|one| one["class_name"].as_str()).collect();
+                    bindings.filter_map(|binding| binding["class_name"].as_str()).collect();
                 let class = |name: &str| DurableClass {
                     id: format!("{preview}-{name}"),
                     name: name.to_owned(),
@@ -128,7 +128,11 @@ impl VersionNode {
     #[must_use]
     pub fn tail_consumers(&self) -> Vec<&str> {
         let consumers = self.worker.settings.get("tail_consumers").and_then(Value::as_array);
-        consumers.into_iter().flatten().filter_map(|one| one["service"].as_str()).collect()
+        consumers
+            .into_iter()
+            .flatten()
+            .filter_map(|consumer| consumer["service"].as_str())
+            .collect()
     }
 }
 
@@ -238,11 +242,11 @@ impl AccountState {
                 node.is_same_worker(binding) && binding["workflow_name"].as_str() == Some(name)
             })
         };
-        let all = self.resources.workflows.iter().filter(|one| {
+        let all = self.resources.workflows.iter().filter(|workflow| {
             node.role == NodeRole::Live
-                && one.script_name == node.worker.name
-                && !is_bound(&one.name)
-                && node.exports_class(&one.class_name, WORKFLOW)
+                && workflow.script_name == node.worker.name
+                && !is_bound(&workflow.name)
+                && node.exports_class(&workflow.class_name, WORKFLOW)
         });
         all.collect()
     }
@@ -332,14 +336,15 @@ impl AccountState {
             live.chain(others).map(|node| self.closure(node)).collect();
         // Each Worker that joins the group may add state that others use.
         loop {
-            let joins = |one: &WorkerGroup| !one.exclusive.is_disjoint(&group.exclusive);
+            let joins =
+                |candidate: &WorkerGroup| !candidate.exclusive.is_disjoint(&group.exclusive);
             let (joining, remaining): (Vec<_>, Vec<_>) = candidates.into_iter().partition(joins);
             if joining.is_empty() {
                 return group;
             }
-            for one in joining {
-                group.members.extend(one.members);
-                group.exclusive.extend(one.exclusive);
+            for candidate in joining {
+                group.members.extend(candidate.members);
+                group.exclusive.extend(candidate.exclusive);
             }
             candidates = remaining;
         }

@@ -12,16 +12,16 @@ const PREFIXES: [&str; 2] = [
 /// Returns the connection string of the local database of a binding. `None` if it has none.
 #[must_use]
 pub fn connection_string(resources: &Resources, name: &str, id: &str) -> Option<String> {
-    let registered = resources.hyperdrives.iter().find(|one| one.id == id);
+    let registered = resources.hyperdrives.iter().find(|hyperdrive| hyperdrive.id == id);
     let variable =
         || PREFIXES.iter().find_map(|prefix| std::env::var(format!("{prefix}{name}")).ok());
-    registered.and_then(|one| one.address.clone()).or_else(variable)
+    registered.and_then(|hyperdrive| hyperdrive.address.clone()).or_else(variable)
 }
 
 /// Returns whether xtask registered a Hyperdrive config or a variable has its local database.
 #[must_use]
 pub fn is_known(resources: &Resources, name: &str, id: &str) -> bool {
-    resources.hyperdrives.iter().any(|one| one.id == id)
+    resources.hyperdrives.iter().any(|hyperdrive| hyperdrive.id == id)
         || connection_string(resources, name, id).is_some()
 }
 

@@ -31,7 +31,7 @@ pub async fn handle(app: &App, host: &str, request: Request) -> Response {
     match hosts::find_for(&app.store.workers(), host, request.headers()) {
         HostTarget::Version(worker, version) => {
             let node = VersionNode::new(&worker, &version.id);
-            let gets_traffic = worker.serving().any(|(one, _)| one.id == version.id);
+            let gets_traffic = worker.serving().any(|(serving, _)| serving.id == version.id);
             if node.role == NodeRole::Uploaded && !gets_traffic && !worker.classes.is_empty() {
                 return error_pages::no_preview(app, &worker.name);
             }

@@ -255,8 +255,8 @@ impl WorkerOutput {
         time_limit: Duration,
     ) -> Vec<(String, Exception)> {
         let mut reports = self.subscribe();
-        let is_same = |one: &Exception| {
-            one.timestamp >= uncaught.timestamp && one.title() == uncaught.title()
+        let is_same = |exception: &Exception| {
+            exception.timestamp >= uncaught.timestamp && exception.title() == uncaught.title()
         };
         let is_relevant = |trace: &Arc<Trace>| match trace.ray() {
             Some(other) => other == ray && !trace.exceptions.is_empty(),
@@ -278,17 +278,18 @@ impl WorkerOutput {
             }
         }
         let exceptions = reports_of_request.iter().flat_map(|trace| {
-            trace.exceptions.iter().map(|one| (trace.worker.clone(), one.clone()))
+            trace.exceptions.iter().map(|exception| (trace.worker.clone(), exception.clone()))
         });
         let mut exceptions: Vec<(String, Exception)> = exceptions.collect();
         let titles_with_location: Vec<String> = exceptions
             .iter()
-            .filter(|(_, one)| one.has_location())
-            .map(|(_, one)| one.title())
+            .filter(|(_, exception)| exception.has_location())
+            .map(|(_, exception)| exception.title())
             .collect();
-        exceptions
-            .retain(|(_, one)| one.has_location() || !titles_with_location.contains(&one.title()));
-        exceptions.sort_by_key(|(_, one)| one.timestamp);
+        exceptions.retain(|(_, exception)| {
+            exception.has_location() || !titles_with_location.contains(&exception.title())
+        });
+        exceptions.sort_by_key(|(_, exception)| exception.timestamp);
         exceptions
     }
 }

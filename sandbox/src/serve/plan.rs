@@ -55,7 +55,7 @@ pub struct GroupQueues {
 impl GroupQueues {
     fn new(group: &WorkerGroup, resources: &Resources) -> GroupQueues {
         let mut queues = GroupQueues::default();
-        for name in group.exclusive.iter().filter_map(|one| one.strip_prefix("queue ")) {
+        for name in group.exclusive.iter().filter_map(|name| name.strip_prefix("queue ")) {
             let Some(queue) = resources.queue(name) else { continue };
             let delay = &queue.settings["delivery_delay"];
             queues.all.push(json!({ "name": name, "deliveryDelay": delay }));

@@ -50,7 +50,7 @@ pub struct MessageBatch {
 
 /// A stored message.
 #[derive(Debug)]
-struct WaitingMessage {
+struct StoredMessage {
     message: QueueMessage,
     attempts: u64,
     /// The time after which a client can pull it.
@@ -105,13 +105,13 @@ pub struct BacklogSize {
 
 /// The messages without a Worker that consumes them, by account and queue, in memory.
 #[derive(Debug, Default)]
-pub struct MessageBacklog(Mutex<HashMap<(String, String), Vec<WaitingMessage>>>);
+pub struct MessageBacklog(Mutex<HashMap<(String, String), Vec<StoredMessage>>>);
 
 impl MessageBacklog {
     /// Adds messages. Drops the oldest ones above the maximum size.
     pub fn add(&self, batch: MessageBatch) {
         let now = SystemTime::now();
-        let waiting = batch.messages.into_iter().map(|message| WaitingMessage {
+        let messages = batch.messages.into_iter().map(|message| StoredMessage {
             available: now + Duration::from_secs(message.delay_seconds.unwrap_or(0)),
             message,
             attempts: 0,
@@ -119,11 +119,11 @@ impl MessageBacklog {
         });
         let mut queues = lock(&self.0);
         let queue = queues.entry((batch.account, batch.queue)).or_default();
-        queue.extend(waiting);
-        let mut size = queue.iter().map(|one| one.message.body.len()).sum::<usize>();
-        let is_surplus = |one: &mut WaitingMessage| {
+        queue.extend(messages);
+        let mut size = queue.iter().map(|entry| entry.message.body.len()).sum::<usize>();
+        let is_surplus = |entry: &mut StoredMessage| {
             let is_surplus = size > MAX_SIZE;
-            size -= if is_surplus { one.message.body.len() } else { 0 };
+            size -= if is_surplus { entry.message.body.len() } else { 0 };
             is_surplus
         };
         let dropped = queue.extract_if(.., is_surplus).count();
@@ -136,15 +136,15 @@ impl MessageBacklog {
 
     /// Removes and returns all messages of a queue.
     pub fn take(&self, account: &str, queue: &str) -> Vec<QueueMessage> {
-        let waiting = self.change(account, queue, std::mem::take);
-        waiting.into_iter().map(|one| one.message).collect()
+        let messages = self.change(account, queue, std::mem::take);
+        messages.into_iter().map(|entry| entry.message).collect()
     }
 
     fn change<T>(
         &self,
         account: &str,
         queue: &str,
-        change: impl FnOnce(&mut Vec<WaitingMessage>) -> T,
+        change: impl FnOnce(&mut Vec<StoredMessage>) -> T,
     ) -> T {
         change(lock(&self.0).entry((account.to_owned(), queue.to_owned())).or_default())
     }
@@ -159,19 +159,19 @@ impl MessageBacklog {
     ) -> PullResult {
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let oldest = since_epoch.saturating_sub(options.retention).as_millis();
-        self.change(account, queue, |waiting| {
-            waiting.retain(|one| u128::from(one.message.timestamp_ms) >= oldest);
-            let is_dead = |one: &mut WaitingMessage| {
-                one.available <= now && one.attempts > options.max_retries
+        self.change(account, queue, |messages| {
+            messages.retain(|entry| u128::from(entry.message.timestamp_ms) >= oldest);
+            let is_dead = |entry: &mut StoredMessage| {
+                entry.available <= now && entry.attempts > options.max_retries
             };
-            let dead = waiting.extract_if(.., is_dead).map(|one| one.message).collect();
-            let available = waiting.iter_mut().filter(|one| one.available <= now);
-            let lease = |one: &mut WaitingMessage| {
+            let dead = messages.extract_if(.., is_dead).map(|entry| entry.message).collect();
+            let available = messages.iter_mut().filter(|entry| entry.available <= now);
+            let lease = |entry: &mut StoredMessage| {
                 let lease = random_id();
-                one.attempts += 1;
-                one.available = now + options.visibility;
-                one.leases.push(lease.clone());
-                LeasedMessage { message: one.message.clone(), attempts: one.attempts, lease }
+                entry.attempts += 1;
+                entry.available = now + options.visibility;
+                entry.leases.push(lease.clone());
+                LeasedMessage { message: entry.message.clone(), attempts: entry.attempts, lease }
             };
             PullResult { messages: available.take(options.batch_size).map(lease).collect(), dead }
         })
@@ -179,18 +179,18 @@ impl MessageBacklog {
 
     /// Deletes the message of a lease. Returns whether there was one.
     pub fn acknowledge(&self, account: &str, queue: &str, lease: &str) -> bool {
-        self.change(account, queue, |waiting| {
-            let before = waiting.len();
-            waiting.retain(|one| !one.leases.iter().any(|known| known == lease));
-            waiting.len() < before
+        self.change(account, queue, |messages| {
+            let before = messages.len();
+            messages.retain(|entry| !entry.leases.iter().any(|known| known == lease));
+            messages.len() < before
         })
     }
 
     /// Makes the message of a lease available at `time`. Returns whether there was one.
     pub fn retry(&self, account: &str, queue: &str, lease: &str, time: SystemTime) -> bool {
-        self.change(account, queue, |waiting| {
+        self.change(account, queue, |messages| {
             let message =
-                waiting.iter_mut().find(|one| one.leases.iter().any(|known| known == lease));
+                messages.iter_mut().find(|entry| entry.leases.iter().any(|known| known == lease));
             message.map(|message| message.available = time).is_some()
         })
     }
@@ -203,10 +203,10 @@ impl MessageBacklog {
     /// Returns the size of the stored messages of a queue.
     #[must_use]
     pub fn size(&self, account: &str, queue: &str) -> BacklogSize {
-        self.change(account, queue, |waiting| BacklogSize {
-            count: waiting.len(),
-            bytes: waiting.iter().map(|one| one.message.body.len() / 4 * 3).sum(),
-            oldest_ms: waiting.iter().map(|one| one.message.timestamp_ms).min().unwrap_or(0),
+        self.change(account, queue, |messages| BacklogSize {
+            count: messages.len(),
+            bytes: messages.iter().map(|entry| entry.message.body.len() / 4 * 3).sum(),
+            oldest_ms: messages.iter().map(|entry| entry.message.timestamp_ms).min().unwrap_or(0),
         })
     }
 }

@@ -241,7 +241,11 @@ impl WorkerRuntime {
             Ok(loaded) => Ok(LoadAttempt::Success(loaded.clone())),
             Err(error) => {
                 let is_current = self.has_entry(&entry).await;
-                self.state.lock().await.groups.retain(|one| !Arc::ptr_eq(&one.cell, &entry.cell));
+                self.state
+                    .lock()
+                    .await
+                    .groups
+                    .retain(|group| !Arc::ptr_eq(&group.cell, &entry.cell));
                 Ok(match is_current {
                     false => LoadAttempt::Conflict,
                     true if process.has_exited() => LoadAttempt::ProcessExit(error),
@@ -294,14 +298,14 @@ impl WorkerRuntime {
 
     async fn has_entry(&self, entry: &GroupEntry) -> bool {
         let state = self.state.lock().await;
-        state.groups.iter().any(|one| Arc::ptr_eq(&one.cell, &entry.cell))
+        state.groups.iter().any(|group| Arc::ptr_eq(&group.cell, &entry.cell))
     }
 
     /// Removes the groups of a version that does not respond. The next request loads it again.
     pub async fn unload_version(&self, node: &VersionNode) {
         let name = node.name();
         let has_version = |entry: &GroupEntry| {
-            entry.plan.group.members.get(&name).is_some_and(|one| one.id == node.id)
+            entry.plan.group.members.get(&name).is_some_and(|member| member.id == node.id)
         };
         self.state.lock().await.groups.retain(|entry| !has_version(entry));
     }
@@ -371,7 +375,7 @@ impl WorkerRuntime {
         let data_folder = self.data_folder(&plan.account);
         let classes = plan.group.members.values().flat_map(VersionNode::classes);
         let mut folders = classes.map(|class| data_folder.join("do").join(class.id));
-        let has_workflow = plan.group.exclusive.iter().any(|one| one.starts_with("workflow "));
+        let has_workflow = plan.group.exclusive.iter().any(|name| name.starts_with("workflow "));
         folders.any(|folder| folder.is_dir())
             || (has_workflow && data_folder.join("workflows").is_dir())
     }
@@ -455,8 +459,8 @@ impl WorkerRuntime {
                 && snapshot
                     .recent_versions
                     .iter()
-                    .map(|one| &one.id)
-                    .eq(recent_versions.iter().map(|one| &one.id))
+                    .map(|recent_version| &recent_version.id)
+                    .eq(recent_versions.iter().map(|recent_version| &recent_version.id))
             {
                 return Ok(snapshot.clone());
             }
@@ -551,12 +555,12 @@ fn evict(loaded: &mut Vec<GroupEntry>) {
 async fn drain(previous: Vec<GroupEntry>) -> Vec<String> {
     let loaded: Vec<Arc<LoadedGroup>> =
         previous.iter().filter_map(|entry| entry.cell.get().cloned()).collect();
-    let names = loaded.iter().map(|one| one.name.clone()).collect();
+    let names = loaded.iter().map(|group| group.name.clone()).collect();
     drop(previous);
     let references: Vec<Weak<LoadedGroup>> = loaded.iter().map(Arc::downgrade).collect();
     drop(loaded);
     let unused = async {
-        while references.iter().any(|one| one.strong_count() > 0) {
+        while references.iter().any(|reference| reference.strong_count() > 0) {
             sleep(Duration::from_millis(10)).await;
         }
     };

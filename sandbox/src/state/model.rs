@@ -118,9 +118,10 @@ impl Exports {
     /// Returns whether a class of this kind is exported.
     #[must_use]
     pub fn has_class(&self, name: &str, kind: &str) -> bool {
-        self.entrypoints.iter().any(|one| {
-            one.name == name
-                && (one.kind == kind || (kind == DURABLE_OBJECT && one.kind == PLAIN_CLASS))
+        self.entrypoints.iter().any(|entrypoint| {
+            entrypoint.name == name
+                && (entrypoint.kind == kind
+                    || (kind == DURABLE_OBJECT && entrypoint.kind == PLAIN_CLASS))
         })
     }
 
@@ -128,8 +129,9 @@ impl Exports {
     #[must_use]
     pub fn has_methods(&self) -> bool {
         let is_method = |name: &String| !EVENT_HANDLERS.contains(&name.as_str());
-        let has_method = |one: &Entrypoint| {
-            matches!(&*one.kind, "worker" | DURABLE_OBJECT) && one.handlers.iter().any(is_method)
+        let has_method = |entrypoint: &Entrypoint| {
+            matches!(&*entrypoint.kind, "worker" | DURABLE_OBJECT)
+                && entrypoint.handlers.iter().any(is_method)
         };
         self.handlers.iter().any(is_method) || self.entrypoints.iter().any(has_method)
     }
@@ -164,7 +166,7 @@ pub struct WorkerVersion {
     pub compatibility_flags: Vec<String>,
     /// The assets. `None` if the version has none.
     pub assets: Option<Assets>,
-    /// The exports of its code. `None` for a version of assets alone.
+    /// The exports of its code. `None` for a version with only assets.
     #[serde(default)]
     pub exports: Option<Exports>,
     /// The limits on CPU time and subrequests, as the client sent them.
@@ -275,7 +277,7 @@ impl Worker {
     /// Returns the versions that get traffic, with their percentages.
     pub fn serving(&self) -> impl Iterator<Item = (&WorkerVersion, f64)> {
         let shares =
-            self.deployments.last().map_or(&[] as &[TrafficShare], |one| one.versions.as_slice());
+            self.deployments.last().map_or(&[] as &[TrafficShare], |last| last.versions.as_slice());
         let shares = shares.iter().filter(|share| share.percentage > 0.0);
         shares.filter_map(|share| Some((self.version(&share.version_id)?, share.percentage)))
     }

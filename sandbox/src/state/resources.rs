@@ -251,31 +251,33 @@ impl Resources {
     /// Returns a D1 database by its id or its name.
     #[must_use]
     pub fn database(&self, identifier: &str) -> Option<&Database> {
-        self.databases.iter().find(|one| one.uuid == identifier || one.name == identifier)
+        self.databases
+            .iter()
+            .find(|database| database.uuid == identifier || database.name == identifier)
     }
 
     /// Returns an R2 bucket.
     #[must_use]
     pub fn bucket(&self, name: &str) -> Option<&Bucket> {
-        self.buckets.iter().find(|one| one.name == name)
+        self.buckets.iter().find(|bucket| bucket.name == name)
     }
 
     /// Returns a queue by its name.
     #[must_use]
     pub fn queue(&self, name: &str) -> Option<&Queue> {
-        self.queues.iter().find(|one| one.name == name)
+        self.queues.iter().find(|queue| queue.name == name)
     }
 
     /// Returns the default secrets of a Worker. `None` if it has none.
     #[must_use]
     pub fn default_secrets(&self, worker: &str) -> Option<&DefaultSecrets> {
-        self.default_secrets.iter().find(|one| one.worker == worker)
+        self.default_secrets.iter().find(|default_secret| default_secret.worker == worker)
     }
 
     /// Returns a workflow.
     #[must_use]
     pub fn workflow(&self, name: &str) -> Option<&StoredWorkflow> {
-        self.workflows.iter().find(|one| one.name == name)
+        self.workflows.iter().find(|workflow| workflow.name == name)
     }
 }
 
