@@ -63,7 +63,7 @@ impl ZoneNames {
     }
 }
 
-/// Returns the name of the zone with an id. Searches the list of zones. If it is empty, searches the names that
+/// Returns the name of a zone by its id. Searches the list of zones. If it is empty, searches the names that
 /// clients requested, then the domains and routes of Workers.
 fn zone_name(app: &App, id: &str) -> Option<String> {
     if let Some(name) = app.zones.iter().find(|name| derived_id(name) == id) {
@@ -117,7 +117,7 @@ fn all_routes(app: &App) -> Vec<(String, Value)> {
     app.store.workers().into_iter().flat_map(routes_of).collect()
 }
 
-/// Returns whether the host of a pattern is in the zone with an id.
+/// Returns whether the host of a pattern is in a zone, by the zone's id.
 fn is_in_zone(app: &App, zone: &str, pattern: &str) -> bool {
     let host = host_of(pattern);
     let parents = host.match_indices('.').map(|(index, _)| &host[index + 1..]);

@@ -143,7 +143,7 @@ pub async fn changes(request: RequestContext, fields: RequestFields) -> GitlabRe
     Ok(ok_response(document))
 }
 
-/// Returns the version of a merge request's changes. The sandbox stores no history, so that there is merge_request.
+/// Returns the only version of a merge request's changes, because the sandbox stores no history.
 fn version_json(
     merge_request: &StoredMergeRequest,
     refs: &DiffRefs,

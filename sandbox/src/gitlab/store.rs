@@ -112,7 +112,7 @@ impl ProjectStore {
         self.lock().values().cloned().collect()
     }
 
-    /// Returns the id of the project with an id or path, or the id that a new project would get. `None` if such a
+    /// Returns the id of a project by its id or path, or the id that a new project would get. `None` if such a
     /// project cannot exist.
     #[must_use]
     pub fn id_for(&self, identifier: &str) -> Option<u64> {
@@ -129,7 +129,7 @@ impl ProjectStore {
         }
     }
 
-    /// Changes the project with an id or path. `id` comes from [`ProjectStore::id_for`]. If `change` or the write
+    /// Changes or creates a project. `id` is the result of [`ProjectStore::id_for`] for `identifier`. If `change` or the write
     /// fails, nothing is changed.
     pub fn change<T, E: From<anyhow::Error>>(
         &self,

@@ -78,7 +78,7 @@ impl fmt::Debug for Tokens {
 
 impl Tokens {
     /// Loads the tokens from the environment. Without them, uses one project token from `gitlab-token`
-    /// in `state`, which is created if it is missing. It grants access to the project `only_project`, or to all
+    /// in `state`, which is created if it is missing. It grants access to `only_project`, or to all
     /// projects if `only_project` is 0.
     pub fn load(state: &Utf8Path, only_project: u64) -> Result<Tokens> {
         if let Some(text) = std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty()) {

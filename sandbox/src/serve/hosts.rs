@@ -16,9 +16,9 @@ pub enum HostTarget {
     Version(Arc<Worker>, Box<WorkerVersion>),
     /// A Worker that has never been deployed.
     NotDeployed(String),
-    /// A Worker whose workers.dev address is disabled.
+    /// A Worker whose workers.dev URL is disabled.
     WorkerDisabled(String),
-    /// A version or alias of a Worker whose preview addresses are disabled.
+    /// A version or alias of a Worker whose preview URLs are disabled.
     PreviewsDisabled(String),
     /// No Worker has this host.
     Unknown,

@@ -179,7 +179,7 @@ fn read(path: &Utf8Path, key: &WorkerKey) -> Result<Worker> {
     Ok(worker)
 }
 
-/// Logs that a state file is damaged. Returns the message for clients, with the `remedy`.
+/// Logs that a state file is damaged. Returns the message for clients, which ends with `remedy`.
 pub fn report_damage(path: &Utf8Path, error: &anyhow::Error, remedy: &str) -> String {
     let message = format!("The state file {path} is damaged: {error:#}. {remedy}");
     crate::log::line(&message);
