@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list_page, ok};
-use super::versions::Page;
+use super::paging::Page;
 use crate::app::{App, SUBDOMAIN};
 use crate::state::resources::Resources;
 

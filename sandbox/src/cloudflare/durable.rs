@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::AccountAndName;
 use super::body::Query;
 use super::envelope::{ApiResult, CloudflareError, list as listed, ok, with_info};
-use super::versions::Page;
+use super::paging::Page;
 use crate::app::App;
 use crate::state::model::{DurableClass, Worker};
 

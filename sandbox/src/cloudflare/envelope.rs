@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::versions::Page;
+use super::paging::Page;
 
 /// Makes a successful response.
 pub fn ok<T: Serialize + ?Sized>(result: &T) -> Response {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::AccountAndName;
 use super::body::{JsonBody, MultipartParts, Query};
 use super::envelope::{ApiResult, CloudflareError, list_page, ok, with_info};
+use super::paging::Page;
 use super::storage::{StorageTarget, without_nulls};
-use super::versions::Page;
 use crate::app::App;
 use crate::state::resources::Namespace;
 

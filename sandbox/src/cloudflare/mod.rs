@@ -17,6 +17,7 @@ pub mod links;
 pub mod messages;
 pub mod metadata;
 pub mod migrations;
+pub mod paging;
 pub mod previews;
 pub mod products;
 pub mod provide;

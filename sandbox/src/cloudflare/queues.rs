@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok};
 use super::messages::{notify_consumer, release};
-use super::versions::Page;
+use super::paging::Page;
 use super::{AccountAndName, empty_result};
 use crate::app::App;
 use crate::ids::{now, random_id};

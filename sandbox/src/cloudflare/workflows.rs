@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list_page, ok};
-use super::versions::Page;
+use super::paging::Page;
 use super::{AccountAndName, empty_result, instances, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::account::USER;
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok};
-use super::versions::Page;
+use super::paging::Page;
 use super::{AccountAndName, scripts, settings};
 use crate::app::App;
 use crate::ids::{derived_id, random_id};

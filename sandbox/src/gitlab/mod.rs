@@ -102,8 +102,62 @@ pub fn routes(app: &App) -> Router<App> {
     if root.is_empty() { routes } else { routes.nest(&format!("{root}/api/v4"), api(app)) }
 }
 
+/// Returns the routes of the API.
 fn api(app: &App) -> Router<App> {
-    let merge_request = Router::new()
+    Router::new()
+        .route("/projects", get(projects::list))
+        .nest("/projects/{project}", project_routes())
+        .route("/user", get(users::user))
+        .route("/personal_access_tokens/self", get(users::token))
+        .route("/version", get(users::version))
+        .route("/metadata", get(users::version))
+        .fallback(any(not_implemented))
+        .method_not_allowed_fallback(not_implemented)
+        .layer(from_fn_with_state(app.clone(), access::authenticate))
+        .layer(from_fn_with_state(app.clone(), limits::throttle))
+}
+
+/// The routes below `/projects/{project}`.
+fn project_routes() -> Router<App> {
+    Router::new()
+        .route("/", get(projects::view))
+        .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
+        .nest("/merge_requests/{iid}", merge_request_routes())
+        .nest("/repository", repository_routes())
+        .route("/pipelines", get(read_only::empty_list))
+        .route("/pipelines/{pipeline}", get(read_only::missing_item))
+        .route("/jobs", get(read_only::empty_list))
+        .route("/jobs/{job}", get(read_only::missing_item))
+        .route("/deployments", get(deployments::list).post(deployments::create))
+        .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
+        .route("/pipeline_schedules", get(schedules::list).post(schedules::create))
+        .route("/variables", get(variables::list).post(variables::create))
+        .route("/pipeline_schedules/{schedule}", get(schedules::view).delete(schedules::delete))
+        .route("/variables/{variable}", get(variables::view).put(variables::update))
+        .route("/variables/{variable}", delete(variables::delete))
+        .route("/environments", get(environments::list).post(environments::create))
+        .route("/environments/{environment}", get(environments::view).delete(environments::delete))
+        .route("/environments/{environment}", put(environments::update))
+        .route("/environments/{environment}/stop", post(environments::stop))
+}
+
+/// The routes below `/projects/{project}/repository`.
+fn repository_routes() -> Router<App> {
+    Router::new()
+        .route("/branches", get(commits::branches))
+        .route("/branches/{branch}", get(commits::branch))
+        .route("/commits/{commit}", get(commits::view))
+        .route("/commits/{commit}/comments", get(commits::comments))
+        .route("/commits/{commit}/diff", get(commits::diff))
+        .route("/commits/{commit}/statuses", get(commits::statuses))
+        .route("/compare", get(commits::compare))
+        .route("/files/{file}", get(files::view))
+        .route("/files/{file}/raw", get(files::raw))
+}
+
+/// The routes below `/projects/{project}/merge_requests/{iid}`.
+fn merge_request_routes() -> Router<App> {
+    Router::new()
         .route("/", get(merge_requests::view).put(merge_requests::update))
         .route("/merge", put(merge_requests::merge))
         .route("/approvals", get(read_only::approvals))
@@ -120,48 +174,7 @@ fn api(app: &App) -> Router<App> {
         .route("/discussions", get(read_only::discussions))
         .route("/discussions/{discussion}", get(read_only::discussion))
         .route("/notes", get(notes::list).post(notes::create))
-        .route("/notes/{note}", get(notes::view).put(notes::update).delete(notes::delete));
-    let repository = Router::new()
-        .route("/branches", get(commits::branches))
-        .route("/branches/{branch}", get(commits::branch))
-        .route("/commits/{commit}", get(commits::view))
-        .route("/commits/{commit}/comments", get(commits::comments))
-        .route("/commits/{commit}/diff", get(commits::diff))
-        .route("/commits/{commit}/statuses", get(commits::statuses))
-        .route("/compare", get(commits::compare))
-        .route("/files/{file}", get(files::view))
-        .route("/files/{file}/raw", get(files::raw));
-    let project = Router::new()
-        .route("/", get(projects::view))
-        .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
-        .nest("/merge_requests/{iid}", merge_request)
-        .nest("/repository", repository)
-        .route("/pipelines", get(read_only::empty_list))
-        .route("/pipelines/{pipeline}", get(read_only::missing_item))
-        .route("/jobs", get(read_only::empty_list))
-        .route("/jobs/{job}", get(read_only::missing_item))
-        .route("/deployments", get(deployments::list).post(deployments::create))
-        .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
-        .route("/pipeline_schedules", get(schedules::list).post(schedules::create))
-        .route("/variables", get(variables::list).post(variables::create))
-        .route("/pipeline_schedules/{schedule}", get(schedules::view).delete(schedules::delete))
-        .route("/variables/{variable}", get(variables::view).put(variables::update))
-        .route("/variables/{variable}", delete(variables::delete))
-        .route("/environments", get(environments::list).post(environments::create))
-        .route("/environments/{environment}", get(environments::view).delete(environments::delete))
-        .route("/environments/{environment}", put(environments::update))
-        .route("/environments/{environment}/stop", post(environments::stop));
-    Router::new()
-        .route("/projects", get(projects::list))
-        .nest("/projects/{project}", project)
-        .route("/user", get(users::user))
-        .route("/personal_access_tokens/self", get(users::token))
-        .route("/version", get(users::version))
-        .route("/metadata", get(users::version))
-        .fallback(any(not_implemented))
-        .method_not_allowed_fallback(not_implemented)
-        .layer(from_fn_with_state(app.clone(), access::authenticate))
-        .layer(from_fn_with_state(app.clone(), limits::throttle))
+        .route("/notes/{note}", get(notes::view).put(notes::update).delete(notes::delete))
 }
 
 async fn not_implemented(method: Method, OriginalUri(uri): OriginalUri) -> Response {
