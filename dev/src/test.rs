@@ -13,6 +13,7 @@ use base::command::ProcessCommand;
 use base::error::{Exit, Failure, failed, nearest, usage};
 use base::probe;
 use base::terminal::{BOLD, paint};
+use cloudflare::wrangler;
 use delivery::context::Ctx;
 use delivery::engine::setup::{self, Setup};
 use delivery::plan::commands::Places;
@@ -139,6 +140,10 @@ pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let mut setup = Setup::new(ctx, &config)?;
     let (places, _) = setup.tools_for(&BTreeSet::from([node_of_wrangler()]))?;
     setup.finish("Bun, Node and wrangler are in place");
+    // The tests run wrangler often, also in CI. Each of their sandboxes adds a file.
+    let compile_cache = Toolchain::wrangler(&ctx.root).dir.join(wrangler::COMPILE_CACHE);
+    let _absent = std::fs::remove_dir_all(&compile_cache);
+    std::fs::create_dir_all(&compile_cache)?;
     Ok(places)
 }
 
@@ -276,8 +281,8 @@ fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<ProcessComm
     std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
 
-/// Variables that some tests use if they are set: Go and its proxy, a Dagger engine.
-const OPTIONAL: [&str; 13] = [
+/// Variables that some tests use if they are set: Go and its proxy, a Dagger engine, the patience of all tests.
+const OPTIONAL: [&str; 14] = [
     "DOCKER_CERT_PATH",
     "DOCKER_HOST",
     "DOCKER_TLS_VERIFY",
@@ -290,6 +295,7 @@ const OPTIONAL: [&str; 13] = [
     "KUBECONFIG",
     "KUBERNETES_SERVICE_HOST",
     "KUBERNETES_SERVICE_PORT",
+    "XTASK_TEST_PATIENCE",
     engine_address::VARIABLE,
 ];
 

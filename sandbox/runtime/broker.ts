@@ -1,8 +1,8 @@
-// Makes miniflare's queues deliver each message with its content type and its bytes. Otherwise a consumer cannot tell
-// a text from a JSON string, which clients that pull messages over HTTP have to know.
+// Makes miniflare's queues deliver each message with its content type and its bytes. Without this, a consumer cannot
+// distinguish a text from a JSON string. Clients that pull messages over HTTP need the content type.
 //
-// miniflare has no option for this. It reads the Worker that implements queues from a file. This changes its text
-// (miniflare 5). The consumer of every queue is the Worker in queues.js.
+// miniflare has no option for this. It reads the Worker that implements queues from a file. This module changes the
+// text of that file (miniflare 5). The consumer of every queue is the Worker in queues.js.
 
 import fs from "node:fs";
 

@@ -1,16 +1,16 @@
-// Receives the messages of all queues of a group. Forwards them to the consumer, or gives them to the sandbox if no
-// Worker consumes them. miniflare's queues can neither be paused nor purged nor pulled over HTTP, and lose the messages
-// of a queue without a consumer.
+// Receives the messages of all queues of a group. Forwards them to the consumer, or sends them to the sandbox if no
+// Worker consumes them. miniflare's queues cannot be paused, purged or pulled over HTTP, and they lose the messages of a
+// queue without a consumer.
 //
-// The body of a message is its content type and its bytes as base64, see broker.ts.
+// The body of a message has its content type and its bytes as base64. See broker.ts.
 
-/** The paused queues. The state of the start is in the environment. */
+/** The paused queues. The environment has those that were paused at the start. */
 let paused;
 
 /** The time of the latest purge of each queue. */
 const purges = new Map();
 
-/** The time between two looks at the state of a paused queue in milliseconds. */
+/** The interval in which a paused queue is checked, in milliseconds. */
 const PAUSE_INTERVAL = 100;
 
 const pausedQueues = (env) => (paused ??= new Set(env.PAUSED));
@@ -29,10 +29,10 @@ function decode({ contentType, bytes }) {
 	return { body: contentType === "json" ? JSON.parse(text) : text };
 }
 
-/** Gives messages to their consumer, and repeats its answer. */
+/** Sends messages to their consumer, and applies its retries. */
 async function forward(consumer, batch, messages) {
-	const sent = messages.map(({ id, timestamp, attempts, body }) => ({ id, timestamp, attempts, ...decode(parse(body)) }));
-	const { outcome, retryBatch, retryMessages } = await consumer.queue(batch.queue, sent, batch.metadata);
+	const decoded = messages.map(({ id, timestamp, attempts, body }) => ({ id, timestamp, attempts, ...decode(parse(body)) }));
+	const { outcome, retryBatch, retryMessages } = await consumer.queue(batch.queue, decoded, batch.metadata);
 	const options = ({ delaySeconds }) => (delaySeconds === undefined ? undefined : { delaySeconds });
 	if (retryBatch.retry || outcome !== "ok") {
 		for (const message of messages) message.retry(options(retryBatch));
@@ -44,18 +44,18 @@ async function forward(consumer, batch, messages) {
 }
 
 export default {
-	/** Executes an order of the sandbox. */
+	/** Executes a command of the sandbox. */
 	async fetch(request, env) {
 		const { action, queue, messages } = await request.json();
 		if (action === "pause") pausedQueues(env).add(queue);
 		else if (action === "resume") pausedQueues(env).delete(queue);
 		else if (action === "purge") purges.set(queue, Date.now());
 		else if (action === "send") {
-			const sent = messages.map(({ content_type: contentType, body, delay_seconds: delaySeconds }) => {
+			const requests = messages.map(({ content_type: contentType, body, delay_seconds: delaySeconds }) => {
 				const message = decode(parse(`${contentType}:${body}`));
 				return { body: message.body, contentType, ...(typeof delaySeconds === "number" && { delaySeconds }) };
 			});
-			return Response.json((await env[`send ${queue}`].sendBatch(sent)) ?? {});
+			return Response.json((await env[`send ${queue}`].sendBatch(requests)) ?? {});
 		}
 		return Response.json({});
 	},
@@ -63,15 +63,15 @@ export default {
 	async queue(batch, env) {
 		const { queue } = batch;
 		while (pausedQueues(env).has(queue)) await scheduler.wait(PAUSE_INTERVAL);
-		// A message without an explicit answer is acknowledged.
+		// A message that is not retried is acknowledged. So are the purged ones, which this drops.
 		const messages = batch.messages.filter(({ timestamp }) => timestamp.getTime() > (purges.get(queue) ?? 0));
 		if (messages.length === 0) return;
 		const consumer = env.CONSUMERS[queue];
 		if (consumer !== undefined) return forward(env[`consumer ${consumer}`], batch, messages);
-		const kept = messages.map(({ id, timestamp, body }) => {
+		const backlog = messages.map(({ id, timestamp, body }) => {
 			const { contentType, base64 } = parse(body);
 			return { id, timestamp_ms: timestamp.getTime(), content_type: contentType, body: base64 };
 		});
-		await env.HOST.fetch("http://host/", { method: "POST", body: JSON.stringify({ queue, messages: kept }) });
+		await env.HOST.fetch("http://host/", { method: "POST", body: JSON.stringify({ queue, messages: backlog }) });
 	},
 };

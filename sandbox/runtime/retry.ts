@@ -1,15 +1,15 @@
-// Makes miniflare's storage wait while another process writes the same data. At Cloudflare, one process has the data
-// of a KV namespace, a D1 database or an R2 bucket. Here each group has its own process, and SQLite refuses the
-// second writer of a file at once.
+// Makes miniflare's storage wait while another process writes the same data. On Cloudflare, one process has the data
+// of a KV namespace, a D1 database or an R2 bucket. In the sandbox each group has a separate process, and SQLite
+// immediately refuses a second writer of a file.
 //
-// miniflare has no option for this. Its storage is reached through two small Workers, which it reads from files.
-// This adds a retry to their text (miniflare 5).
+// miniflare has no option for this. Two small Workers, which it reads from files, forward requests to its storage. This
+// module adds a retry to the text of these files (miniflare 5).
 
 import fs from "node:fs";
 
-/** The Workers, and the variable of each that holds the namespace of its objects. */
+/** The files of the Workers, and the variable in each that has the namespace of its objects. */
 const ENTRIES = [
-	// Writes of KV and R2 can be repeated, even if the first one succeeded.
+	// Writes of KV and R2 can be retried, even if the first one succeeded.
 	{
 		file: "workers/shared/object-entry.worker.js",
 		namespace: "objectNamespace",
@@ -28,12 +28,12 @@ const ENTRIES = [
 /** The call that is retried. */
 const CALL = "await stub.fetch(request, ";
 
-/** The maximum size of a request that is repeated, because its body is held in memory. The API's maximum is 100 MiB. */
+/** The maximum size of a request that is retried, in bytes. Its body is held in memory. The API's maximum is 100 MiB. */
 const MAX_SIZE = 128 * 1024 * 1024;
 
 /**
- * Repeats a request that SQLite refused. It changed nothing, because its transaction did not begin. An object that
- * throws such an error is replaced, so each attempt needs a new stub.
+ * Retries a request that SQLite refused. The request changed nothing, because its transaction did not begin. workerd
+ * replaces an object that throws such an error, so each attempt needs a new stub.
  */
 const RETRY = `
 async function sandboxFetch({ busy, firstErrorStatus }, namespace, stub, request, init) {

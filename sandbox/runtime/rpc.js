@@ -1,4 +1,4 @@
-// Reports errors that methods throw when another Worker calls them over RPC. workerd gives them to the
+// Reports errors that methods throw when another Worker calls them over RPC. workerd passes them to the
 // caller without their stack, and reports nothing for the Worker that threw.
 //
 // The sandbox adds this module to versions with such methods. Each report is a line of the console, which
@@ -9,34 +9,35 @@ import { DurableObject, RpcTarget, WorkerEntrypoint } from "cloudflare:workers";
 // The code of the version may replace the console. This module runs before it.
 const print = console.debug.bind(console);
 
-/** The classes of the runtime. Their subclasses have methods for callers. */
+/** The classes of the runtime whose subclasses have methods for callers. */
 const bases = [DurableObject, WorkerEntrypoint, RpcTarget].map((base) => base.prototype);
 
 /** The methods that the runtime calls itself. workerd reports their errors. */
 const unwatched = new Set(["constructor"]);
 
-const seen = new WeakSet();
+/** The prototypes whose methods are wrapped. */
+const watched = new WeakSet();
 
 const isInstance = (value, base) => typeof value === "object" && value !== null && Object.prototype.isPrototypeOf.call(base, value);
 
 /** Wraps the methods of a prototype and of those that it extends. */
 function watchPrototype(prototype, report) {
-	for (let at = prototype; at && at !== Object.prototype && !bases.includes(at) && !seen.has(at); at = Object.getPrototypeOf(at)) {
-		seen.add(at);
-		for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(at))) {
+	for (let current = prototype; current && current !== Object.prototype && !bases.includes(current) && !watched.has(current); current = Object.getPrototypeOf(current)) {
+		watched.add(current);
+		for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(current))) {
 			const isMethod = typeof property.value === "function" && property.configurable && !unwatched.has(name);
-			if (isMethod) Object.defineProperty(at, name, { ...property, value: new Proxy(property.value, { apply: watchCall(report) }) });
+			if (isMethod) Object.defineProperty(current, name, { ...property, value: new Proxy(property.value, { apply: watchCall(report) }) });
 		}
 	}
 }
 
-const watchCall = (report) => (method, target, given) => {
-	// A result whose methods the caller can call.
+const watchCall = (report) => (method, target, parameters) => {
+	// The caller can call the methods of such a result.
 	const watchResult = (value) => {
 		if (isInstance(value, RpcTarget.prototype)) watchPrototype(Object.getPrototypeOf(value), report);
 	};
 	try {
-		const result = Reflect.apply(method, target, given);
+		const result = Reflect.apply(method, target, parameters);
 		if (result instanceof Promise) result.then(watchResult, report);
 		else watchResult(result);
 		return result;

@@ -1,12 +1,12 @@
-// Runs uploaded versions in workerd, through miniflare, for the sandbox.
+// Runs the uploaded versions of the sandbox in workerd, through miniflare.
 //
 // The sandbox starts this program on Bun. The argument is the folder of miniflare's and workerd's
 // packages. Commands arrive as lines of JSON on stdin. Replies and events are lines of JSON on stdout.
-// Everything else goes to stderr. The program ends with its stdin, so it never outlives the sandbox.
+// Everything else goes to stderr. The program exits when its stdin ends, so it never outlives the sandbox.
 //
-// A group is the Workers that must share a workerd process, because they call each other or share a
-// Durable Object, a queue or a workflow. Most groups have one member. Loading a group neither
-// interrupts nor breaks another.
+// A group consists of the Workers that must share a workerd process, because they call each other or share a
+// Durable Object, a queue or a workflow. Most groups have one member. Loading a group does not
+// interrupt another one.
 
 import "./broker.ts";
 import "./retry.ts";
@@ -30,7 +30,7 @@ type Member = {
 	account: string;
 	compatibilityDate: string;
 	compatibilityFlags: string[];
-	/** The entry module. Absent for a Worker of assets alone. */
+	/** The entry module. Absent for a Worker with only assets. */
 	mainModule?: string;
 	/** Present if the version has methods that other Workers can call. */
 	rpc?: { hasDefault: boolean; events: string[] };
@@ -57,15 +57,15 @@ type Group = {
 	members: Member[];
 	/** The queues, with the delay of a message that the API sends. */
 	queues: { name: string; deliveryDelay?: number }[];
-	/** The queues that no Worker consumes. The sandbox keeps their messages. */
-	keptQueues: string[];
-	/** The queues that deliver nothing at the start. */
+	/** The queues that no Worker consumes. The sandbox stores their messages. */
+	queuesWithoutWorker: string[];
+	/** The queues that are paused at the start. */
 	pausedQueues: string[];
 	/** The folder of the stored data. */
 	data: string;
-	/** Groups that must end first, because they use the same storage. */
+	/** Groups that must stop first, because they use the same storage. */
 	after: string[];
-	/** `true` if a group that used the same storage may still be ending. */
+	/** `true` if a group that used the same storage may still be stopping. */
 	isStateful: boolean;
 };
 
@@ -80,13 +80,13 @@ type Trace = { outcome: string; logs: { message: unknown }[]; exceptions: Except
 type RpcError = { member: string; name: string; message: string; stack: string; time: number; isShown: boolean };
 
 const packages = Bun.argv[2] ?? "node_modules";
-/** Loads a file of a package. A path as a URL may have a question mark in a folder's name. */
+/** Loads a file of a package. The path becomes a URL, because a folder's name may have a question mark. */
 const fromPackages = (path: string) => import(pathToFileURL(`${packages}/${path}`).href);
 const { Miniflare, Log, LogLevel, Response: MiniflareResponse } = await fromPackages("miniflare/dist/src/index.js");
 const { compatibilityDate: newest } = await fromPackages("workerd/lib/main.js");
 const { TraceMap, originalPositionFor } = await fromPackages("@jridgewell/trace-mapping/dist/trace-mapping.mjs");
 
-/** workerd's error if another process is opening the same data (observed with workerd 1.20261117). */
+/** workerd's error if another process opens the same data at the same time (observed with workerd 1.20261117). */
 const BUSY = /SQLITE_BUSY|database is locked/;
 
 /** The maximum number of attempts to start a group while others open the same data. */
@@ -114,20 +114,20 @@ export default {
   async fetch(request, env) {
     const headers = new Headers(request.headers);
     const member = env[headers.get("mf-sandbox-member")];
-    const order = headers.get("mf-sandbox-order");
-    for (const name of ["mf-sandbox-member", "mf-sandbox-order"]) headers.delete(name);
-    if (order === "cron") {
+    const command = headers.get("mf-sandbox-command");
+    for (const name of ["mf-sandbox-member", "mf-sandbox-command"]) headers.delete(name);
+    if (command === "cron") {
       const { cron, time } = await request.json();
       return Response.json(await member.scheduled({ cron, scheduledTime: new Date(time) }));
     }
-    if (order === "resume") {
+    if (command === "resume") {
       const { workflow, ids } = await request.json();
       // Any event makes a stopped instance continue.
       const resume = async (id) => (await env["@workflow " + workflow].get(id)).sendEvent({ type: "sandbox-resume", payload: null });
       return Response.json(await Promise.allSettled(ids.map(resume)));
     }
-    if (order === "queue") return env["@queues"].fetch(request);
-    if (order === "tail") return env["@tail"]?.fetch(request) ?? new Response();
+    if (command === "queue") return env["@queues"].fetch(request);
+    if (command === "tail") return env["@tail"]?.fetch(request) ?? new Response();
     try {
       return await member.fetch(new Request(request, { headers }));
     } catch (error) {
@@ -136,7 +136,7 @@ export default {
   },
 };`;
 
-/** Forwards workerd's reports of a member: the notable ones, or all of them while a client tails. */
+/** Forwards workerd's reports of a member: all while a client tails, else only those with output or a failure. */
 const TAIL_CODE = `
 import { WorkerEntrypoint } from "cloudflare:workers";
 let isTailed = false;
@@ -173,7 +173,7 @@ export default class extends WorkerEntrypoint {
 /** The ports of databases that refuse all connections, by their reason. */
 const refusingDatabases = new Map<string, number>();
 
-/** The time in which a client of Postgres sends its first message. A client of MySQL waits for the server's. */
+/** The time in milliseconds in which a client of Postgres sends its first message. A client of MySQL waits for the server's. */
 const FIRST_MESSAGE_TIMEOUT = 2000;
 
 /** Returns the port of a database that refuses all connections with `reason`, in the protocols of Postgres and MySQL. */
@@ -184,7 +184,7 @@ function refusingDatabase(reason: string): number {
 	const fields = Buffer.concat([Buffer.from("SFATAL\0VFATAL\0C08001\0M"), text, Buffer.from("\0\0")]);
 	const postgres = Buffer.concat([Buffer.from("E\0\0\0\0"), fields]);
 	postgres.writeUInt32BE(fields.length + 4, 1);
-	// An error packet with the number of "too many connections", the usual one before the handshake.
+	// An error packet with the code of "too many connections", which a server may send before the handshake.
 	const mysql = Buffer.concat([Buffer.from([text.length + 3, 0, 0, 0, 0xff, 0x10, 0x04]), text]);
 	mysql.writeUIntLE(text.length + 3, 0, 3);
 	const server = Bun.listen<{ timer?: Timer }>({
@@ -214,7 +214,7 @@ function refusingDatabase(reason: string): number {
 	return server.port;
 }
 
-/** Gives a Hyperdrive binding without a local database one that says so. */
+/** Replaces the missing local database of a Hyperdrive binding with one that refuses connections with the reason. */
 function withDatabase(binding: Fields): Fields {
 	if (binding.type !== "hyperdrive" || binding.reason === undefined) return binding;
 	const port = refusingDatabase(String(binding.reason));
@@ -232,7 +232,7 @@ function send(line: object): void {
 	process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
-/** Returns a date that workerd accepts: at most its newest one, and not in the future. */
+/** Returns a date that workerd accepts: at most its newest date, and not in the future. */
 function clamp(date: string): string {
 	const today = new Date().toISOString().slice(0, 10);
 	return [date, newest as string, today].sort()[0] ?? date;
@@ -243,7 +243,7 @@ const RPC_CODE = await Bun.file(`${import.meta.dir}/rpc.js`).text();
 const RPC_MODULE = "sandbox-rpc.js";
 const RPC_MARKER = "sandbox-rpc:";
 
-/** The number of errors that is kept. */
+/** The maximum number of stored errors of a group. */
 const MAX_RPC_ERRORS = 100;
 
 /** The time to wait for the report of an error in milliseconds. */
@@ -265,6 +265,7 @@ const helperWorker = (name: string, code: string, env: Record<string, object> = 
 	dev: { unsafeRegisterWorker: false },
 });
 
+/** Returns miniflare's options of a member, with its code. */
 async function worker(member: Member): Promise<object> {
 	const modules: Record<string, { type: string; contents: string | Uint8Array }> = {};
 	for (const [name, { type, path }] of Object.entries(member.modules)) {
@@ -278,7 +279,7 @@ async function worker(member: Member): Promise<object> {
 	let mainModule = member.mainModule ?? "idle.js";
 	const lines: string[] = [];
 	const main = JSON.stringify(`./${mainModule}`);
-	// A tail consumer of the user would see the reports.
+	// The tail consumers of the user would receive the reports, so a Worker with such consumers has none.
 	if (member.rpc && member.tailConsumers.length === 0) {
 		modules[RPC_MODULE] = { type: "esm", contents: RPC_CODE };
 		lines.push(
@@ -313,7 +314,7 @@ async function worker(member: Member): Promise<object> {
 	};
 }
 
-/** Returns the source map of a member's module. Reads it for the first exception. */
+/** Returns the source map of a member's module. Reads it at the first exception. */
 function sourceMap(member: Member, module: string): Promise<InstanceType<typeof TraceMap> | undefined> | undefined {
 	const key = `${member.version} ${module}`;
 	if (!maps.has(key)) maps.set(key, Bun.file(member.modules[`${module}.map`]?.path ?? "").json().then((map) => new TraceMap(map), () => undefined));
@@ -324,15 +325,15 @@ const maps = new Map<string, Promise<InstanceType<typeof TraceMap> | undefined>>
 
 /** Maps the locations in a stack to the sources, if the upload has a source map. */
 async function mapStack(stack: string, member: Member | undefined): Promise<string> {
-	const ownLines = stack.split("\n").filter((line) => !line.includes(`/${RPC_MODULE}:`));
-	const lines = ownLines.map(async (line) => {
-		const place = /^(.*?)file:\/\/\/[^/]+\/(.+?):(\d+):(\d+)(\)?)$/.exec(line);
-		if (place === null) return line;
-		const [, before, module, row, column, after] = place;
+	const userLines = stack.split("\n").filter((line) => !line.includes(`/${RPC_MODULE}:`));
+	const lines = userLines.map(async (line) => {
+		const location = /^(.*?)file:\/\/\/[^/]+\/(.+?):(\d+):(\d+)(\)?)$/.exec(line);
+		if (location === null) return line;
+		const [, before, module, row, column, after] = location;
 		const map = member && (await sourceMap(member, decodeURIComponent(module ?? "")));
-		const from = map && originalPositionFor(map, { line: Number(row), column: Number(column) - 1 });
-		if (!from?.source) return `${before}${module}:${row}:${column}${after}`;
-		return `${before}${from.source.replace(/^(\.\.?\/)+/, "")}:${from.line}:${from.column + 1}${after}`;
+		const source = map && originalPositionFor(map, { line: Number(row), column: Number(column) - 1 });
+		if (!source?.source) return `${before}${module}:${row}:${column}${after}`;
+		return `${before}${source.source.replace(/^(\.\.?\/)+/, "")}:${source.line}:${source.column + 1}${after}`;
 	});
 	return (await Promise.all(lines)).join("\n");
 }
@@ -347,17 +348,17 @@ function addRpcError(group: Group, report: string, time: number): void {
 	rpcErrors.set(group.name, errors.slice(-MAX_RPC_ERRORS));
 }
 
-/** Returns the stack of an exception, after those of the methods that threw it over RPC since `start`. */
+/** Returns the stack of an exception, preceded by the stacks of the methods that threw it over RPC since `start`. */
 async function fullStack(group: Group, member: Member | undefined, start: number, { message, stack }: Exception): Promise<string | undefined> {
-	const ownStack = stack ? await mapStack(stack, member) : undefined;
+	const callerStack = stack ? await mapStack(stack, member) : undefined;
 	const isCause = (error: RpcError) => {
 		const isSame = message === error.message || message === `${error.name}: ${error.message}`;
-		// Each Worker that an error passes through reports it. Those without a stack only pass it on.
+		// Each Worker that an error passes through reports it. A report without a stack only forwards the error.
 		return isSame && error.time >= start && (stack !== undefined || !error.isShown);
 	};
 	const findCauses = () => (rpcErrors.get(group.name) ?? []).filter(isCause);
 	let causes = findCauses();
-	// On a busy machine, the reports may arrive later.
+	// On a busy machine, the reports may arrive late.
 	const isPossible = group.members.some(({ rpc }) => rpc !== undefined);
 	for (let wait = 0; isPossible && causes.length === 0 && wait < MAX_REPORT_WAIT; wait += 50) {
 		await Bun.sleep(50);
@@ -370,7 +371,7 @@ async function fullStack(group: Group, member: Member | undefined, start: number
 		const lines = (await mapStack(frames.join("\n"), thrower)).split("\n");
 		return lines.map((line) => (thrower === member ? line : `${line} in ${thrower?.worker}`)).join("\n");
 	});
-	const all = new Set([...(await Promise.all(stacks)), ...(ownStack === undefined ? [] : [ownStack])]);
+	const all = new Set([...(await Promise.all(stacks)), ...(callerStack === undefined ? [] : [callerStack])]);
 	return all.size === 0 ? undefined : [...all].join("\n");
 }
 
@@ -392,7 +393,7 @@ const receiveTraces = (group: Group) => async (request: Request) => {
 /** Receives the messages of a group that no Worker consumes. */
 const receiveMessages = (group: Group) => async (request: Request) => {
 	const { queue, messages } = (await request.json()) as { queue: string; messages: object[] };
-	send({ kept: { account: group.members[0]?.account, queue, messages } });
+	send({ backlog: { account: group.members[0]?.account, queue, messages } });
 	return new MiniflareResponse(null, { status: 204 });
 };
 
@@ -406,8 +407,8 @@ function queuesWorker(group: Group): object {
 	};
 	for (const { member } of consumers) env[`consumer ${member}`] = { type: "worker", worker: member };
 	for (const { name, deliveryDelay } of group.queues) env[`send ${name}`] = { type: "queue", name, ...(deliveryDelay && { deliveryDelay }) };
-	const kept = group.keptQueues.map((name) => ({ type: "queue", name, maxBatchSize: 100, maxBatchTimeout: 0 }));
-	return helperWorker(QUEUES, QUEUES_CODE, env, [...consumers.map(({ trigger }) => trigger), ...kept]);
+	const withoutWorker = group.queuesWithoutWorker.map((name) => ({ type: "queue", name, maxBatchSize: 100, maxBatchTimeout: 0 }));
+	return helperWorker(QUEUES, QUEUES_CODE, env, [...consumers.map(({ trigger }) => trigger), ...withoutWorker]);
 }
 
 /** Returns the workflow bindings of a group by name. */
@@ -417,12 +418,12 @@ function workflows(group: Group): Map<string, Fields> {
 	return new Map([...unbound, ...bindings].map((binding) => [String(binding.name), binding]));
 }
 
-/** The states of a workflow's instance that has to continue: queued, running, waiting (miniflare 5). */
+/** The states of an instance that must continue: queued, running, waiting (miniflare 5). */
 const ACTIVE_STATES = [0, 1, 7];
 
 /**
- * Lists the active instances of a workflow from an earlier process. miniflare does not resume them. Their
- * names are only in V8's serialized data in their databases, so this reads the bytes.
+ * Lists the active instances of a workflow from an earlier process, because miniflare does not resume them. Their
+ * databases contain the names only as serialized data of V8, so this searches its bytes.
  */
 async function activeInstances(group: Group, workflow: string): Promise<string[]> {
 	const folder = `${group.data}/workflows/miniflare-workflows-${workflow}`;
@@ -434,7 +435,7 @@ async function activeInstances(group: Group, workflow: string): Promise<string[]
 				const row = database.query("SELECT value FROM _cf_KV WHERE key = ?").get(key) as { value: Uint8Array } | null;
 				return Buffer.from(row?.value ?? []);
 			};
-			// `I` and the state as a zigzag number.
+			// An `I`, then the state as a zigzag number.
 			const status = read("ENGINE_STATUS");
 			if (status[2] !== 0x49 || !ACTIVE_STATES.includes((status[3] ?? 0) >> 1)) return undefined;
 			const match = /"\x08instanceo"\x02id"([\x01-\x7f])/.exec(read("INSTANCE_METADATA").toString("latin1"));
@@ -449,16 +450,17 @@ async function activeInstances(group: Group, workflow: string): Promise<string[]
 	return ids.filter((id) => id !== undefined);
 }
 
-/** Resumes the workflows of a group that has just started. */
+/** Resumes the instances of workflows in a group that has just started. */
 async function resume(port: number, instances: Map<string, string[]>): Promise<void> {
 	for (const [workflow, ids] of instances) {
 		if (ids.length === 0) continue;
 		const body = JSON.stringify({ workflow, ids });
-		const headers = { "mf-sandbox-order": "resume" };
+		const headers = { "mf-sandbox-command": "resume" };
 		await fetch(`http://127.0.0.1:${port}/`, { method: "POST", headers, body }).catch((error) => console.error(error));
 	}
 }
 
+/** Returns miniflare's options of a group. Its errors are added to `failures`. */
 async function options(group: Group, failures: string[]): Promise<object> {
 	const members = await Promise.all(group.members.map(worker));
 	const targets: Record<string, object> = {};
@@ -475,18 +477,18 @@ async function options(group: Group, failures: string[]): Promise<object> {
 		// Without this, miniflare fetches an example of `request.cf` from the internet.
 		cf: false,
 		logRequests: false,
-		// With the registry, `wrangler dev` of the same user and the sandbox would see each other's Workers.
+		// With the registry, `wrangler dev` of the same user would find the Workers of the sandbox, and vice versa.
 		enableDevRegistry: false,
 		log: new StderrLog(LogLevel.WARN),
 		handleStructuredLogs: ({ timestamp, level, message }: { timestamp: number; level: string; message: string }) => {
-			// The output of a Worker arrives as a trace with its name. This log has no name and only serves
-			// for errors that the tail does not see: why a group does not start, and those of methods. They
-			// arrive here before the tail reports the exceptions that they cause.
+			// The output of a Worker arrives as a trace with its name. This log has no name. It is used only for
+			// errors that no trace has: those that prevent a start, and those of methods. The errors of methods
+			// arrive here before the traces of the exceptions that they cause.
 			if (level === "error") failures.push(message);
 			else if (message.startsWith(RPC_MARKER)) addRpcError(group, message.slice(RPC_MARKER.length), timestamp);
 		},
 		telemetry: { enabled: false },
-		// The only way to list the instances of a workflow.
+		// The explorer is the only way to list the instances of a workflow.
 		unsafeLocalExplorer: workflows(group).size > 0,
 		resourcePersistencePath: group.data,
 		workers: [
@@ -494,7 +496,7 @@ async function options(group: Group, failures: string[]): Promise<object> {
 			...(hasCode ? [helperWorker(TAIL, TAIL_CODE, { HOST: { type: "fetcher", handler: receiveTraces(group) } })] : []),
 			...(hasStub ? [helperWorker(STUB, STUB_CODE)] : []),
 			...members,
-			// miniflare takes the delay of the first producer, which must be a member.
+			// miniflare uses the delay of the first producer, so the members come first.
 			...(hasQueues ? [queuesWorker(group)] : []),
 		],
 	};
@@ -504,6 +506,7 @@ async function options(group: Group, failures: string[]): Promise<object> {
 const loaded = new Map<string, InstanceType<typeof Miniflare>>();
 /** The ports of the groups that have started. */
 const ports = new Map<string, number>();
+/** The groups that are stopping. */
 const ending = new Map<string, Promise<void>>();
 
 async function unload(name: string): Promise<void> {
@@ -522,7 +525,7 @@ async function load(id: number, group: Group): Promise<void> {
 	await Promise.all(group.after.map(unload));
 	if (group.isStateful) await Promise.all(ending.values());
 	const failures: string[] = [];
-	const answer = await start(group, failures).then(
+	const reply = await start(group, failures).then(
 		(port) => ({ id, port }),
 		(error: unknown) => {
 			const message = error instanceof Error ? error.message : String(error);
@@ -530,7 +533,7 @@ async function load(id: number, group: Group): Promise<void> {
 		},
 	);
 	failures.length = 0;
-	send(answer);
+	send(reply);
 }
 
 /** `true` if a client tails. */
@@ -538,13 +541,13 @@ let isTailed = false;
 
 /** Tells a group whether to report every invocation. */
 async function sendTailed(port: number): Promise<void> {
-	const headers = { "mf-sandbox-order": "tail" };
+	const headers = { "mf-sandbox-command": "tail" };
 	const body = JSON.stringify(isTailed);
 	await fetch(`http://127.0.0.1:${port}/`, { method: "POST", headers, body }).catch((error) => console.error(error));
 }
 
-async function tail(id: number, isWanted: boolean): Promise<void> {
-	isTailed = isWanted;
+async function tail(id: number, shouldTail: boolean): Promise<void> {
+	isTailed = shouldTail;
 	await Promise.all([...ports.values()].map(sendTailed));
 	send({ id });
 }
@@ -571,10 +574,10 @@ async function start(group: Group, failures: string[]): Promise<number> {
 	}
 }
 
-// A version that workerd refuses rejects promises without a handler. The reply to the command is sent above.
+// If workerd cannot load a version, promises without a handler are rejected too. The reply has the error already.
 process.on("unhandledRejection", (error) => console.error(error));
 
-// Kill every workerd at any exit. The sandbox made this process the leader of a process group.
+// Kills every workerd at any exit. The sandbox made this process the leader of a process group.
 process.on("exit", () => {
 	try {
 		process.kill(-process.pid, "SIGKILL");
@@ -584,11 +587,11 @@ process.on("exit", () => {
 });
 
 const decoder = new TextDecoder();
-let waiting = "";
+let buffer = "";
 for await (const chunk of Bun.stdin.stream()) {
-	waiting += decoder.decode(chunk, { stream: true });
-	const lines = waiting.split("\n");
-	waiting = lines.pop() ?? "";
+	buffer += decoder.decode(chunk, { stream: true });
+	const lines = buffer.split("\n");
+	buffer = lines.pop() ?? "";
 	for (const line of lines) {
 		const command = JSON.parse(line) as Command;
 		if ("load" in command) void load(command.id, command.load);

@@ -1,10 +1,10 @@
 // Reads and writes the storage of Workers for the API. The sandbox loads it like a Worker, with one
-// binding called STORE. The request's header `order` holds the operation.
+// binding called STORE. The request's header `operation` holds the operation.
 
 /**
- * Splits SQL into statements. Ignores semicolons in quotes, comments and bodies of triggers. As at Cloudflare,
- * only `BEGIN` in upper case starts a body (https://github.com/cloudflare/workers-sdk/issues/10998), except in
- * files.
+ * Splits SQL into statements. Ignores semicolons in quotes, comments and bodies of triggers. Like
+ * Cloudflare, only `BEGIN` in upper case starts a body (https://github.com/cloudflare/workers-sdk/issues/10998),
+ * except in files.
  */
 function split(sql, isFile) {
 	const statements = [];
@@ -33,21 +33,21 @@ function split(sql, isFile) {
 async function query({ raw, isFile }, request, store) {
 	const body = await request.json();
 	const queries = Array.isArray(body.batch) ? body.batch : Array.isArray(body) ? body : [body];
-	const answers = [];
+	const results = [];
 	for (const { sql, params } of queries) {
 		const statements = split(sql ?? "", isFile).map((text) => store.prepare(text));
 		if (params?.length && statements.length === 1) statements[0] = statements[0].bind(...params);
 		if (statements.length === 0) throw new Error("No SQL statements detected.");
 		if (!raw) {
-			answers.push(...(await store.batch(statements)));
+			results.push(...(await store.batch(statements)));
 			continue;
 		}
 		for (const statement of statements) {
 			const [columns = [], ...rows] = await statement.raw({ columnNames: true });
-			answers.push({ success: true, meta: {}, results: { columns, rows } });
+			results.push({ success: true, meta: {}, results: { columns, rows } });
 		}
 	}
-	return Response.json(answers);
+	return Response.json(results);
 }
 
 /** Returns the SQL that recreates a database. */
@@ -98,20 +98,20 @@ const kv = {
 
 const r2 = {
 	async objectPut({ key, options }, request, store) {
-		const made = await store.put(key, await request.arrayBuffer(), options);
-		return Response.json({ key, etag: made.etag, size: String(made.size), uploaded: made.uploaded, version: made.version, storage_class: made.storageClass });
+		const object = await store.put(key, await request.arrayBuffer(), options);
+		return Response.json({ key, etag: object.etag, size: String(object.size), uploaded: object.uploaded, version: object.version, storage_class: object.storageClass });
 	},
 	async objectGet({ key }, _, store) {
-		const found = await store.get(key);
-		if (found === null) return new Response(null, { status: 404 });
-		const headers = new Headers({ etag: found.httpEtag, "content-length": String(found.size) });
-		found.writeHttpMetadata(headers);
-		return new Response(found.body, { headers });
+		const object = await store.get(key);
+		if (object === null) return new Response(null, { status: 404 });
+		const headers = new Headers({ etag: object.httpEtag, "content-length": String(object.size) });
+		object.writeHttpMetadata(headers);
+		return new Response(object.body, { headers });
 	},
 	async objectList({ options }, _, store) {
 		const { objects, truncated, cursor } = await store.list(options);
-		const shown = objects.map((one) => ({ key: one.key, etag: one.etag, size: one.size, last_modified: one.uploaded, storage_class: one.storageClass }));
-		return Response.json({ objects: shown, truncated, cursor });
+		const listed = objects.map((one) => ({ key: one.key, etag: one.etag, size: one.size, last_modified: one.uploaded, storage_class: one.storageClass }));
+		return Response.json({ objects: listed, truncated, cursor });
 	},
 	async objectDelete({ key }, _, store) {
 		await store.delete(key);
@@ -121,11 +121,11 @@ const r2 = {
 
 export default {
 	async fetch(request, env) {
-		const order = JSON.parse(decodeURIComponent(request.headers.get("order")));
+		const operation = JSON.parse(decodeURIComponent(request.headers.get("operation")));
 		try {
-			return await { query, dump, ...kv, ...r2 }[order.action](order, request, env.STORE);
+			return await { query, dump, ...kv, ...r2 }[operation.action](operation, request, env.STORE);
 		} catch (error) {
-			// Workers see the type of an error of D1 in its message, and clients of the API do not.
+			// The binding adds the type of an error of D1 to its message. The API does not.
 			const text = error instanceof Error ? error.message : String(error);
 			return new Response(text.replace(/^D1_ERROR: /, ""), { status: 400 });
 		}

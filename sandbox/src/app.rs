@@ -1,4 +1,4 @@
-//! The shared state that every request handler gets.
+//! Defines the shared state that every request handler gets.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::serve::runtime::WorkerRuntime;
 use crate::state::WorkerStore;
 use crate::token::Token;
 
-/// The account subdomain of workers.dev.
+/// The subdomain of the accounts below workers.dev.
 pub const SUBDOMAIN: &str = "sandbox";
 
 /// The shared state of the server.
@@ -22,19 +22,19 @@ pub struct App(pub Arc<AppState>);
 
 /// The fields of [`App`].
 pub struct AppState {
-    /// The deployed Workers.
+    /// The Workers and the resources of the accounts.
     pub store: WorkerStore,
     /// The API token.
     pub token: Token,
     /// The secret that proves that this server is the sandbox.
     pub identity: SandboxIdentity,
-    /// The existing accounts, in the order of `whoami`.
+    /// The ids of the accounts, in the order in which `wrangler whoami` shows them.
     pub accounts: Vec<String>,
-    /// The existing zones. If the list is empty, every name is a zone.
+    /// The names of the zones. If the list is empty, every name is a zone.
     pub zones: Vec<String>,
-    /// The names of zones that clients asked for.
+    /// The names of zones that clients requested.
     pub zone_names: ZoneNames,
-    /// The port of the server.
+    /// The loopback port of the server.
     pub port: u16,
     /// The runtime that loads versions.
     pub runtime: WorkerRuntime,

@@ -16,23 +16,23 @@ use serde_json::json;
 use crate::app::App;
 use crate::gate::{RequestTarget, is_authorized};
 
-/// The maximum size of a body. A multipart upload holds at most 50 MiB of assets, a third more as base64.
+/// The maximum size of a body in bytes. An upload has at most 50 MiB of assets, which base64 makes a third larger.
 pub const MAX_BODY: usize = 100 * 1024 * 1024;
 
-/// The maximum size that is read of a body that is discarded.
+/// The maximum number of bytes to read from a discarded body.
 const MAX_DISCARDED: usize = 1024 * 1024;
 
-/// The maximum pause of a client within a body.
+/// The maximum pause between two chunks of a body.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// The maximum pause within a body that is discarded.
+/// The maximum pause between two chunks of a discarded body.
 const DISCARDED_PAUSE: Duration = Duration::from_secs(5);
 
 /// Reads the body of a request to the sandbox itself.
 ///
-/// A response that comes before the body was read ends the connection. A client that sends the body
-/// after the head and keeps its connections, such as python-gitlab, then loses its next request.
-/// Without a credential, a small body is discarded and a large one ends the connection.
+/// A response before the whole body was read closes the connection. Some clients reuse connections and send the
+/// body after the headers, such as python-gitlab. Their next request would then fail. Without a credential, a
+/// small body is discarded and a large one closes the connection.
 pub async fn read_first(State(app): State<App>, request: Request, next: Next) -> Response {
     let is_sandbox =
         request.extensions().get::<RequestTarget>().is_some_and(RequestTarget::is_sandbox);
@@ -43,8 +43,8 @@ pub async fn read_first(State(app): State<App>, request: Request, next: Next) ->
     let (parts, body) = request.into_parts();
     if !is_authorized {
         let is_read = discard(body).await;
-        let answer = next.run(Request::from_parts(parts, Body::empty())).await;
-        return if is_read { answer } else { close_connection(answer) };
+        let response = next.run(Request::from_parts(parts, Body::empty())).await;
+        return if is_read { response } else { close_connection(response) };
     }
     match collect(body).await {
         Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
@@ -52,7 +52,7 @@ pub async fn read_first(State(app): State<App>, request: Request, next: Next) ->
     }
 }
 
-/// Collects a body.
+/// Reads a whole body into memory. Errors if it is too large or if the client stops sending.
 async fn collect(body: Body) -> Result<Bytes, (StatusCode, &'static str)> {
     let mut stream = pin!(body.into_data_stream());
     let mut bytes = Vec::new();
@@ -67,7 +67,7 @@ async fn collect(body: Body) -> Result<Bytes, (StatusCode, &'static str)> {
     Ok(Bytes::from(bytes))
 }
 
-/// Discards a body. Returns whether all of it was read.
+/// Reads and discards a body. Returns whether it was read to its end.
 async fn discard(body: Body) -> bool {
     let mut stream = pin!(body.into_data_stream());
     let mut length = 0;
@@ -92,7 +92,7 @@ where
     match tokio::time::timeout(pause, chunk).await {
         Ok(None) => None,
         Ok(Some(Ok(chunk))) => Some(Ok(chunk)),
-        Ok(Some(Err(_))) => Some(Err("The request body broke off")),
+        Ok(Some(Err(_))) => Some(Err("The request body is incomplete")),
         Err(_) => Some(Err("The request body did not arrive in time")),
     }
 }
@@ -104,8 +104,8 @@ fn error_response(status: StatusCode, text: &str) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// Ends the connection after this response.
-fn close_connection(mut answer: Response) -> Response {
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    answer
+/// Closes the connection after a response.
+fn close_connection(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }

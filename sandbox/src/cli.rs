@@ -12,7 +12,7 @@ pub struct SandboxCli {
     pub command: ServerCommand,
 }
 
-/// The commands.
+/// The commands of the sandbox.
 #[derive(Debug, Subcommand)]
 pub enum ServerCommand {
     /// Serve until SIGTERM or SIGINT
@@ -25,39 +25,40 @@ pub struct Serve {
     /// The folder of the state
     #[arg(long)]
     pub state: Utf8PathBuf,
-    /// The loopback port [default: 8787, or a free one when that is taken]
+    /// The loopback port [default: 8787, or a free port if that is taken]
     #[arg(long)]
     pub port: Option<u16>,
-    /// The program that runs the runtime
+    /// The Bun program, which runs the runtime
     #[arg(long)]
     pub bun: Utf8PathBuf,
-    /// The folder whose `node_modules` hold miniflare and workerd
+    /// The folder whose `node_modules` has miniflare and workerd
     #[arg(long)]
     pub toolchain: Utf8PathBuf,
-    /// An account that exists, 32 hexadecimal digits; may be given more than once
+    /// The id of an account, 32 hexadecimal digits; can be repeated
     #[arg(long = "account-id", required = true, value_parser = account)]
     pub accounts: Vec<String>,
-    /// A zone of the accounts; may be given more than once. Without it every name is a zone
+    /// A zone of the accounts; can be repeated. Without it every name is a zone
     #[arg(long = "zone", env = "SANDBOX_ZONES", value_delimiter = ',')]
     pub zones: Vec<String>,
-    /// The relative root of GitLab, as `/gitlab`, beside `/api/v4`
+    /// The relative root of GitLab, such as `/gitlab`. The API is then also below it
     #[arg(long, env = "SANDBOX_GITLAB_ROOT", default_value = "")]
     pub gitlab_root: String,
-    /// The id of GitLab's only project; with 0 a project is made by its first merge request,
-    /// deployment or environment
+    /// The id of GitLab's only project. With 0, the first merge request, deployment or environment
+    /// creates its project
     #[arg(long, env = "SANDBOX_GITLAB_PROJECT", default_value_t = 0)]
     pub gitlab_project: u64,
-    /// The git repository of GitLab's projects, from which their commits, branches and files are read
+    /// The git repository of GitLab's projects, which has their commits, branches and files
     #[arg(long, env = "SANDBOX_GITLAB_REPOSITORY")]
     pub gitlab_repository: Option<Utf8PathBuf>,
-    /// The number of seconds by which the clock of cron triggers is ahead, for tests that cannot wait for a minute to begin
+    /// The number of seconds to add to the clock of cron triggers, for tests that cannot wait for the next minute
     #[arg(long, hide = true, default_value_t = 0)]
     pub cron_clock_ahead: u64,
 }
 
+/// Parses the id of an account. Converts it to lower case.
 fn account(text: &str) -> Result<String, &'static str> {
-    let hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if hex { Ok(text.to_ascii_lowercase()) } else { Err("not 32 hexadecimal digits") }
+    let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { Ok(text.to_ascii_lowercase()) } else { Err("not 32 hexadecimal digits") }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Injects faults for tests. The faults are in memory.
+//! Injects faults into requests, for tests. The faults are stored in memory.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::Json;
@@ -19,27 +19,27 @@ use crate::cloudflare::auth::RequireToken;
 use crate::cloudflare::body::JsonBody;
 use crate::connection::Connection;
 use crate::gate::RequestTarget;
+use crate::mutex::lock;
 use crate::stream;
 
-/// A fault: the requests that it affects, how often, and its effect.
+/// A fault: the conditions for requests, the number of requests to fail, and the effect.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
-    /// Only requests with this method.
+    /// The method of the requests. `None` means all.
     method: Option<String>,
-    /// Only requests for this host name, without the port. `None` means requests to the sandbox's own
-    /// hosts.
+    /// The host name of the requests, without the port. `None` means requests that are not for a Worker.
     host: Option<String>,
-    /// Only requests whose path contains this.
+    /// A text in the path of the requests.
     path: String,
-    /// Only requests whose `User-Agent` begins with this.
+    /// The beginning of the `User-Agent` of the requests. `None` means all.
     agent: Option<String>,
     /// The number of matching requests that succeed first.
     #[serde(default)]
     skip: u32,
-    /// The number of requests to fail. `None` means all.
+    /// The number of requests that will still fail. `None` means all.
     times: Option<u32>,
-    /// The number of requests that failed.
+    /// The number of requests that have failed.
     #[serde(default, skip_deserializing)]
     taken: u32,
     /// The effect.
@@ -54,7 +54,7 @@ pub enum FaultAction {
     Simple(SimpleAction),
     /// `{"slow_ms": 500}`: the normal response, delayed.
     Slow {
-        /// Milliseconds.
+        /// The delay in milliseconds.
         slow_ms: u64,
     },
     /// `{"status": 503, "body": "…", "headers": {"retry-after": "1"}}`
@@ -69,7 +69,7 @@ pub enum SimpleAction {
     Hang,
     /// The connection is reset without a response.
     Reset,
-    /// The request is executed, but the connection breaks in the middle of the response.
+    /// The request is executed, but the connection is closed in the middle of the response.
     Truncate,
 }
 
@@ -88,6 +88,7 @@ pub struct FaultResponse {
 pub struct Faults(Mutex<Vec<Fault>>);
 
 impl Faults {
+    /// Returns the effect of the first fault that matches a request, and counts the request.
     fn take(
         &self,
         method: &str,
@@ -95,7 +96,7 @@ impl Faults {
         path: &str,
         agent: &str,
     ) -> Option<FaultAction> {
-        let mut faults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut faults = lock(&self.0);
         let fault = faults.iter_mut().find(|fault| fault.matches(method, host, path, agent))?;
         if fault.skip > 0 {
             fault.skip -= 1;
@@ -117,13 +118,13 @@ impl Fault {
     }
 }
 
-/// `GET /__sandbox/faults`: lists the faults with their counters
+/// `GET /__sandbox/faults`: lists the faults with their counters.
 pub async fn list(State(app): State<App>, _: RequireToken) -> Response {
-    let faults = app.faults.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let faults = lock(&app.faults.0).clone();
     Json(faults).into_response()
 }
 
-/// `POST /__sandbox/faults`: replaces all faults
+/// `POST /__sandbox/faults`: replaces all faults.
 pub async fn set(
     State(app): State<App>,
     _: RequireToken,
@@ -132,13 +133,13 @@ pub async fn set(
     replace(&app, faults)
 }
 
-/// `DELETE /__sandbox/faults`
+/// `DELETE /__sandbox/faults`: removes all faults.
 pub async fn clear(State(app): State<App>, _: RequireToken) -> StatusCode {
     replace(&app, Vec::new())
 }
 
 fn replace(app: &App, faults: Vec<Fault>) -> StatusCode {
-    *app.faults.0.lock().unwrap_or_else(PoisonError::into_inner) = faults;
+    *lock(&app.faults.0) = faults;
     StatusCode::NO_CONTENT
 }
 
@@ -149,8 +150,7 @@ pub async fn inject(
     request: Request,
     next: Next,
 ) -> Response {
-    // A request that is not for a Worker's host is for the sandbox itself, whatever its host is.
-    let site = match request.extensions().get::<RequestTarget>() {
+    let worker_host = match request.extensions().get::<RequestTarget>() {
         Some(RequestTarget::Site(host)) => Some(host.clone()),
         _ => None,
     };
@@ -160,9 +160,9 @@ pub async fn inject(
     }
     let agent = request.headers().get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let agent = agent.unwrap_or_default();
-    match app.faults.take(request.method().as_str(), site.as_deref(), path, agent) {
+    match app.faults.take(request.method().as_str(), worker_host.as_deref(), path, agent) {
         None => next.run(request).await,
-        Some(FaultAction::Response(answer)) => fault_response(answer),
+        Some(FaultAction::Response(fault)) => fault_response(fault),
         Some(FaultAction::Slow { slow_ms }) => {
             tokio::time::sleep(Duration::from_millis(slow_ms)).await;
             next.run(request).await
@@ -181,14 +181,15 @@ pub async fn inject(
     }
 }
 
-fn fault_response(answer: FaultResponse) -> Response {
-    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = answer.body.unwrap_or_else(|| {
-        let error = json!({ "code": answer.status, "message": "A fault that was asked for" });
+fn fault_response(fault: FaultResponse) -> Response {
+    let status = StatusCode::from_u16(fault.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = fault.body.unwrap_or_else(|| {
+        let error =
+            json!({ "code": fault.status, "message": "This fault was injected for a test" });
         json!({ "success": false, "errors": [error], "messages": [], "result": null }).to_string()
     });
     let mut response = (status, [(CONTENT_TYPE, "application/json")], body).into_response();
-    for (name, value) in &answer.headers {
+    for (name, value) in &fault.headers {
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse()) {
             response.headers_mut().insert(name, value);
         }
@@ -233,6 +234,7 @@ mod tests {
         assert!(faults.take("GET", Some("site.localhost"), "/x", "a/1").is_some());
         assert!(faults.take("GET", Some("other.localhost"), "/x", "a/1").is_none());
     }
+
     #[test]
     fn faults_match_the_program_and_skip_some_requests() {
         let faults =

@@ -1,4 +1,4 @@
-//! Feeds mutated copies of the sandbox's state files to the parsers: none panics, and each returns within a second.
+//! Feeds mutated copies of the sandbox's state files to the parsers. No parser may panic or take more than a second.
 
 #[path = "../../crates/workspace/src/mutation.rs"]
 mod mutation;

@@ -1,9 +1,9 @@
-//! Determines the target of a request, and checks it before its body is read.
+//! Determines the target of a request and checks its origin, before its body is read.
 //!
-//! - Our own hosts (`127.0.0.1`, `localhost`) reach the APIs and the page.
+//! - The loopback names (`127.0.0.1`, `localhost`) reach the APIs and the page.
 //! - The host of a deployed Worker reaches that Worker.
-//! - Any other host reaches the APIs alone. A container, for example, calls `http://api:8787`. A page
-//!   that points its own name at this machine (DNS rebinding) gets no further than the token.
+//! - Any other host reaches the APIs alone. A container, for example, calls `http://api:8787`. A web page
+//!   that points its name at this machine (DNS rebinding) needs the token too.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -21,9 +21,9 @@ use crate::serve::hosts::{self, HostTarget};
 /// The target of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestTarget {
-    /// The APIs, the page and our own endpoints.
-    Own,
-    /// One of the APIs, by a host that is not ours.
+    /// The APIs, the page and the endpoints below `/__sandbox`, by a loopback name.
+    Loopback,
+    /// One of the APIs, by another host that is not a Worker's.
     Api,
     /// A deployed Worker, or the page for a missing one.
     Site(String),
@@ -34,40 +34,41 @@ pub enum RequestTarget {
 pub enum ApiKind {
     /// Below `/client/v4`.
     Cloudflare,
-    /// Below `/api/v4`, or below that of GitLab's relative root.
+    /// Below `/api/v4`, also after GitLab's relative root.
     Gitlab,
 }
 
 impl ApiKind {
-    /// Returns the API that a path belongs to. `None` if it belongs to none.
+    /// Returns the API of a path. `None` if it is not below an API.
     #[must_use]
     pub fn from_path(path: &str, gitlab_root: &str) -> Option<ApiKind> {
-        let below = |path: &str, prefix: &str| {
+        let is_below = |path: &str, prefix: &str| {
             path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        if below(path, "/client/v4") {
+        if is_below(path, "/client/v4") {
             return Some(ApiKind::Cloudflare);
         }
-        let rooted = path.strip_prefix(gitlab_root).is_some_and(|path| below(path, "/api/v4"));
-        (rooted || below(path, "/api/v4")).then_some(ApiKind::Gitlab)
+        let after_root =
+            path.strip_prefix(gitlab_root).is_some_and(|path| is_below(path, "/api/v4"));
+        (after_root || is_below(path, "/api/v4")).then_some(ApiKind::Gitlab)
     }
 }
 
 /// Returns the host name in the `Host` header, without its port.
 #[must_use]
 pub fn host(headers: &HeaderMap) -> String {
-    hosts::name(headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default())
+    hosts::host_name(headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default())
 }
 
 impl RequestTarget {
     /// Returns the target of a request for `path` at `host`.
     #[must_use]
     pub fn resolve(app: &App, host: String, path: &str) -> RequestTarget {
-        if hosts::is_own(&host) {
-            return RequestTarget::Own;
+        if hosts::is_loopback(&host) {
+            return RequestTarget::Loopback;
         }
         let is_api = ApiKind::from_path(path, &app.gitlab.root).is_some();
-        if is_api && matches!(hosts::find(&app.store.workers(), &host), HostTarget::Nothing) {
+        if is_api && matches!(hosts::find(&app.store.workers(), &host), HostTarget::Unknown) {
             return RequestTarget::Api;
         }
         RequestTarget::Site(host)
@@ -80,41 +81,42 @@ impl RequestTarget {
     }
 }
 
-/// Sets the target for all later layers, and refuses requests from foreign web pages.
+/// Sets the target of a request for all later layers. Refuses requests from the web pages of other origins.
 pub async fn enter(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let target = RequestTarget::resolve(&app, host(request.headers()), request.uri().path());
     let is_sandbox = target.is_sandbox();
     if is_sandbox && is_foreign(request.headers()) {
-        let text = "The sandbox takes no requests from other web pages: the Origin is not its own";
+        let text =
+            "The sandbox refuses requests from other web pages: the `Origin` is not the sandbox";
         let error = json!({ "code": 10_000, "message": text });
         let body = json!({ "success": false, "errors": [error], "messages": [], "result": null, "message": text });
         return protect((StatusCode::FORBIDDEN, Json(body)).into_response());
     }
     request.extensions_mut().insert(target);
-    let answer = next.run(request).await;
-    if is_sandbox { protect(answer) } else { answer }
+    let response = next.run(request).await;
+    if is_sandbox { protect(response) } else { response }
 }
 
-/// Returns whether a browser sent the request for a page of another origin.
+/// Returns whether a browser sent the request for a web page of another origin.
 fn is_foreign(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return false };
-    let own = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let origin_host = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
-    !origin_host
-        .is_some_and(|host| host.eq_ignore_ascii_case(own) && hosts::is_own(&hosts::name(own)))
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("http://"));
+    let is_same = origin.is_some_and(|origin| origin.eq_ignore_ascii_case(host));
+    !is_same || !hosts::is_loopback(&hosts::host_name(host))
 }
 
-/// Prevents other origins from reading, guessing or framing a response.
-fn protect(mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
+/// Adds headers that prevent other origins from reading or framing a response.
+fn protect(mut response: Response) -> Response {
+    let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     let policy = HeaderName::from_static("cross-origin-resource-policy");
     headers.insert(policy, HeaderValue::from_static("same-origin"));
-    answer
+    response
 }
 
-/// Returns whether the request has a sufficient credential, so that its body may be read.
+/// Returns whether a request has the credential for its path, so that its body may be read.
 #[must_use]
 pub fn is_authorized(app: &App, request: &Request) -> bool {
     let (path, headers) = (request.uri().path(), request.headers());
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_foreign_unless_they_are_our_own() {
+    fn origins_are_foreign_unless_they_are_the_sandbox() {
         for (host, origin, expected) in [
             ("127.0.0.1:8787", None, false),
             ("127.0.0.1:8787", Some("http://127.0.0.1:8787"), false),

@@ -1,4 +1,4 @@
-//! Random ids, and the time in the API's format.
+//! Makes ids, and formats the current time for the API.
 
 use std::time::SystemTime;
 
@@ -10,7 +10,7 @@ use std::time::SystemTime;
 #[must_use]
 #[expect(
     clippy::expect_used,
-    reason = "without random numbers no id is unique and nothing can go on"
+    reason = "without random numbers no id is unique, so the sandbox cannot run"
 )]
 pub fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
@@ -22,6 +22,38 @@ pub fn random<const N: usize>() -> [u8; N] {
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns a random id of 32 hexadecimal digits.
+#[must_use]
+pub fn random_id() -> String {
+    hex(&random::<16>())
+}
+
+/// Returns an id of 32 hexadecimal digits that depends only on `text`.
+#[must_use]
+pub fn derived_id(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
+}
+
+/// Returns `text` in lower case, with one dash for each sequence of characters that are not letters or digits.
+#[must_use]
+pub fn slug_of(text: &str) -> String {
+    let mut slug = String::new();
+    for c in text.to_ascii_lowercase().chars() {
+        let c = if c.is_ascii_alphanumeric() { c } else { '-' };
+        if c != '-' || !slug.ends_with('-') {
+            slug.push(c);
+        }
+    }
+    slug
+}
+
+/// Returns whether `text` has the format of a UUID.
+#[must_use]
+pub fn is_uuid(text: &str) -> bool {
+    let parts: Vec<usize> = text.split('-').map(str::len).collect();
+    parts == [8, 4, 4, 4, 12] && text.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
 /// Returns a random UUID (version 4), the id of a version or deployment.
@@ -43,10 +75,9 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn uuids_have_their_form() {
+    fn uuids_have_their_format() {
         let id = super::uuid();
-        let parts: Vec<usize> = id.split('-').map(str::len).collect();
-        assert_eq!(parts, [8, 4, 4, 4, 12]);
+        assert!(super::is_uuid(&id) && !super::is_uuid("x") && !super::is_uuid(&id[1..]), "{id}");
         assert_eq!(id.as_bytes()[14], b'4');
         assert_ne!(id, super::uuid());
     }

@@ -1,8 +1,8 @@
 //! A local stand-in for the part of Cloudflare's API that wrangler calls, in front of the real
 //! workerd, and for the part of GitLab's API that comments on merge requests need.
 //!
-//! It replaces two services, never the runtime, the CLI or the build. Its behavior was observed with
-//! wrangler 4.164 and follows Cloudflare's reference and GitLab's reference and source.
+//! It replaces the two services, but not the runtime, the CLI or the build. Its behavior follows the references
+//! of Cloudflare and GitLab, the source of GitLab, and observations with wrangler 4.164.
 
 pub mod app;
 pub mod body;
@@ -17,6 +17,7 @@ pub mod gitlab;
 pub mod ids;
 pub mod listener;
 pub mod log;
+pub mod mutex;
 pub mod page;
 pub mod proof;
 pub mod requests;

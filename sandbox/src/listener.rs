@@ -16,28 +16,29 @@ use tower_service::Service as _;
 
 use crate::connection::Connection;
 
-/// The time limit for the head of a request, and for an idle connection.
+/// The time limit for the headers of a request, and for an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// The time limit for running requests after a stop signal.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The pause after a failed `accept`. It fails while the process has no file handle left.
+/// The pause after a failed `accept`, which fails while the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves `router` on all listeners until `stop` ends, then lets running requests finish.
+/// Serves `router` on all listeners until `stop` completes. Then waits for running requests, at most
+/// [`STOP_TIMEOUT`].
 pub async fn serve(listeners: Vec<TcpListener>, router: Router, stop: impl Future<Output = ()>) {
     let (stopping, stopped) = watch::channel(false);
-    // Each task holds a sender, so that the channel closes when the last one has ended.
-    let (running, mut ended) = mpsc::channel::<()>(1);
+    // Each task holds a sender, so the channel closes when the last task ends.
+    let (running, mut all_ended) = mpsc::channel::<()>(1);
     for listener in listeners {
         tokio::spawn(accept(listener, router.clone(), stopped.clone(), running.clone()));
     }
     drop((running, stopped));
     stop.await;
     stopping.send_replace(true);
-    // Requests that still run after the timeout are cut off.
-    let _cut_off = tokio::time::timeout(STOP_TIMEOUT, ended.recv()).await;
+    // Requests that still run after the timeout are aborted.
+    let _aborted = tokio::time::timeout(STOP_TIMEOUT, all_ended.recv()).await;
 }
 
 async fn accept(
@@ -55,7 +56,7 @@ async fn accept(
             Ok((stream, _)) => {
                 let (router, stopped, running) = (router.clone(), stopped.clone(), running.clone());
                 tokio::spawn(async move {
-                    answer(stream, router, stopped).await;
+                    serve_connection(stream, router, stopped).await;
                     drop(running);
                 });
             }
@@ -64,7 +65,7 @@ async fn accept(
     }
 }
 
-async fn answer(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn serve_connection(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
     // Nagle's algorithm would delay small responses.
     let _slower = stream.set_nodelay(true);
     let connection = Connection::from_stream(&stream);
@@ -73,16 +74,16 @@ async fn answer(stream: TcpStream, router: Router, mut stopped: watch::Receiver<
         request.extensions_mut().insert(ConnectInfo(connection.clone()));
         router.clone().call(request)
     });
-    let served = http1::Builder::new()
+    let requests = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut served = pin!(served);
-    // A client that hangs up, or sends what is not HTTP, ends its own connection only.
+    let mut requests = pin!(requests);
+    // A client that disconnects or does not send HTTP ends only this connection.
     tokio::select! {
-        _ended = served.as_mut() => return,
-        _ = stopped.changed() => served.as_mut().graceful_shutdown(),
+        _ended = requests.as_mut() => return,
+        _ = stopped.changed() => requests.as_mut().graceful_shutdown(),
     }
-    let _ended = served.await;
+    let _ended = requests.await;
 }

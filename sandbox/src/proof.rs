@@ -1,9 +1,9 @@
 //! Proves to a client that this server is the sandbox, before the client sends it a token.
 //!
-//! A client reads the port from `server.json`. The sandbox may have ended since, and another program
-//! may listen on that port now. The client therefore sends a nonce. Only the holder of the secret in
-//! the state folder can answer with the right HMAC. The port is part of the message, so that another
-//! server cannot pass on the answer of a real sandbox.
+//! A client reads the port from `server.json`. The sandbox may have stopped since, and another program
+//! may listen on that port now. Therefore the client sends a nonce. Only a program that has the secret in
+//! the state folder can compute the HMAC of the nonce. The message includes the port, so that another
+//! server cannot forward the response of a real sandbox.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::ids::hex;
 use crate::token::Token;
 
-/// The file of the secret, below the state folder.
+/// The file with the secret, below the state folder.
 pub const FILE: &str = "identity";
 
 /// The secret that proves the identity of the sandbox. It grants no access.

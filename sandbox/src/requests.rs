@@ -1,17 +1,19 @@
 //! Stores the latest requests in memory, for the page.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use serde::Serialize;
+
+use crate::mutex::lock;
 
 /// The maximum number of stored requests.
 const MAX_REQUESTS: usize = 200;
 
-/// An answered request, without its query, headers and body.
+/// A completed request, without its query, headers and body.
 #[derive(Clone, Debug, Serialize)]
 pub struct RequestEntry {
-    /// The time of the answer, RFC 3339.
+    /// The time of the response, RFC 3339.
     pub at: String,
     /// The method.
     pub method: String,
@@ -19,9 +21,9 @@ pub struct RequestEntry {
     pub host: String,
     /// The path.
     pub path: String,
-    /// The status of the answer.
+    /// The status of the response.
     pub status: u16,
-    /// The time until the head of the answer, in milliseconds.
+    /// The time until the headers of the response, in milliseconds.
     pub milliseconds: u64,
 }
 
@@ -32,7 +34,7 @@ pub struct RequestLog(Mutex<VecDeque<RequestEntry>>);
 impl RequestLog {
     /// Adds a request. Evicts the oldest one if there are too many.
     pub fn add(&self, request: RequestEntry) {
-        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = lock(&self.0);
         if requests.len() == MAX_REQUESTS {
             requests.pop_front();
         }
@@ -42,7 +44,7 @@ impl RequestLog {
     /// Lists the latest requests, newest first.
     #[must_use]
     pub fn latest(&self) -> Vec<RequestEntry> {
-        let requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = lock(&self.0);
         requests.iter().rev().cloned().collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Serves everything on one loopback port: the APIs and the page by our own names, Workers by theirs.
+//! Serves everything on one loopback port. The host of a request selects the APIs and the page, or a Worker.
 
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
@@ -30,16 +30,16 @@ use crate::{
     body, cloudflare, faults, gate, gitlab, ids, listener, log, page, proof, serve as serving,
 };
 
-/// The preferred port of a new sandbox.
-const PORT: u16 = 8787;
+/// The port of a new sandbox, if it is free.
+const DEFAULT_PORT: u16 = 8787;
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn serve(options: Serve) -> Result<()> {
-    // The runtime has another working directory.
+    // The runtime has another working directory, so the path must be absolute.
     let state = &camino::absolute_utf8(&options.state).context("--state is not a path")?;
     std::fs::create_dir_all(state).with_context(|| format!("cannot make {state}"))?;
-    let _locks = lock(state)?;
-    let announcement = state.join("server.json");
+    let _locks = lock_state(state)?;
+    let server_file = state.join("server.json");
     let token = Token::load(state)?;
     let identity = SandboxIdentity::load(state)?;
     let (first, port) = listen(state, options.port).await?;
@@ -59,10 +59,10 @@ pub async fn serve(options: Serve) -> Result<()> {
         gitlab: GitlabState::open(state, &options)?,
     }));
     let mut listeners = vec![first];
-    // Browsers may take `*.localhost` to the IPv6 loopback address.
+    // Browsers may resolve `*.localhost` to the IPv6 loopback address.
     listeners.extend(TcpListener::bind(("::1", port)).await);
     let router = router(&app);
-    announce(&announcement, port)?;
+    announce(&server_file, port)?;
     log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
     let ahead = Duration::from_secs(options.cron_clock_ahead);
     let stateful = tokio::spawn({
@@ -75,12 +75,12 @@ pub async fn serve(options: Serve) -> Result<()> {
     schedules.abort();
     log::line("stopping");
     app.runtime.stop().await;
-    withdraw(&announcement)
+    withdraw(&server_file)
 }
 
 fn router(app: &App) -> Router {
-    // Only what wraps a whole router runs before its routes are matched. Inside of a route, axum adds the
-    // header `allow` of our own route to the response of a Worker.
+    // These layers run before a route is matched. Inside of a route, axum would add the `allow` header of that
+    // route to the response of a Worker.
     Router::new()
         .fallback_service(routes(app))
         .layer(from_fn_with_state(app.clone(), route_by_host))
@@ -109,8 +109,8 @@ fn routes(app: &App) -> Router {
         .with_state(app.clone())
 }
 
-/// Logs each request to one of our APIs or to a Worker: never a query, a header or a body. Requests of
-/// the page are left out.
+/// Logs each request to an API or to a Worker, without its query, headers and body. Does not log the requests of
+/// the page.
 async fn log_request(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let target = request.extensions().get::<RequestTarget>();
@@ -120,35 +120,35 @@ async fn log_request(State(app): State<App>, request: Request, next: Next) -> Re
     }
     let (method, host) = (request.method().to_string(), gate::host(request.headers()));
     let started = Instant::now();
-    let answer = next.run(request).await;
-    let status = answer.status().as_u16();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let place = if is_sandbox { path.clone() } else { format!("{host}{path}") };
-    log::line(&format!("{method} {place} {status} {milliseconds} ms"));
+    let target = if is_sandbox { path.clone() } else { format!("{host}{path}") };
+    log::line(&format!("{method} {target} {status} {milliseconds} ms"));
     let at = ids::now();
     app.requests.add(RequestEntry { at, method, host, path, status, milliseconds });
-    answer
+    response
 }
 
-/// Routes requests for a Worker's host to the Worker.
+/// Passes requests for the host of a Worker to the Worker.
 async fn route_by_host(State(app): State<App>, request: Request, next: Next) -> Response {
     match request.extensions().get::<RequestTarget>().cloned() {
         Some(RequestTarget::Site(host)) => match damage(&app, &host) {
-            Some((worker, reason)) => serving::missing::unavailable(&app, worker, reason),
+            Some((worker, reason)) => serving::error_pages::unavailable(&app, worker, reason),
             None => serving::handle(&app, &host, request).await,
         },
         _ => next.run(request).await,
     }
 }
 
-/// Returns the Worker of a host whose state file is damaged, with the reason.
+/// Returns the Worker of a host if its state file is damaged, with the message.
 fn damage<'a>(app: &'a App, host: &str) -> Option<(&'a str, &'a str)> {
     let label = host.split('.').next().unwrap_or_default();
     let is_named = |(name, _): &(&str, &str)| {
         label.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'))
     };
     let damaged = app.store.damages().find(is_named)?;
-    matches!(hosts::find(&app.store.workers(), host), HostTarget::Nothing).then_some(damaged)
+    matches!(hosts::find(&app.store.workers(), host), HostTarget::Unknown).then_some(damaged)
 }
 
 async fn health(State(app): State<App>) -> Response {
@@ -156,8 +156,7 @@ async fn health(State(app): State<App>) -> Response {
     Json(json!({ "schema": 1, "pid": std::process::id(), "workers": workers })).into_response()
 }
 
-/// Answers for paths that have no route. The address of a merge request leads to its place on the
-/// page.
+/// Responds to paths that have no route. Redirects the URL of a merge request to the page.
 async fn not_found(State(app): State<App>, uri: Uri) -> Response {
     if let Some(page) = gitlab::redirect_to_page(&app, uri.path()) {
         return page.into_response();
@@ -165,16 +164,18 @@ async fn not_found(State(app): State<App>, uri: Uri) -> Response {
     (StatusCode::NOT_FOUND, Json(json!({ "message": "404 Not Found" }))).into_response()
 }
 
-/// Makes this the only server of the folder. The system releases the locks when the process ends.
-/// The file is what others wait for. The folder is locked too, because the file can be deleted.
-fn lock(state: &Utf8Path) -> Result<[File; 2]> {
+/// Locks the state folder for this server. The system releases the locks when the process exits. Other programs
+/// wait for the lock of the file. The folder is locked too, because the file can be deleted.
+fn lock_state(state: &Utf8Path) -> Result<[File; 2]> {
     let path = state.join("lock");
     let folder = File::open(state).with_context(|| format!("cannot open {state}"))?;
     let file = File::create(&path).with_context(|| format!("cannot make {path}"))?;
     for lock in [&folder, &file] {
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("another sandbox serves {state} already"),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another sandbox serves {state} already; stop it first")
+            }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {path}"));
             }
@@ -183,19 +184,19 @@ fn lock(state: &Utf8Path) -> Result<[File; 2]> {
     Ok([folder, file])
 }
 
-/// Listens on `port`, else on the port of the last start, else on the default one, else on a free one.
+/// Listens on `port`. Without it, listens on the port of the last start, the default port or a free port.
 async fn listen(state: &Utf8Path, port: Option<u16>) -> Result<(TcpListener, u16)> {
     let path = state.join("port");
     let last = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
     let listener = match port {
         Some(port) => TcpListener::bind(("127.0.0.1", port)).await.with_context(|| {
-            format!("the port {port} is taken; choose another one or leave out --port")
+            format!("the port {port} is taken; choose another one or omit `--port`")
         })?,
-        None => listen_on_first(&[last.unwrap_or(PORT), PORT, 0]).await?,
+        None => listen_on_first(&[last.unwrap_or(DEFAULT_PORT), DEFAULT_PORT, 0]).await?,
     };
     let port = listener.local_addr()?.port();
     if last != Some(port) {
-        // Links in comments hold the port, so that the next start has to know it.
+        // Links in comments contain the port, so the next start must use the same port.
         write_durably(&path, format!("{port}\n").as_bytes())?;
     }
     Ok((listener, port))
@@ -210,6 +211,7 @@ async fn listen_on_first(ports: &[u16]) -> Result<TcpListener> {
     bail!("no port of 127.0.0.1 is free")
 }
 
+/// Writes `server.json`, from which clients learn the port.
 fn announce(path: &Utf8Path, port: u16) -> Result<()> {
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let server = json!({
@@ -219,8 +221,8 @@ fn announce(path: &Utf8Path, port: u16) -> Result<()> {
     write_durably(path, &serde_json::to_vec_pretty(&server)?)
 }
 
-/// Removes the announcement if it is ours. The folder may have been emptied since, and another server
-/// may use it now.
+/// Removes `server.json` if this process wrote it. The folder may have been emptied since, and another server may
+/// use it now.
 fn withdraw(path: &Utf8Path) -> Result<()> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let server: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
@@ -230,7 +232,7 @@ fn withdraw(path: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// Ends when the process is asked to stop.
+/// Completes when the process gets SIGTERM or SIGINT.
 async fn stop_signal() {
     let (Ok(mut term), Ok(mut int)) =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))

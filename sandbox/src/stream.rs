@@ -1,4 +1,4 @@
-//! Two streams for response bodies.
+//! Wraps the streams of response bodies.
 
 use std::io::{Error, Result};
 use std::pin::Pin;
@@ -9,17 +9,17 @@ use axum::body::Bytes;
 use futures_core::Stream;
 use tokio::time::Sleep;
 
-/// Wraps `stream`, so that it keeps `held` alive until it ends.
-pub fn keep_alive<S: Stream + Unpin, H: Unpin>(stream: S, held: H) -> impl Stream<Item = S::Item> {
-    KeepAlive { stream, _held: held }
+/// Wraps `stream`. Drops `value` only with the stream.
+pub fn keep_alive<S: Stream + Unpin, V: Unpin>(stream: S, value: V) -> impl Stream<Item = S::Item> {
+    KeepAlive { stream, _value: value }
 }
 
-struct KeepAlive<S, H> {
+struct KeepAlive<S, V> {
     stream: S,
-    _held: H,
+    _value: V,
 }
 
-impl<S: Stream + Unpin, H: Unpin> Stream for KeepAlive<S, H> {
+impl<S: Stream + Unpin, V: Unpin> Stream for KeepAlive<S, V> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
@@ -30,7 +30,7 @@ impl<S: Stream + Unpin, H: Unpin> Stream for KeepAlive<S, H> {
 /// The delay before the error of an aborted body, so that its beginning is sent.
 const ABORT_DELAY: Duration = Duration::from_millis(50);
 
-/// Returns a stream of `beginning`, if any, and then an error, which ends the connection.
+/// Returns a stream that sends `beginning`, if any, and then an error, which closes the connection.
 pub fn abort_after(beginning: Option<Bytes>) -> impl Stream<Item = Result<Bytes>> {
     let wait = beginning.as_ref().map(|_| Box::pin(tokio::time::sleep(ABORT_DELAY)));
     AbortedBody { beginning, wait }
@@ -52,6 +52,6 @@ impl Stream for AbortedBody {
             return Poll::Ready(Some(Ok(beginning)));
         }
         let delay = self.wait.as_mut().map_or(Poll::Ready(()), |wait| wait.as_mut().poll(context));
-        delay.map(|()| Some(Err(Error::other("a fault was asked for"))))
+        delay.map(|()| Some(Err(Error::other("a fault was injected"))))
     }
 }

@@ -1,4 +1,4 @@
-//! The API token.
+//! Loads and compares the API token.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -10,10 +10,10 @@ use camino::Utf8Path;
 use crate::ids::{hex, random};
 use crate::state::write_durably;
 
-/// The variable that overrides the file. If it is set, the sandbox writes no token file.
+/// The variable with the token. If it is set, the sandbox neither reads nor writes a token file.
 pub const VARIABLE: &str = "SANDBOX_TOKEN";
 
-/// The token. It has no `Display`, and its `Debug` hides the text.
+/// A token. It has no `Display`, and its `Debug` hides the text.
 #[derive(Clone)]
 pub struct Token(String);
 
@@ -30,8 +30,8 @@ impl Token {
         Token(text.trim().to_owned())
     }
 
-    /// Reads the token from the environment, else from `token` in `state`. If there is none, creates one
-    /// that only its owner can read.
+    /// Reads the API token from [`VARIABLE`], or from the file `token` in the folder `state`. Creates the file if it
+    /// is missing.
     pub fn load(state: &Utf8Path) -> Result<Token> {
         if let Some(token) = std::env::var(VARIABLE).ok().filter(|token| !token.trim().is_empty()) {
             return Ok(Token::new(&token));
@@ -44,13 +44,13 @@ impl Token {
     pub fn from_file(path: &Utf8Path, prefix: &str) -> Result<Token> {
         match path.metadata() {
             Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
-                bail!("other users can read {path}: `chmod 600 {path}`")
+                bail!("other users can read {path}; run `chmod 600 {path}`")
             }
             Ok(_) => {
                 let text =
                     std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
                 if text.trim().is_empty() {
-                    bail!("{path} is empty: remove it to get a new token");
+                    bail!("{path} is empty; delete it to get a new token");
                 }
                 Ok(Token::new(&text))
             }
@@ -63,14 +63,14 @@ impl Token {
         }
     }
 
-    /// Returns the text. Use it for keys, never in a message.
+    /// Returns the text of the token. Do not put it into a message.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.0
     }
 
-    /// Returns whether `text` is the token. Compares hashes, so that the time of the comparison tells
-    /// nothing about the token.
+    /// Returns whether `text` is the token. Compares hashes, so that the duration of the comparison does not depend on
+    /// the token.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         blake3::hash(self.0.as_bytes()) == blake3::hash(text.as_bytes())

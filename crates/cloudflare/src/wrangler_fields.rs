@@ -1,5 +1,11 @@
-//! Fields of a wrangler config that wrangler does not know.
+//! The fields of a wrangler config that wrangler does not know.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use base::error::nearest;
@@ -18,60 +24,206 @@ pub struct UnknownField {
 const OF_CONTAINERS: [&str; 5] =
     ["affinities", "configuration", "instances", "rollout_kind", "wrangler_ssh"];
 
-/// Returns the fields of `config` that are not in wrangler's JSON schema.
-#[must_use]
-pub fn unknown_fields(schema: &Value, config: &Value) -> Vec<UnknownField> {
-    let mut found = Vec::new();
-    check(schema, schema, config, "", &mut found);
-    found
-}
+/// The JSON schema of wrangler's config, as far as it says which fields exist.
+///
+/// Each deployment reads it, and most of its 376 KB is text for editors. So the text is skipped.
+#[derive(Debug, Deserialize)]
+pub struct ConfigSchema(Keywords);
 
-fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Vec<UnknownField>) {
-    if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/definitions/")) {
-        return check(root, &root["definitions"][name], value, path, found);
+impl ConfigSchema {
+    /// Returns the fields of `config` that are not in the schema.
+    #[must_use]
+    pub fn unknown_fields(&self, config: &Value) -> Vec<UnknownField> {
+        let mut unknown = Vec::new();
+        self.check(&self.0, config, "", &mut unknown);
+        unknown
     }
-    for part in schema["allOf"].as_array().into_iter().flatten() {
-        check(root, part, value, path, found);
-    }
-    if let Some(branches) = schema["anyOf"].as_array() {
-        let tried = branches.iter().filter(|branch| fits(root, branch, value)).map(|branch| {
+
+    /// Adds the unknown fields of `value`, which is at `path`, to `unknown`.
+    fn check(&self, schema: &Keywords, value: &Value, path: &str, unknown: &mut Vec<UnknownField>) {
+        if let Some(definition) = self.definition(schema) {
+            return self.check(definition, value, path, unknown);
+        }
+        for part in schema.all_of.iter().filter_map(Schema::keywords) {
+            self.check(part, value, path, unknown);
+        }
+        let branches = schema.any_of.iter().filter(|branch| self.fits(branch, value));
+        let tried = branches.map(|branch| {
             let mut inner = Vec::new();
-            check(root, branch, value, path, &mut inner);
+            if let Some(branch) = branch.keywords() {
+                self.check(branch, value, path, &mut inner);
+            }
             inner
         });
         // The branch with the fewest errors is probably the intended one.
-        found.extend(tried.min_by_key(Vec::len).unwrap_or_default());
+        unknown.extend(tried.min_by_key(Vec::len).unwrap_or_default());
+        if let (Some(items), Some(schema)) = (value.as_array(), schema.items.keywords()) {
+            for (index, item) in items.iter().enumerate() {
+                self.check(schema, item, &format!("{path}[{index}]"), unknown);
+            }
+        }
+        for (name, inner) in value.as_object().into_iter().flatten() {
+            let path_of_field = join(path, name);
+            let known = schema.properties.as_ref();
+            match (known.and_then(|known| known.get(name)), &schema.additional_properties) {
+                (Some(Schema::Keywords(field)), _) => {
+                    self.check(field, inner, &path_of_field, unknown);
+                }
+                (Some(Schema::Any | Schema::Nothing), _) => {}
+                (None, _) if is_container(path) && OF_CONTAINERS.contains(&name.as_str()) => {}
+                (None, Schema::Keywords(field)) => {
+                    self.check(field, inner, &path_of_field, unknown);
+                }
+                (None, Schema::Nothing) => {
+                    let names = known.into_iter().flat_map(BTreeMap::keys).map(String::as_str);
+                    let nearest = nearest(name, names).map(str::to_owned);
+                    unknown.push(UnknownField { path: path_of_field, nearest });
+                }
+                (None, Schema::Any) => {}
+            }
+        }
     }
-    if let (Some(items), true) = (value.as_array(), schema["items"].is_object()) {
-        for (index, item) in items.iter().enumerate() {
-            check(root, &schema["items"], item, &format!("{path}[{index}]"), found);
+
+    /// Returns `true` if `value` may be meant for `schema`, by its type.
+    fn fits(&self, schema: &Schema, value: &Value) -> bool {
+        match schema {
+            Schema::Any => true,
+            Schema::Nothing => false,
+            Schema::Keywords(schema) => self.has_type(schema, value),
         }
     }
-    let (Some(known), Some(fields)) = (schema["properties"].as_object(), value.as_object()) else {
-        if let (Some(fields), true) =
-            (value.as_object(), schema["additionalProperties"].is_object())
-        {
-            for (name, inner) in fields {
-                check(root, &schema["additionalProperties"], inner, &join(path, name), found);
-            }
+
+    /// Returns `true` if `value` has a type of `schema`. A schema without a type fits any value.
+    fn has_type(&self, schema: &Keywords, value: &Value) -> bool {
+        if let Some(definition) = self.definition(schema) {
+            return self.has_type(definition, value);
         }
-        return;
-    };
-    for (name, inner) in fields {
-        match known.get(name) {
-            Some(field) => check(root, field, inner, &join(path, name), found),
-            None if is_container(path) && OF_CONTAINERS.contains(&name.as_str()) => {}
-            None if schema["additionalProperties"] == Value::Bool(false) => {
-                found.push(UnknownField {
-                    path: join(path, name),
-                    nearest: nearest(name, known.keys().map(String::as_str)).map(str::to_owned),
-                });
-            }
-            None if schema["additionalProperties"].is_object() => {
-                check(root, &schema["additionalProperties"], inner, &join(path, name), found);
-            }
-            None => {}
+        match schema.types {
+            Types::Any => true,
+            Types::Object => value.is_object(),
+            Types::Array => value.is_array(),
+            Types::String => value.is_string(),
+            Types::Boolean => value.is_boolean(),
+            Types::Number => value.is_number(),
         }
+    }
+
+    /// Returns the definition that a schema refers to.
+    fn definition(&self, schema: &Keywords) -> Option<&Keywords> {
+        let name = schema.reference.as_deref()?.strip_prefix("#/definitions/")?;
+        self.0.definitions.get(name)?.keywords()
+    }
+}
+
+/// A part of the schema.
+#[derive(Debug, Default)]
+enum Schema {
+    /// Any value: `true`, no schema at all, or a form that is not read here.
+    #[default]
+    Any,
+    /// No value: `false`.
+    Nothing,
+    Keywords(Box<Keywords>),
+}
+
+impl Schema {
+    fn keywords(&self) -> Option<&Keywords> {
+        match self {
+            Schema::Any | Schema::Nothing => None,
+            Schema::Keywords(keywords) => Some(keywords),
+        }
+    }
+}
+
+/// The keywords of a schema that are read here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Keywords {
+    definitions: BTreeMap<String, Schema>,
+    #[serde(rename = "$ref")]
+    reference: Option<String>,
+    all_of: Vec<Schema>,
+    any_of: Vec<Schema>,
+    items: Schema,
+    properties: Option<BTreeMap<String, Schema>>,
+    additional_properties: Schema,
+    #[serde(rename = "type")]
+    types: Types,
+}
+
+/// The types that a schema allows.
+#[derive(Clone, Copy, Debug, Default)]
+enum Types {
+    /// No type is given, or a list of them.
+    #[default]
+    Any,
+    Object,
+    Array,
+    String,
+    Boolean,
+    Number,
+}
+
+impl<'de> Deserialize<'de> for Schema {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Schema, D::Error> {
+        deserializer.deserialize_any(SchemaVisitor)
+    }
+}
+
+/// Reads a schema without a copy of it, as `#[serde(untagged)]` would make at each depth.
+struct SchemaVisitor;
+
+impl<'de> Visitor<'de> for SchemaVisitor {
+    type Value = Schema;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a schema")
+    }
+
+    fn visit_bool<E>(self, is_any: bool) -> Result<Schema, E> {
+        Ok(if is_any { Schema::Any } else { Schema::Nothing })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Schema, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Schema::Any)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Schema, A::Error> {
+        let keywords = Keywords::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Schema::Keywords(Box::new(keywords)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Types {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Types, D::Error> {
+        deserializer.deserialize_any(TypesVisitor)
+    }
+}
+
+struct TypesVisitor;
+
+impl<'de> Visitor<'de> for TypesVisitor {
+    type Value = Types;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a type or a list of types")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Types, E> {
+        Ok(match name {
+            "object" => Types::Object,
+            "array" => Types::Array,
+            "string" => Types::String,
+            "boolean" => Types::Boolean,
+            "number" | "integer" => Types::Number,
+            _ => Types::Any,
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Types, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Types::Any)
     }
 }
 
@@ -79,21 +231,6 @@ fn check(root: &Value, schema: &Value, value: &Value, path: &str, found: &mut Ve
 fn is_container(path: &str) -> bool {
     let list = path.split_once('[').map_or("", |(list, _)| list);
     list == "containers" || list.ends_with(".containers")
-}
-
-/// Returns `true` if `value` has the type of `schema`. A schema without a type fits any value.
-fn fits(root: &Value, schema: &Value, value: &Value) -> bool {
-    if let Some(name) = schema["$ref"].as_str().and_then(|r| r.strip_prefix("#/definitions/")) {
-        return fits(root, &root["definitions"][name], value);
-    }
-    match schema["type"].as_str() {
-        Some("object") => value.is_object(),
-        Some("array") => value.is_array(),
-        Some("string") => value.is_string(),
-        Some("boolean") => value.is_boolean(),
-        Some("number" | "integer") => value.is_number(),
-        _ => true,
-    }
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -120,11 +257,12 @@ mod tests {
                 "Assets": {"type": "object", "additionalProperties": false, "properties": {"directory": {}}}
             }
         });
+        let schema = ConfigSchema::deserialize(schema).expect("a schema");
         let config = json!({"name": "a", "asssets": {}, "assets": {"directoy": "x"}, "vars": {"ANY": 1},
             "routes": ["a", {"patern": "b"}], "containers": [{"instances": 1, "imag": "i"}],
             "env": {"staging": {"nam": "b", "containers": [{"configuration": {"image": "i"}}]}}});
         let found: Vec<(String, Option<String>)> =
-            unknown_fields(&schema, &config).into_iter().map(|f| (f.path, f.nearest)).collect();
+            schema.unknown_fields(&config).into_iter().map(|f| (f.path, f.nearest)).collect();
         let expected = [
             ("assets.directoy", "directory"),
             ("asssets", "assets"),

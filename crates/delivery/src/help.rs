@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use clap::{Args as _, Command};
+use clap::{Arg, Args as _, Command};
 
 use crate::cli::Global;
 
@@ -211,13 +211,13 @@ pub const WIDTH: usize = 100;
 /// Adds global options, examples and groups to the command line of `program`, for a terminal of `width` columns.
 #[must_use]
 pub fn arrange(command: Command, program: &str, width: usize) -> Command {
-    let hidden = global_options(None).map(|option| option.hide(true));
-    let examples = Examples { program, width };
-    let command = examples.add(command, "").args(hidden).term_width(width);
+    let pages = HelpPages::new(program, width);
+    let hidden = pages.options.iter().map(|option| option.clone().hide(true));
+    let command = pages.add_examples(command, "").args(hidden).term_width(width);
     let groups = groups(&command, width);
     let command = command.mut_subcommands(|inner| {
         let path = inner.get_name().to_owned();
-        extend(inner, &examples, &path)
+        pages.extend(inner, &path)
     });
     let heading = command.get_styles().get_header();
     let mut template = format!("{{about}}\n\n{{usage-heading}} {program} <COMMAND>\n");
@@ -228,40 +228,46 @@ pub fn arrange(command: Command, program: &str, width: usize) -> Command {
     command.help_template(template)
 }
 
-/// Adds global options and examples to a command and its subcommands.
-fn extend(command: Command, examples: &Examples<'_>, path: &str) -> Command {
-    let command = examples.add(command, path);
-    let has_arguments = command.get_arguments().next().is_some();
-    let is_leaf = command.get_subcommands().next().is_none();
-    let command =
-        if is_leaf || has_arguments { command.args(global_options(Some(path))) } else { command };
-    command.mut_subcommands(|inner| {
-        let path = format!("{path} {}", inner.get_name());
-        extend(inner, examples, &path)
-    })
-}
-
-/// Returns the global options of the command at `path`, or all of them.
-fn global_options(path: Option<&str>) -> impl Iterator<Item = clap::Arg> {
-    let accepted = path.and_then(|path| OPTIONS.iter().find(|(own, _)| *own == path));
-    let all = Global::augment_args(Command::new("global"));
-    let all: Vec<clap::Arg> = all.get_arguments().cloned().collect();
-    all.into_iter().filter(move |option| {
-        accepted.is_none_or(|(_, ids)| ids.contains(&option.get_id().as_str()))
-    })
-}
-
-/// The layout of examples.
-struct Examples<'a> {
+/// The help pages of one program.
+struct HelpPages<'a> {
     program: &'a str,
     /// The columns of the terminal.
     width: usize,
+    /// The global options.
+    options: Vec<Arg>,
 }
 
-impl Examples<'_> {
+impl HelpPages<'_> {
+    fn new(program: &str, width: usize) -> HelpPages<'_> {
+        let global = Global::augment_args(Command::new("global"));
+        HelpPages { program, width, options: global.get_arguments().cloned().collect() }
+    }
+
+    /// Adds global options and examples to a command and its subcommands.
+    fn extend(&self, command: Command, path: &str) -> Command {
+        let command = self.add_examples(command, path);
+        let has_arguments = command.get_arguments().next().is_some();
+        let is_leaf = command.get_subcommands().next().is_none();
+        let command =
+            if is_leaf || has_arguments { command.args(self.options_of(path)) } else { command };
+        command.mut_subcommands(|inner| {
+            let path = format!("{path} {}", inner.get_name());
+            self.extend(inner, &path)
+        })
+    }
+
+    /// Returns the global options of the command at `path`: those of [`OPTIONS`], or all of them.
+    fn options_of(&self, path: &str) -> impl Iterator<Item = Arg> {
+        let accepted = OPTIONS.iter().find(|(own, _)| *own == path);
+        let options = self.options.iter().filter(move |option| {
+            accepted.is_none_or(|(_, ids)| ids.contains(&option.get_id().as_str()))
+        });
+        options.cloned()
+    }
+
     /// Adds the examples of the command at `path`. Each effect is beside its command line, or below it if one of them is
     /// too long.
-    fn add(&self, command: Command, path: &str) -> Command {
+    fn add_examples(&self, command: Command, path: &str) -> Command {
         let found = EXAMPLES.iter().find(|(own, _)| *own == path);
         let Some((_, examples)) = found else { return command };
         let heading = command.get_styles().get_header();
@@ -401,7 +407,8 @@ mod tests {
         {
             assert!(leaves.iter().any(|(own, _)| own == path), "{path}");
             for id in *ids {
-                assert!(global_options(None).any(|option| option.get_id() == *id), "{path}: {id}");
+                let mut options = HelpPages::new("xtask", WIDTH).options.into_iter();
+                assert!(options.any(|option| option.get_id() == *id), "{path}: {id}");
             }
         }
     }

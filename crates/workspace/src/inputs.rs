@@ -42,21 +42,21 @@ pub fn read(
         .collect();
     let all: BTreeSet<&Utf8Path> = paths.iter().flatten().map(Utf8PathBuf::as_path).collect();
     let contents = git::contents(root, &all.into_iter().collect::<Vec<_>>())?;
+    // Projects share the lock file of their workspace. It is long, so it is parsed once, and only if it is needed.
     let mut locks: BTreeMap<Utf8PathBuf, Option<LockFile>> = BTreeMap::new();
-    for path in paths.iter().flatten().filter(|path| is_lock_file(path)) {
-        locks.entry(path.clone()).or_insert_with(|| {
-            LockFile::parse(path.file_name()?, &workspace.files.read(path).ok()?)
-        });
-    }
-    let inputs = |all: &BTreeSet<Utf8PathBuf>| {
+    let mut inputs = |all: &BTreeSet<Utf8PathBuf>| {
         let paths: Vec<&Utf8Path> = all.iter().map(Utf8PathBuf::as_path).collect();
         let found = git::below(&contents.blobs, &paths).into_iter();
         let mut gaps = contents.gaps.iter();
         let gap = gaps.find(|(gap, _)| paths.iter().any(|path| overlaps(path, gap)));
         let mut blobs: BTreeMap<_, _> = found.map(|(path, blob)| (path.to_owned(), blob)).collect();
         // Of a lock file in a parent folder, only the packages that the project installs count.
-        for path in all.iter().filter(|path| is_above(path, &paths)) {
-            let lock = locks.get(path).and_then(Option::as_ref);
+        let above = all.iter().filter(|path| is_lock_file(path) && is_above(path, &paths));
+        for path in above {
+            let lock = locks.entry(path.clone()).or_insert_with(|| {
+                LockFile::parse(path.file_name()?, &workspace.files.read(path).ok()?)
+            });
+            let lock = lock.as_ref();
             if let Some(id) = lock.and_then(|lock| lock_changes::slice(workspace, all, path, lock))
             {
                 blobs.insert(path.clone(), Blob { mode: "locked".to_owned(), id });
@@ -64,7 +64,7 @@ pub fn read(
         }
         Inputs { blobs, refusal: gap.map(|(path, gap)| gap.refusal(path)) }
     };
-    Ok(paths.iter().map(inputs).collect())
+    Ok(paths.iter().map(&mut inputs).collect())
 }
 
 /// Returns true if a file is in none of the other inputs.

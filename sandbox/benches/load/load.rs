@@ -105,10 +105,10 @@ async fn site(server: &Server, worker: usize, file: usize) -> Result<(), String>
     let (path, expected) = if large { asset(file) } else { ("/".to_owned(), page(worker, 0).1) };
     let url = format!("http://127.0.0.1:{}{path}", server.port);
     let host = format!("{}.localhost:{}", name(worker), server.port);
-    let answer = server.client.get(url).header("host", host).send().await;
-    let answer = answer.map_err(|error| format!("{error:?}"))?;
-    let status = answer.status();
-    let text = answer.text().await.map_err(|error| format!("{error:?}"))?;
+    let response = server.client.get(url).header("host", host).send().await;
+    let response = response.map_err(|error| format!("{error:?}"))?;
+    let status = response.status();
+    let text = response.text().await.map_err(|error| format!("{error:?}"))?;
     // A later version may have replaced the page.
     let prefix = expected.rsplit_once(' ').map_or("", |(prefix, _)| prefix);
     let is_right = if large { text == expected } else { text.starts_with(prefix) };

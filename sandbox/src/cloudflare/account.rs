@@ -1,4 +1,4 @@
-//! Reads the user and the accounts of the token.
+//! Reads the user and the accounts of the token, and the settings of an account.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list_page, ok};
-use super::versions::Page;
+use super::paging::Page;
 use crate::app::{App, SUBDOMAIN};
 use crate::state::resources::Resources;
 
@@ -17,7 +17,7 @@ const USAGE_MODELS: [&str; 3] = ["bundled", "unbound", "standard"];
 /// The id of the one user.
 pub const USER: &str = "5a4db0c5a4db0c5a4db0c5a4db0c5a4d";
 
-/// The address of the one user.
+/// The email address of the one user.
 pub const EMAIL: &str = "you@sandbox.localhost";
 
 /// `GET /user/tokens/verify`. Succeeds, because the token belongs to a user.
@@ -26,7 +26,7 @@ pub async fn verify() -> Response {
 }
 
 /// `GET /accounts/{account}/tokens/verify`. Fails, because the token does not belong to an account.
-pub async fn verify_own() -> ApiResult {
+pub async fn verify_account() -> ApiResult {
     Err(CloudflareError::new(401, 1000, "Invalid API Token"))
 }
 
@@ -66,7 +66,7 @@ fn account(id: &str) -> Value {
     })
 }
 
-/// The settings of Workers in an account. They have no other effect.
+/// The settings of Workers in an account. The sandbox stores them and ignores them otherwise.
 #[derive(Debug, Deserialize)]
 pub struct AccountSettings {
     default_usage_model: Option<String>,
@@ -130,6 +130,6 @@ pub async fn set_subdomain(JsonBody(fields): JsonBody<SubdomainFields>) -> ApiRe
         return Ok(subdomain().await);
     }
     let text =
-        format!("The sandbox has the workers.dev subdomain `{SUBDOMAIN}` and cannot change it");
+        format!("The workers.dev subdomain of the sandbox is `{SUBDOMAIN}` and cannot be changed");
     Err(CloudflareError::new(409, 10_036, &text))
 }

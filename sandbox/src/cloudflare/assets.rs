@@ -1,4 +1,4 @@
-//! Uploads assets: a session names what is missing, and each file is checked against its hash.
+//! Uploads assets. A session lists the missing files, and each uploaded file must match its hash.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,13 @@ use crate::app::App;
 use crate::state::blobs::{AssetManifest, BlobStore, matches};
 use crate::state::model::Asset;
 
-/// 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
+/// The maximum size of a file in bytes (<https://developers.cloudflare.com/workers/platform/limits/>).
 const MAX_FILE_SIZE: u64 = 25 * 1024 * 1024;
 
 /// The maximum number of files of a version in a paid plan (same page).
 const MAX_FILES: usize = 100_000;
 
-/// The maximum number of files and of bytes in one upload.
+/// The maximum number of files and of bytes in one request of an upload.
 const MAX_BUCKET: (usize, u64) = (1000, 50 * 1024 * 1024);
 
 /// The body of `assets-upload-session`.
@@ -45,10 +45,10 @@ pub async fn open_session(
     tokio::task::block_in_place(|| {
         let blobs = &app.store.blobs;
         let text = serde_json::to_vec(&manifest).map_err(anyhow::Error::from)?;
-        let name = blobs.add(&text)?;
+        let blob = blobs.add(&text)?;
         blobs.sync()?;
         let buckets = buckets(&missing(blobs, &account, &manifest));
-        let jwt = Session::new(&account, name, buckets.is_empty()).sign(&app.token)?;
+        let jwt = Session::new(&account, blob, buckets.is_empty()).sign(&app.token)?;
         Ok(ok(&json!({ "jwt": jwt, "buckets": buckets })))
     })
 }
@@ -75,7 +75,7 @@ fn check_manifest(manifest: &AssetManifest) -> Result<(), CloudflareError> {
     Ok(())
 }
 
-/// Returns the hash and the size of the assets that an account lacks or has with other bytes.
+/// Returns the hash and the size of each asset that is missing in an account or does not match its hash.
 fn missing<'a>(
     blobs: &BlobStore,
     account: &str,
@@ -88,6 +88,7 @@ fn missing<'a>(
         .collect()
 }
 
+/// Divides the missing assets into buckets, one for each request of the upload.
 fn buckets<'a>(missing: &BTreeMap<&'a str, u64>) -> Vec<Vec<&'a str>> {
     let mut buckets: Vec<Vec<&str>> = Vec::new();
     let mut bytes = 0;
@@ -122,7 +123,7 @@ pub async fn upload(
     mut parts: MultipartParts,
 ) -> ApiResult {
     if !encoding.base64 {
-        return Err(CloudflareError::invalid("The sandbox takes assets as base64 only"));
+        return Err(CloudflareError::invalid("The sandbox accepts assets only as base64"));
     }
     let blobs = &app.store.blobs;
     let manifest = tokio::task::block_in_place(|| blobs.manifest(&session.manifest))?;
@@ -159,14 +160,14 @@ fn check_content(base64: &str, path: &str, asset: &Asset) -> Result<Vec<u8>, Clo
     if !matches(&bytes, path, asset) {
         let hash = &asset.hash;
         return Err(CloudflareError::invalid(&format!(
-            "The content of {path} has not the hash {hash}"
+            "The content of {path} does not match the hash {hash}"
         )));
     }
     Ok(bytes)
 }
 
 /// Returns the manifest's blob and its number of files for the upload session of `jwt`. Errors if the
-/// upload is not complete.
+/// upload is incomplete.
 pub fn completed_manifest(
     app: &App,
     account: &str,

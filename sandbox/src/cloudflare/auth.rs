@@ -1,4 +1,4 @@
-//! Authenticates callers.
+//! Authenticates the callers of Cloudflare's API.
 
 use axum::extract::{FromRequestParts, OriginalUri, Request, State};
 use axum::http::HeaderMap;
@@ -22,7 +22,7 @@ pub fn has_token(app: &App, headers: &HeaderMap) -> bool {
     bearer(headers).is_some_and(|token| app.token.matches(token))
 }
 
-/// Returns the session of an asset upload, which carries its own token instead of the account's.
+/// Returns the session of an asset upload. Its request has the session's token instead of the API token.
 fn session(app: &App, path: &str, headers: &HeaderMap) -> Result<Session, CloudflareError> {
     let account =
         path.strip_suffix("/workers/assets/upload").and_then(|path| path.rsplit('/').next());
@@ -39,7 +39,7 @@ impl FromRequestParts<App> for Session {
     }
 }
 
-/// The extractor that refuses requests without the sandbox's token. The sandbox's own endpoints use it.
+/// The extractor that refuses requests without the API token, for the endpoints below `/__sandbox`.
 #[derive(Clone, Copy, Debug)]
 pub struct RequireToken;
 

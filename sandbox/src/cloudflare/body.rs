@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::envelope::CloudflareError;
 
-/// A JSON body, whatever its content type says: wrangler also sends `application/merge-patch+json`.
+/// A JSON body with any content type, because wrangler also sends `application/merge-patch+json`.
 #[derive(Debug)]
 pub struct JsonBody<T>(pub T);
 
@@ -86,7 +86,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
             pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         let invalid = |error: String| CloudflareError::invalid(&format!("Invalid query: {error}"));
         let uri =
-            format!("/?{}", pairs.join("&")).parse().map_err(|_| invalid("it is no URI".into()))?;
+            format!("/?{}", pairs.join("&")).parse().map_err(|_| invalid("not a URI".into()))?;
         let parsed = axum::extract::Query::try_from_uri(&uri);
         parsed.map(|query| Query(query.0)).map_err(|error| invalid(error.body_text()))
     }

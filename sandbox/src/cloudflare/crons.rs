@@ -1,7 +1,7 @@
-//! Parses cron strings by Cloudflare's grammar, and tells when they are due. The grammar is that of
+//! Parses cron strings by Cloudflare's grammar, and computes whether they are due. The grammar is that of
 //! saffron, the parser of Cron Triggers (<https://github.com/cloudflare/saffron>,
 //! <https://developers.cloudflare.com/workers/configuration/cron-triggers/>). No other library has its
-//! wrapping ranges, steps from a value, and marks.
+//! wrapping ranges, its steps from a value and its marks `L`, `W` and `#`.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ type FieldValues = Option<BTreeSet<u32>>;
 #[derive(Debug, PartialEq)]
 enum MonthDays {
     Values(FieldValues),
-    /// `L` or `L-3`: the last day, or a number of days before it. With `W` the weekday that is nearest to it.
+    /// `L` or `L-3`: the last day, or a number of days before it. With `W` it is the nearest weekday.
     FromLast {
         offset: u32,
         is_weekday: bool,
@@ -93,7 +93,7 @@ impl CronSchedule {
     /// Parses a cron string. `None` if it is invalid.
     #[must_use]
     pub fn parse(cron: &str) -> Option<CronSchedule> {
-        // Spaces and tabs separate the fields, and nothing else surrounds them.
+        // Spaces and tabs separate the fields. Leading and trailing ones are invalid.
         if cron.starts_with([' ', '\t']) || cron.ends_with([' ', '\t']) {
             return None;
         }
@@ -109,8 +109,8 @@ impl CronSchedule {
         })
     }
 
-    /// Returns whether this is due in the minute that begins at `minute`. If days of the month and of the
-    /// week are given, one of them is enough.
+    /// Returns whether this is due in the minute that begins at `minute`. If the cron restricts both the days
+    /// of the month and the days of the week, one match is enough.
     #[must_use]
     pub fn is_due(&self, minute: DateTime<Utc>) -> bool {
         let date = minute.date_naive();
@@ -224,9 +224,9 @@ impl FieldRange {
             return Some(None);
         }
         let mut values = BTreeSet::new();
-        for (at, part) in text.split(',').enumerate() {
-            // A first `*` needs a step.
-            if at == 0 && part.starts_with('*') && !part.starts_with("*/") {
+        for (index, part) in text.split(',').enumerate() {
+            // A `*` in the first item needs a step.
+            if index == 0 && part.starts_with('*') && !part.starts_with("*/") {
                 return None;
             }
             values.extend(self.part(part)?);
@@ -258,8 +258,8 @@ impl FieldRange {
     }
 
     fn value(&self, text: &str) -> Option<u32> {
-        if let Some(at) = self.names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
-            return u32::try_from(at + 1).ok();
+        if let Some(index) = self.names.iter().position(|name| name.eq_ignore_ascii_case(text)) {
+            return u32::try_from(index + 1).ok();
         }
         number(text).filter(|number| (self.min..=self.max).contains(number))
     }
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn crons_are_due_as_at_cloudflare() {
+    fn crons_are_due_by_cloudflares_rules() {
         for (cron, time, expected) in [
             ("* * * * *", "2026-11-29T03:41:00Z", true),
             ("*/15 * * * *", "2026-11-29T03:45:00Z", true),

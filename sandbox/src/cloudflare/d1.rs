@@ -1,4 +1,4 @@
-//! D1 databases (<https://developers.cloudflare.com/api/resources/d1/>).
+//! Creates, queries, exports and imports D1 databases (<https://developers.cloudflare.com/api/resources/d1/>).
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
-use super::envelope::{ApiResult, CloudflareError, ok, with_info};
+use super::envelope::{ApiResult, CloudflareError, list_page, ok};
 use super::links::md5;
+use super::paging::Page;
 use super::storage::StorageTarget;
-use super::versions::Page;
 use super::{AccountAndName, empty_result, tails};
 use crate::app::App;
 use crate::ids::uuid;
@@ -51,9 +51,10 @@ fn summary_json(database: &Database) -> Value {
 async fn with_size(app: &App, account: &str, database: &Database) -> ApiResult {
     const SQL: &str = "SELECT count(*) AS tables FROM sqlite_schema WHERE type = 'table' AND \
                        name NOT LIKE 'sqlite_%' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'";
-    let order = json!({ "action": "query", "raw": false });
+    let operation = json!({ "action": "query", "raw": false });
     let body = json!({ "sql": SQL }).to_string();
-    let result = StorageTarget::Database(&database.uuid).json(app, account, &order, body).await?;
+    let result =
+        StorageTarget::Database(&database.uuid).json(app, account, &operation, body).await?;
     let mut document = database_json(database);
     document["num_tables"] = result[0]["results"][0]["tables"].clone();
     document["file_size"] = result[0]["meta"]["size_after"].clone();
@@ -75,11 +76,10 @@ pub async fn list(
     Query(filter): Query<DatabaseFilter>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let is_selected = |one: &&Database| filter.name.as_ref().is_none_or(|name| one.name == *name);
-    let databases: Vec<&Database> = resources.databases.iter().filter(is_selected).collect();
-    let (total, info) = (databases.len(), page.clone());
-    let items: Vec<Value> = page.slice(databases.into_iter()).map(summary_json).collect();
-    Ok(with_info(&items, &info.info(items.len(), total)))
+    let is_selected =
+        |database: &&Database| filter.name.as_ref().is_none_or(|name| database.name == *name);
+    let databases = resources.databases.iter().filter(is_selected).map(summary_json);
+    Ok(list_page(&page, &databases.collect::<Vec<_>>()))
 }
 
 /// `POST …/d1/database`
@@ -94,7 +94,7 @@ pub async fn create(
     }
     let database = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            if resources.databases.iter().any(|one| one.name == name) {
+            if resources.databases.iter().any(|database| database.name == name) {
                 let text = format!("A database with that name already exists: {name}");
                 return Err(CloudflareError::new(400, 7502, &text));
             }
@@ -111,7 +111,7 @@ pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -
     with_size(&app, &account, &database).await
 }
 
-/// The body of a changed database.
+/// The body of a change to a database.
 #[derive(Debug, Deserialize)]
 pub struct DatabaseChanges {
     read_replication: Option<ReadReplication>,
@@ -132,15 +132,16 @@ enum ReplicationMode {
     Off,
 }
 
-/// `PUT` and `PATCH …/d1/database/{database}`: turns its replication off. The sandbox has none.
+/// `PUT` and `PATCH …/d1/database/{database}`. Accepts only the replication mode `disabled`.
 pub async fn change(
     State(app): State<App>,
     Path((account, id)): AccountAndName,
     JsonBody(changes): JsonBody<DatabaseChanges>,
 ) -> ApiResult {
     let database = find(&app, &account, &id)?;
-    if changes.read_replication.is_some_and(|one| one.mode == ReplicationMode::Auto) {
-        let text = "The sandbox does not have the read replication of D1. Every read is of the one database";
+    if changes.read_replication.is_some_and(|replication| replication.mode == ReplicationMode::Auto)
+    {
+        let text = "The sandbox does not have the read replication of D1. Every read goes to the primary database";
         return Err(CloudflareError::new(501, 7000, text));
     }
     with_size(&app, &account, &database).await
@@ -178,8 +179,8 @@ pub async fn raw(
 
 async fn run(app: &App, account: &str, id: &str, body: Bytes, raw: bool) -> ApiResult {
     let database = find(app, account, id)?;
-    let order = json!({ "action": "query", "raw": raw });
-    Ok(ok(&StorageTarget::Database(&database.uuid).json(app, account, &order, body).await?))
+    let operation = json!({ "action": "query", "raw": raw });
+    Ok(ok(&StorageTarget::Database(&database.uuid).json(app, account, &operation, body).await?))
 }
 
 /// The body of an export.
@@ -206,14 +207,14 @@ pub async fn export(
     JsonBody(Export { dump_options: options }): JsonBody<Export>,
 ) -> ApiResult {
     let database = find(&app, &account, &id)?;
-    let order = json!({
+    let operation = json!({
         "action": "dump", "noSchema": options.no_schema.unwrap_or(false),
         "noData": options.no_data.unwrap_or(false), "tables": options.tables.unwrap_or_default(),
     });
     let storage = StorageTarget::Database(&database.uuid);
-    let sql = storage.order(&app, &account, &order, "").await?;
+    let sql = storage.execute(&app, &account, &operation, "").await?;
     let sql = match sql {
-        Some(answer) => answer.bytes().await?,
+        Some(response) => response.bytes().await?,
         None => Bytes::new(),
     };
     let (_, url) = app.links.add(&tails::host(&app, &headers), Some(sql));
@@ -223,25 +224,25 @@ pub async fn export(
     })))
 }
 
-/// The body of a step of an import.
+/// The body of one step of an import.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "action", rename_all = "lowercase")]
 pub enum Import {
-    /// Asks for the address of the file.
+    /// Requests the URL for the upload of the file.
     Init {
-        /// The MD5 of the file.
+        /// The MD5 of the file, in hexadecimal digits.
         etag: String,
     },
     /// Runs the uploaded file.
     Ingest {
-        /// The name that `init` returned.
+        /// The file's name from the response to `init`.
         filename: String,
-        /// The MD5 of the file.
+        /// The MD5 of the file, in hexadecimal digits.
         etag: String,
     },
-    /// Asks for the end of an import. Imports end before `ingest` is answered.
+    /// Polls an import. There is none to poll, because `ingest` responds only after the import has ended.
     Poll {
-        /// The bookmark of the last answer.
+        /// The bookmark of the last response.
         current_bookmark: String,
     },
 }
@@ -279,23 +280,25 @@ pub async fn import(
     let sql = std::str::from_utf8(&file).map_err(|error| {
         CloudflareError::new(400, 7500, &format!("The file is not UTF-8: {error}"))
     })?;
-    let order = json!({ "action": "query", "raw": false, "isFile": true });
+    let operation = json!({ "action": "query", "raw": false, "isFile": true });
     let body = json!({ "sql": sql }).to_string();
     let results =
-        StorageTarget::Database(&database.uuid).json(&app, &account, &order, body).await?;
+        StorageTarget::Database(&database.uuid).json(&app, &account, &operation, body).await?;
     let results = results.as_array().map_or(&[] as &[Value], Vec::as_slice);
-    let sum =
-        |field: &str| results.iter().filter_map(|one| one["meta"][field].as_f64()).sum::<f64>();
-    let last = results.last().map_or(Value::Null, |one| one["meta"]["size_after"].clone());
+    let sum_of = |field: &str| {
+        results.iter().filter_map(|result| result["meta"][field].as_f64()).sum::<f64>()
+    };
+    let size_after =
+        results.last().map_or(Value::Null, |result| result["meta"]["size_after"].clone());
     let bookmark = uuid();
     Ok(ok(&json!({
         "success": true, "type": "import", "status": "complete", "at_bookmark": bookmark,
         "messages": [], "result": {
             "num_queries": results.len(), "final_bookmark": bookmark,
             "meta": {
-                "duration": sum("duration"), "rows_read": sum("rows_read"),
-                "rows_written": sum("rows_written"), "changes": sum("changes"),
-                "size_after": last, "changed_db": true,
+                "duration": sum_of("duration"), "rows_read": sum_of("rows_read"),
+                "rows_written": sum_of("rows_written"), "changes": sum_of("changes"),
+                "size_after": size_after, "changed_db": true,
             },
         },
     })))

@@ -22,7 +22,7 @@ pub struct NewDeployment {
     annotations: BTreeMap<String, String>,
 }
 
-/// `GET …/deployments`: the last ten, newest first
+/// `GET …/deployments`: the last ten, newest first.
 pub async fn list(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
     let newest: Vec<Value> =
@@ -51,7 +51,7 @@ pub async fn create(
     JsonBody(body): JsonBody<NewDeployment>,
 ) -> ApiResult {
     check(&body)?;
-    let answer = tokio::task::block_in_place(|| {
+    let document = tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
             let mut worker = worker.ok_or_else(CloudflareError::worker_not_found)?;
             let unknown = body.versions.iter().find(|v| worker.version(&v.version_id).is_none());
@@ -59,11 +59,11 @@ pub async fn create(
                 return Err(CloudflareError::version_not_found(&unknown.version_id));
             }
             worker.deploy(body.versions, body.annotations);
-            let answer = worker.deployments.last().map(deployment_json);
-            Ok((worker, answer))
+            let document = worker.deployments.last().map(deployment_json);
+            Ok((worker, document))
         })
     })?;
-    Ok(ok(&answer))
+    Ok(ok(&document))
 }
 
 fn check(body: &NewDeployment) -> Result<(), CloudflareError> {

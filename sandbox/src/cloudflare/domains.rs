@@ -1,5 +1,7 @@
 //! Reads and changes the custom domains of Workers.
 
+use std::sync::Arc;
+
 use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -8,8 +10,10 @@ use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, ok};
 use super::{AccountAndName, empty_result, settings, zones};
 use crate::app::App;
+use crate::ids::derived_id;
+use crate::state::model::Worker;
 
-/// A host name that is requested for a Worker.
+/// A host name that a client requests for a Worker.
 #[derive(Debug, Deserialize)]
 pub struct DomainOrigin {
     hostname: String,
@@ -23,29 +27,29 @@ pub struct DomainRecords {
     origins: Vec<DomainOrigin>,
 }
 
-/// `POST …/domains/changeset?replace_state=true`: the changes that these domains would cause
+/// `POST …/domains/changeset?replace_state=true`: lists the changes that `PUT …/domains/records` would make.
 pub async fn changes(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
     JsonBody(requested): JsonBody<Vec<DomainOrigin>>,
 ) -> ApiResult {
-    let own = settings::worker(&app, &account, &name)?.domains.clone();
-    let requested = names(requested)?;
+    let current = settings::worker(&app, &account, &name)?.domains.clone();
+    let requested = host_names(requested)?;
     let (mut added, mut updated) = (Vec::new(), Vec::new());
-    for host in requested.iter().filter(|host| !own.contains(host)) {
+    for host in requested.iter().filter(|host| !current.contains(host)) {
         match owner(&app, host) {
             Some(other) => {
-                let mut entry = entry(host, &other);
-                entry["modified"] = json!(true);
-                updated.push(entry);
+                let mut domain = domain_json(host, &other);
+                domain["modified"] = json!(true);
+                updated.push(domain);
             }
-            None => added.push(entry(host, &name)),
+            None => added.push(domain_json(host, &name)),
         }
     }
-    let removed: Vec<Value> = own
+    let removed: Vec<Value> = current
         .iter()
         .filter(|host| !requested.contains(host))
-        .map(|host| entry(host, &name))
+        .map(|host| domain_json(host, &name))
         .collect();
     Ok(ok(&json!({
         "added": added, "removed": removed, "updated": updated, "conflicting": [],
@@ -58,17 +62,16 @@ pub async fn set(
     Path((account, name)): AccountAndName,
     JsonBody(body): JsonBody<DomainRecords>,
 ) -> ApiResult {
-    let hosts = names(body.origins)?;
-    hosts.iter().try_for_each(|host| zones::check(&app, host))?;
+    let hosts = host_names(body.origins)?;
+    hosts.iter().try_for_each(|host| zones::check_host(&app, host))?;
     let conflict =
         |host: &String| Some((host.clone(), owner(&app, host).filter(|owner| *owner != name)?));
     if !body.override_existing_origin
         && let Some((host, other)) = hosts.iter().find_map(conflict)
     {
-        let text = format!("Hostname {host} is already in use by the Worker {other}");
-        return Err(CloudflareError::new(409, 100_116, &text));
+        return Err(host_in_use(&host, &other));
     }
-    tokio::task::block_in_place(|| app.store.release(&hosts, (&account, &name)))?;
+    tokio::task::block_in_place(|| app.store.remove_domains(&hosts, (&account, &name)))?;
     settings::change(&app, &account, &name, |worker| worker.domains = hosts)?;
     Ok(empty_result())
 }
@@ -76,15 +79,15 @@ pub async fn set(
 /// `GET …/domains/records`
 pub async fn records(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let records: Vec<Value> = worker.domains.iter().map(|host| entry(host, &name)).collect();
+    let records: Vec<Value> = worker.domains.iter().map(|host| domain_json(host, &name)).collect();
     Ok(ok(&records))
 }
 
 /// `GET /accounts/{account}/workers/domains/records`
-pub async fn all(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
-    let own = app.store.workers().into_iter().filter(|worker| worker.account == account);
-    let records = own.flat_map(|worker| {
-        worker.domains.iter().map(|host| entry(host, &worker.name)).collect::<Vec<_>>()
+pub async fn all_records(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
+    let workers = app.store.workers().into_iter().filter(|worker| worker.account == account);
+    let records = workers.flat_map(|worker| {
+        worker.domains.iter().map(|host| domain_json(host, &worker.name)).collect::<Vec<_>>()
     });
     Ok(listed(&records.collect::<Vec<Value>>()))
 }
@@ -112,7 +115,7 @@ pub async fn list(
         let is_selected =
             |host: &&String| filter.hostname.as_ref().is_none_or(|name| name == *host);
         domains.extend(
-            worker.domains.iter().filter(is_selected).map(|host| entry(host, &worker.name)),
+            worker.domains.iter().filter(is_selected).map(|host| domain_json(host, &worker.name)),
         );
     }
     Ok(listed(&domains))
@@ -121,11 +124,11 @@ pub async fn list(
 /// `GET /accounts/{account}/workers/domains/records/{id}`
 pub async fn record(State(app): State<App>, Path((_account, id)): AccountAndName) -> ApiResult {
     for worker in app.store.workers() {
-        if let Some(host) = worker.domains.iter().find(|host| self::id(host) == id) {
-            return Ok(ok(&entry(host, &worker.name)));
+        if let Some(host) = worker.domains.iter().find(|host| derived_id(host) == id) {
+            return Ok(ok(&domain_json(host, &worker.name)));
         }
     }
-    Err(CloudflareError::new(404, 100_114, "Workers domain not found"))
+    Err(domain_not_found())
 }
 
 /// The body of `PUT /accounts/{account}/workers/domains`.
@@ -141,67 +144,72 @@ pub async fn attach(
     Path(account): Path<String>,
     JsonBody(body): JsonBody<Attach>,
 ) -> ApiResult {
-    let host = names(vec![DomainOrigin { hostname: body.hostname }])?.remove(0);
-    zones::check(&app, &host)?;
+    let host = host_names(vec![DomainOrigin { hostname: body.hostname }])?.remove(0);
+    zones::check_host(&app, &host)?;
     if let Some(other) = owner(&app, &host).filter(|owner| *owner != body.service) {
-        let text = format!("Hostname {host} is already in use by the Worker {other}");
-        return Err(CloudflareError::new(409, 100_116, &text));
+        return Err(host_in_use(&host, &other));
     }
     settings::change(&app, &account, &body.service, |worker| {
         if !worker.domains.contains(&host) {
             worker.domains.push(host.clone());
         }
     })?;
-    Ok(ok(&entry(&host, &body.service)))
+    Ok(ok(&domain_json(&host, &body.service)))
 }
 
 /// `DELETE /accounts/{account}/workers/domains/{id}`
 pub async fn detach(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
     let workers = app.store.workers();
-    let mut own = workers.iter().filter(|worker| worker.account == account);
-    let worker = own.find(|worker| worker.domains.iter().any(|host| self::id(host) == id));
-    let worker =
-        worker.ok_or_else(|| CloudflareError::new(404, 100_114, "Workers domain not found"))?;
+    let has_domain = |worker: &&Arc<Worker>| {
+        worker.account == account && worker.domains.iter().any(|host| derived_id(host) == id)
+    };
+    let worker = workers.iter().find(has_domain).ok_or_else(domain_not_found)?;
     settings::change(&app, &account, &worker.name, |worker| {
-        worker.domains.retain(|host| self::id(host) != id);
+        worker.domains.retain(|host| derived_id(host) != id);
     })?;
     Ok(empty_result())
 }
 
+fn domain_not_found() -> CloudflareError {
+    CloudflareError::new(404, 100_114, "Workers domain not found")
+}
+
+fn host_in_use(host: &str, owner: &str) -> CloudflareError {
+    let text = format!("Hostname {host} is already in use by the Worker {owner}");
+    CloudflareError::new(409, 100_116, &text)
+}
+
+/// Returns the name of the Worker that has a custom domain. `None` if no Worker has it.
 fn owner(app: &App, host: &str) -> Option<String> {
     let workers = app.store.workers();
     let owner = workers.iter().find(|worker| worker.domains.iter().any(|domain| domain == host));
     owner.map(|worker| worker.name.clone())
 }
 
-fn id(host: &str) -> String {
-    blake3::hash(host.as_bytes()).to_hex()[..32].to_owned()
-}
-
-/// Returns a domain in the format of a reference to a Worker.
+/// Returns a custom domain in the format of the references of a Worker.
 #[must_use]
 pub fn reference(host: &str) -> Value {
-    json!({ "id": id(host), "hostname": host, "certificate_id": "", "zone_id": id(zone_of(host)),
+    json!({ "id": derived_id(host), "hostname": host, "certificate_id": "", "zone_id": derived_id(zone_of(host)),
         "zone_name": zone_of(host) })
 }
 
-/// Guesses the zone of a host from its name.
+/// Guesses the zone of a host: its last two labels.
 fn zone_of(host: &str) -> &str {
-    let dots: Vec<usize> = host.match_indices('.').map(|(at, _)| at).collect();
+    let dots: Vec<usize> = host.match_indices('.').map(|(index, _)| index).collect();
     if dots.len() < 2 { host } else { &host[dots[dots.len() - 2] + 1..] }
 }
 
-fn entry(host: &str, worker: &str) -> Value {
+fn domain_json(host: &str, worker: &str) -> Value {
     json!({
-        "id": id(host), "hostname": host, "service": worker, "environment": "production",
-        "enabled": true, "previews_enabled": false, "zone_id": id(zone_of(host)),
-        "zone_name": zone_of(host), "cert_id": id(&format!("certificate of {host}")),
+        "id": derived_id(host), "hostname": host, "service": worker, "environment": "production",
+        "enabled": true, "previews_enabled": false, "zone_id": derived_id(zone_of(host)),
+        "zone_name": zone_of(host), "cert_id": derived_id(&format!("certificate of {host}")),
     })
 }
 
-fn names(origins: Vec<DomainOrigin>) -> Result<Vec<String>, CloudflareError> {
-    let names = origins.into_iter().map(|origin| origin.hostname.to_ascii_lowercase());
-    names.map(|name| if is_host(&name) { Ok(name) } else { Err(invalid_host(&name)) }).collect()
+fn host_names(origins: Vec<DomainOrigin>) -> Result<Vec<String>, CloudflareError> {
+    let hosts = origins.into_iter().map(|origin| origin.hostname.to_ascii_lowercase());
+    hosts.map(|name| if is_host(&name) { Ok(name) } else { Err(invalid_host(&name)) }).collect()
 }
 
 fn invalid_host(name: &str) -> CloudflareError {

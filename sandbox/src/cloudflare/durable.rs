@@ -1,4 +1,4 @@
-//! Lists the namespaces of Durable Objects, and their objects
+//! Lists the namespaces of Durable Objects and the objects in them
 //! (<https://developers.cloudflare.com/api/resources/durable_objects/>).
 
 use axum::extract::{Path, State};
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::AccountAndName;
 use super::body::Query;
 use super::envelope::{ApiResult, CloudflareError, list as listed, ok, with_info};
-use super::versions::Page;
+use super::paging::Page;
 use crate::app::App;
 use crate::state::model::{DurableClass, Worker};
 
-/// The default and the largest number of objects on a page.
+/// The default and the maximum number of objects on a page.
 const DEFAULT_PAGE_SIZE: usize = 1000;
 const MAX_PAGE_SIZE: usize = 10_000;
 
@@ -24,16 +24,17 @@ fn namespace_json(worker: &Worker, class: &DurableClass) -> Value {
 }
 
 /// Lists the namespaces of an account.
-fn all(app: &App, account: &str) -> Vec<Value> {
+fn namespaces(app: &App, account: &str) -> Vec<Value> {
     let workers = app.store.workers();
-    let own = workers.iter().filter(|worker| worker.account == account);
-    own.flat_map(|worker| worker.classes.iter().map(|class| namespace_json(worker, class)))
+    let workers = workers.iter().filter(|worker| worker.account == account);
+    workers
+        .flat_map(|worker| worker.classes.iter().map(|class| namespace_json(worker, class)))
         .collect()
 }
 
 fn find(app: &App, account: &str, id: &str) -> Result<Value, CloudflareError> {
-    let found = all(app, account).into_iter().find(|namespace| namespace["id"] == id);
-    found.ok_or_else(|| {
+    let namespace = namespaces(app, account).into_iter().find(|namespace| namespace["id"] == id);
+    namespace.ok_or_else(|| {
         CloudflareError::new(404, 10_066, "The requested Durable Object namespace does not exist.")
     })
 }
@@ -47,7 +48,7 @@ pub async fn list(
     if page.is_after_first() {
         return Ok(listed(&[] as &[Value]));
     }
-    Ok(listed(&all(&app, &account)))
+    Ok(listed(&namespaces(&app, &account)))
 }
 
 /// `GET /workers/durable_objects/namespaces/{namespace}`
@@ -62,7 +63,7 @@ pub struct ObjectsPage {
     limit: Option<usize>,
 }
 
-/// `GET …/{namespace}/objects`: the objects that have stored data. The cursor is the last id of a page.
+/// `GET …/{namespace}/objects`: lists the objects that have stored data. The cursor is the last id of a page.
 pub async fn objects(
     State(app): State<App>,
     Path((account, id)): AccountAndName,
@@ -89,7 +90,7 @@ pub async fn objects(
     Ok(with_info(&items, &json!({ "count": items.len(), "per_page": size, "cursor": cursor })))
 }
 
-/// Returns the object that a file of the storage belongs to.
+/// Returns the id of the object that a storage file belongs to. `None` for other files.
 fn object_id(file: &str) -> Option<String> {
     let id = file.strip_suffix(".sqlite")?;
     (id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())

@@ -1,4 +1,4 @@
-//! The envelope of every response of the API.
+//! Makes the responses of the API, which share one envelope.
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -6,14 +6,14 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::versions::Page;
+use super::paging::Page;
 
 /// Makes a successful response.
 pub fn ok<T: Serialize + ?Sized>(result: &T) -> Response {
     Json(json!({ "success": true, "errors": [], "messages": [], "result": result })).into_response()
 }
 
-/// Makes a successful response with a whole list on one page.
+/// Makes a successful response with the whole list on one page.
 pub fn list<T: Serialize>(items: &[T]) -> Response {
     let count = items.len();
     Json(json!({
@@ -26,7 +26,7 @@ pub fn list<T: Serialize>(items: &[T]) -> Response {
 /// Makes a successful response with the requested page of a list. Clients request pages until one is
 /// empty.
 pub fn list_page<T: Serialize>(page: &Page, items: &[T]) -> Response {
-    let on_page: Vec<&T> = page.clone().slice(items.iter()).collect();
+    let on_page: Vec<&T> = page.slice(items.iter()).collect();
     with_info(&on_page, &page.info(on_page.len(), items.len()))
 }
 
@@ -36,7 +36,7 @@ pub fn with_info<T: Serialize + ?Sized>(result: &T, info: &Value) -> Response {
     Json(body).into_response()
 }
 
-/// An error response: a status, and a code that wrangler knows.
+/// An error response: an HTTP status, and an error code of the API.
 #[derive(Debug)]
 pub struct CloudflareError {
     status: u16,
@@ -96,7 +96,7 @@ impl CloudflareError {
         CloudflareError::new(400, 10_053, &text)
     }
 
-    /// Makes the error for a Worker without modules.
+    /// Makes the error for a Worker in the service-worker format.
     #[must_use]
     pub fn service_worker() -> CloudflareError {
         let text = "The sandbox does not run Workers in the service-worker format. Export the handlers from \

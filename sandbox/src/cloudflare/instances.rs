@@ -1,10 +1,11 @@
 //! Lists and controls the instances of workflows
 //! (<https://developers.cloudflare.com/api/resources/workflows/subresources/instances/>). The runtime's
-//! explorer has the data. This module adds the fields that the explorer lacks.
+//! explorer has the data, and this module adds the fields that the explorer lacks.
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,16 +18,16 @@ use crate::serve::group::VersionNode;
 use crate::serve::proxy;
 use crate::state::resources::StoredWorkflow;
 
-/// The API of the runtime's explorer.
+/// The path of the explorer's API in the runtime.
 const EXPLORER: &str = "/cdn-cgi/local/explorer/api/workflows";
 
 /// The path parameters: account, workflow, instance.
-type Instance = Path<(String, String, String)>;
+type InstancePath = Path<(String, String, String)>;
 
 /// The states in which an instance can be terminated.
 const ACTIVE_STATES: [&str; 5] = ["queued", "running", "paused", "waitingForPause", "waiting"];
 
-/// The largest page of instances.
+/// The maximum number of instances on a page.
 const MAX_PAGE_SIZE: usize = 100;
 
 /// A workflow with the port of the group that runs it.
@@ -60,15 +61,15 @@ impl WorkflowEngine {
         if let Some(body) = body {
             builder = builder.header("content-type", "application/json").body(body.to_string());
         }
-        let answer = builder.send().await;
-        let answer = answer.map_err(|error| anyhow::Error::from(error.without_url()))?;
-        let status = answer.status().as_u16();
-        let bytes = answer.bytes().await.map_err(anyhow::Error::from)?;
-        let mut answer: Value = serde_json::from_slice(&bytes).map_err(anyhow::Error::from)?;
-        if answer["success"] == true {
-            return Ok((answer["result"].take(), answer["result_info"].take()));
+        let response = builder.send().await;
+        let response = response.map_err(|error| anyhow::Error::from(error.without_url()))?;
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.map_err(anyhow::Error::from)?;
+        let mut body: Value = serde_json::from_slice(&bytes).map_err(anyhow::Error::from)?;
+        if body["success"] == true {
+            return Ok((body["result"].take(), body["result_info"].take()));
         }
-        let text = answer["errors"][0]["message"].as_str().unwrap_or_default();
+        let text = body["errors"][0]["message"].as_str().unwrap_or_default();
         Err(if status == 404 || text.contains("instance.not_found") {
             CloudflareError::new(404, 10_400, "workflows.api.error.instance.not_found")
         } else if text.contains("already exists") {
@@ -87,12 +88,12 @@ impl WorkflowEngine {
             _ => Value::Null,
         };
         instance["versionId"] = json!(self.workflow.id);
-        // The runtime does not store whether a binding or this API created it.
+        // The runtime does not store what created the instance.
         instance["trigger"] = json!({ "source": "unknown" });
         Ok(instance)
     }
 
-    /// Returns an instance in the format of lists.
+    /// Returns an item of the explorer's list in Cloudflare's format of lists.
     async fn summary(&self, item: &Value) -> Result<Value, CloudflareError> {
         let id = item["id"].as_str().unwrap_or_default();
         let details = self.details(id).await?;
@@ -111,19 +112,23 @@ impl WorkflowEngine {
     }
 }
 
-/// Returns the path of an instance. Encodes its id, which may hold any character.
+fn encode(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
+/// Returns the path of an instance below its workflow. Encodes the id, which may have any character.
 fn instance_path(id: &str, rest: &str) -> String {
-    let id = percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC);
-    format!("/instances/{id}{rest}")
+    format!("/instances/{}{rest}", encode(id))
 }
 
 /// Counts the instances of a workflow by status. `None` if its Worker cannot be loaded.
 pub async fn counts(app: &App, account: &str, name: &str) -> Option<Value> {
     let engine = WorkflowEngine::open(app, account, name).await.ok()?;
-    let (instances, _) = engine.request(Method::GET, "/instances?per_page=100", None).await.ok()?;
+    let path = format!("/instances?per_page={MAX_PAGE_SIZE}");
+    let (instances, _) = engine.request(Method::GET, &path, None).await.ok()?;
     let mut counts = json!({ "complete": 0, "errored": 0, "paused": 0, "queued": 0, "running": 0,
         "terminated": 0, "waiting": 0, "waitingForPause": 0 });
-    for status in instances.as_array()?.iter().filter_map(|one| one["status"].as_str()) {
+    for status in instances.as_array()?.iter().filter_map(|instance| instance["status"].as_str()) {
         counts[status] = json!(counts[status].as_u64().unwrap_or_default() + 1);
     }
     Some(counts)
@@ -158,9 +163,7 @@ pub async fn list(
         ("date_end", &query.date_end),
     ] {
         if let Some(value) = value {
-            let value =
-                percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC);
-            path += &format!("&{name}={value}");
+            path += &format!("&{name}={}", encode(value));
         }
     }
     let (items, info) = engine.request(Method::GET, &path, None).await?;
@@ -185,7 +188,7 @@ pub struct NewInstance {
     params: Option<Value>,
 }
 
-/// The maximum number of instances of a request
+/// The maximum number of instances that one request creates
 /// (<https://developers.cloudflare.com/workflows/build/workers-api/#createbatch>).
 const MAX_BATCH: usize = 100;
 
@@ -235,14 +238,14 @@ pub async fn create_batch(
 }
 
 /// `GET …/instances/{instance}`
-pub async fn view(State(app): State<App>, Path((account, name, id)): Instance) -> ApiResult {
+pub async fn view(State(app): State<App>, Path((account, name, id)): InstancePath) -> ApiResult {
     Ok(ok(&WorkflowEngine::open(&app, &account, &name).await?.details(&id).await?))
 }
 
 /// `PATCH …/instances/{instance}/status`: pauses, resumes, restarts or terminates it.
 pub async fn change(
     State(app): State<App>,
-    Path((account, name, id)): Instance,
+    Path((account, name, id)): InstancePath,
     JsonBody(change): JsonBody<Value>,
 ) -> ApiResult {
     let status = change["status"].as_str().unwrap_or_default();
@@ -266,18 +269,16 @@ pub async fn send_event(
     };
     let engine = WorkflowEngine::open(&app, &account, &name).await?;
     // The explorer accepts events of unknown instances, so this checks that the instance exists.
-    // An event has another code than the instance itself (alchemy-run/distilled, `patches/workflows/`).
+    // An event for a missing instance has a different error code (alchemy-run/distilled, `patches/workflows/`).
     engine.details(&id).await.map_err(|error| error.with_code(10_400, 10_201))?;
-    let kind = percent_encoding::utf8_percent_encode(&kind, percent_encoding::NON_ALPHANUMERIC);
-    engine
-        .request(Method::POST, &instance_path(&id, &format!("/events/{kind}")), Some(&payload))
-        .await?;
+    let path = instance_path(&id, &format!("/events/{}", encode(&kind)));
+    engine.request(Method::POST, &path, Some(&payload)).await?;
     Ok(ok(&Value::Null))
 }
 
-/// The body of a deletion.
+/// The body of `POST …/instances/batch/delete`.
 #[derive(Debug, Deserialize)]
-pub struct Ids {
+pub struct InstanceIds {
     instances: Vec<String>,
 }
 
@@ -285,7 +286,7 @@ pub struct Ids {
 pub async fn delete_batch(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
-    JsonBody(Ids { instances }): JsonBody<Ids>,
+    JsonBody(InstanceIds { instances }): JsonBody<InstanceIds>,
 ) -> ApiResult {
     let engine = WorkflowEngine::open(&app, &account, &name).await?;
     let body = json!({ "instances": instances });
@@ -299,12 +300,18 @@ pub async fn terminate_all(
     Query(query): Query<InstanceQuery>,
 ) -> ApiResult {
     let engine = WorkflowEngine::open(&app, &account, &name).await?;
-    for status in
-        ACTIVE_STATES.iter().filter(|one| query.status.as_deref().is_none_or(|it| it == **one))
+    for status in ACTIVE_STATES
+        .iter()
+        .filter(|active| query.status.as_deref().is_none_or(|status| status == **active))
     {
         let path = format!("/instances?per_page={MAX_PAGE_SIZE}&status={status}");
         let (instances, _) = engine.request(Method::GET, &path, None).await?;
-        for id in instances.as_array().into_iter().flatten().filter_map(|one| one["id"].as_str()) {
+        for id in instances
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|instance| instance["id"].as_str())
+        {
             engine.change(id, &json!({ "status": "terminate" })).await?;
         }
     }

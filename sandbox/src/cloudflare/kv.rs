@@ -1,4 +1,4 @@
-//! KV namespaces and their keys (<https://developers.cloudflare.com/api/resources/kv/>).
+//! Reads and changes KV namespaces and their keys (<https://developers.cloudflare.com/api/resources/kv/>).
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest as _, Path, Request, State};
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::AccountAndName;
 use super::body::{JsonBody, MultipartParts, Query};
-use super::envelope::{ApiResult, CloudflareError, ok, with_info};
-use super::storage::StorageTarget;
-use super::versions::Page;
+use super::envelope::{ApiResult, CloudflareError, list_page, ok, with_info};
+use super::paging::Page;
+use super::storage::{StorageTarget, without_nulls};
 use crate::app::App;
 use crate::state::resources::Namespace;
 
@@ -20,7 +20,7 @@ type KeyPath = Path<(String, String, String)>;
 
 /// The body of a new or renamed namespace.
 #[derive(Debug, Deserialize)]
-pub struct Title {
+pub struct NamespaceFields {
     title: String,
 }
 
@@ -34,7 +34,12 @@ fn not_found(id: &str) -> CloudflareError {
 
 fn find(app: &App, account: &str, id: &str) -> Result<Namespace, CloudflareError> {
     let resources = app.store.resources.get(account)?;
-    resources.namespaces.iter().find(|one| one.id == id).cloned().ok_or_else(|| not_found(id))
+    resources
+        .namespaces
+        .iter()
+        .find(|namespace| namespace.id == id)
+        .cloned()
+        .ok_or_else(|| not_found(id))
 }
 
 /// `GET …/namespaces`
@@ -44,23 +49,21 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let (total, info) = (resources.namespaces.len(), page.clone());
-    let items: Vec<Value> = page.slice(resources.namespaces.iter()).map(namespace_json).collect();
-    Ok(with_info(&items, &info.info(items.len(), total)))
+    Ok(list_page(&page, &resources.namespaces.iter().map(namespace_json).collect::<Vec<_>>()))
 }
 
 /// `POST …/namespaces`
 pub async fn create(
     State(app): State<App>,
     Path(account): Path<String>,
-    JsonBody(Title { title }): JsonBody<Title>,
+    JsonBody(NamespaceFields { title }): JsonBody<NamespaceFields>,
 ) -> ApiResult {
     if title.is_empty() || title.len() > 512 {
         return Err(CloudflareError::new(400, 10_019, "a namespace title has 1 to 512 characters"));
     }
     let namespace = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            if resources.namespaces.iter().any(|one| one.title == title) {
+            if resources.namespaces.iter().any(|namespace| namespace.title == title) {
                 let text =
                     "create namespace: 'a namespace with this account ID and title already exists'";
                 return Err(CloudflareError::new(400, 10_014, text));
@@ -80,14 +83,14 @@ pub async fn view(State(app): State<App>, Path((account, id)): AccountAndName) -
 pub async fn rename(
     State(app): State<App>,
     Path((account, id)): AccountAndName,
-    JsonBody(Title { title }): JsonBody<Title>,
+    JsonBody(NamespaceFields { title }): JsonBody<NamespaceFields>,
 ) -> ApiResult {
     let renamed = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            let one = resources.namespaces.iter_mut().find(|one| one.id == id);
-            let one = one.ok_or_else(|| not_found(&id))?;
-            one.title = title;
-            Ok::<_, CloudflareError>(namespace_json(one))
+            let namespace = resources.namespaces.iter_mut().find(|namespace| namespace.id == id);
+            let namespace = namespace.ok_or_else(|| not_found(&id))?;
+            namespace.title = title;
+            Ok::<_, CloudflareError>(namespace_json(namespace))
         })
     })?;
     Ok(ok(&renamed))
@@ -98,14 +101,14 @@ pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName)
     find(&app, &account, &id)?;
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            resources.namespaces.retain(|one| one.id != id);
+            resources.namespaces.retain(|namespace| namespace.id != id);
             Ok::<_, CloudflareError>(())
         })
     })?;
     Ok(ok(&json!({})))
 }
 
-/// The keys that are asked for.
+/// The filter and the page of a list of keys.
 #[derive(Debug, Deserialize)]
 pub struct KeyQuery {
     prefix: Option<String>,
@@ -122,18 +125,18 @@ pub async fn keys(
     find(&app, &account, &id)?;
     let cursor = query.cursor.filter(|cursor| !cursor.is_empty());
     let options = json!({ "prefix": query.prefix, "limit": query.limit, "cursor": cursor });
-    let order = json!({ "action": "list", "options": options });
-    let found = StorageTarget::Namespace(&id).json(&app, &account, &order, "").await?;
-    let count = found["keys"].as_array().map_or(0, Vec::len);
-    let cursor = found["cursor"].as_str().unwrap_or_default();
-    Ok(with_info(&found["keys"], &json!({ "count": count, "cursor": cursor })))
+    let operation = json!({ "action": "list", "options": options });
+    let page = StorageTarget::Namespace(&id).json(&app, &account, &operation, "").await?;
+    let count = page["keys"].as_array().map_or(0, Vec::len);
+    let cursor = page["cursor"].as_str().unwrap_or_default();
+    Ok(with_info(&page["keys"], &json!({ "count": count, "cursor": cursor })))
 }
 
-/// `GET …/values/{key}`: the value as stored
+/// `GET …/values/{key}`. Returns the stored bytes, without an envelope.
 pub async fn get(State(app): State<App>, Path((account, id, key)): KeyPath) -> ApiResult {
     find(&app, &account, &id)?;
-    let order = json!({ "action": "get", "key": key });
-    let value = StorageTarget::Namespace(&id).order(&app, &account, &order, "").await?;
+    let operation = json!({ "action": "get", "key": key });
+    let value = StorageTarget::Namespace(&id).execute(&app, &account, &operation, "").await?;
     let value = value.ok_or_else(|| CloudflareError::new(404, 10_009, "get: 'key not found'"))?;
     let kind = [(CONTENT_TYPE, "application/octet-stream")];
     Ok((kind, value.into_body()).into_response())
@@ -142,18 +145,18 @@ pub async fn get(State(app): State<App>, Path((account, id, key)): KeyPath) -> A
 /// `GET …/metadata/{key}`
 pub async fn metadata(State(app): State<App>, Path((account, id, key)): KeyPath) -> ApiResult {
     find(&app, &account, &id)?;
-    let order = json!({ "action": "metadata", "key": key });
-    Ok(ok(&StorageTarget::Namespace(&id).json(&app, &account, &order, "").await?))
+    let operation = json!({ "action": "metadata", "key": key });
+    Ok(ok(&StorageTarget::Namespace(&id).json(&app, &account, &operation, "").await?))
 }
 
-/// The expiry of a value.
+/// The expiry of a value: a Unix time, or a lifetime, both in seconds.
 #[derive(Debug, Deserialize)]
 pub struct Expiry {
     expiration: Option<u64>,
     expiration_ttl: Option<u64>,
 }
 
-/// `PUT …/values/{key}`. The value is the body, or a part next to its metadata.
+/// `PUT …/values/{key}`. The value is the whole body, or a part of a multipart body with its metadata.
 pub async fn put(
     State(app): State<App>,
     Path((account, id, key)): KeyPath,
@@ -184,16 +187,9 @@ pub async fn put(
     let options = json!({
         "expiration": expiry.expiration, "expirationTtl": expiry.expiration_ttl, "metadata": metadata,
     });
-    let order = json!({ "action": "put", "key": key, "options": without_nulls(options) });
-    StorageTarget::Namespace(&id).order(&app, &account, &order, value).await?;
+    let operation = json!({ "action": "put", "key": key, "options": without_nulls(options) });
+    StorageTarget::Namespace(&id).execute(&app, &account, &operation, value).await?;
     Ok(ok(&json!({})))
-}
-
-fn without_nulls(mut options: Value) -> Value {
-    if let Some(fields) = options.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
-    options
 }
 
 /// `DELETE …/values/{key}`
@@ -209,8 +205,8 @@ async fn delete_keys(
     keys: &[String],
 ) -> Result<(), CloudflareError> {
     find(app, account, id)?;
-    let order = json!({ "action": "delete", "keys": keys });
-    StorageTarget::Namespace(id).order(app, account, &order, "").await.map(drop)
+    let operation = json!({ "action": "delete", "keys": keys });
+    StorageTarget::Namespace(id).execute(app, account, &operation, "").await.map(drop)
 }
 
 /// `PUT …/bulk`
@@ -223,7 +219,7 @@ pub async fn bulk_put(
     let count = pairs.len();
     let body = Value::Array(pairs).to_string();
     StorageTarget::Namespace(&id)
-        .order(&app, &account, &json!({ "action": "bulkPut" }), body)
+        .execute(&app, &account, &json!({ "action": "bulkPut" }), body)
         .await?;
     Ok(bulk_result(count))
 }
@@ -259,9 +255,9 @@ pub async fn bulk_get(
     JsonBody(query): JsonBody<BulkGet>,
 ) -> ApiResult {
     find(&app, &account, &id)?;
-    let order = json!({
+    let operation = json!({
         "action": "bulkGet", "keys": query.keys, "type": query.kind.as_deref().unwrap_or("text"),
         "withMetadata": query.with_metadata,
     });
-    Ok(ok(&StorageTarget::Namespace(&id).json(&app, &account, &order, "").await?))
+    Ok(ok(&StorageTarget::Namespace(&id).json(&app, &account, &operation, "").await?))
 }

@@ -1,7 +1,7 @@
-//! Creates links to single files that need no token, like Cloudflare's addresses of its storage. They
+//! Creates links to single files, which need no token, like the presigned URLs of Cloudflare. They
 //! expire after an hour or when the sandbox ends.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -13,7 +13,8 @@ use md5::{Digest as _, Md5};
 
 use super::envelope::{ApiResult, CloudflareError};
 use crate::app::App;
-use crate::ids::{hex, random};
+use crate::ids::{hex, random_id};
+use crate::mutex::lock;
 
 /// The lifetime of a link.
 const LIFETIME: Duration = Duration::from_hours(1);
@@ -21,22 +22,23 @@ const LIFETIME: Duration = Duration::from_hours(1);
 /// The maximum number of links. The oldest one is evicted, because the files are in memory.
 const MAX_LINKS: usize = 16;
 
-/// The links.
+/// The links to files, in memory.
 #[derive(Debug, Default)]
 pub struct Links(Mutex<Vec<Link>>);
 
 #[derive(Debug)]
 struct Link {
     id: String,
+    /// The secret in the URL, which authorizes the request.
     key: String,
-    /// The file that a client may read. `None` if it is to be uploaded.
+    /// The content of the file. `None` until a client uploads it.
     file: Option<Bytes>,
     expires: Instant,
 }
 
 impl Links {
     fn lock(&self) -> MutexGuard<'_, Vec<Link>> {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = lock(&self.0);
         let now = Instant::now();
         links.retain(|link| link.expires > now);
         links
@@ -45,7 +47,7 @@ impl Links {
     /// Adds a link to `file`, or to a file that the client will upload. Returns its id and its URL at
     /// `host`.
     pub fn add(&self, host: &str, file: Option<Bytes>) -> (String, String) {
-        let (id, key) = (hex(&random::<16>()), hex(&random::<16>()));
+        let (id, key) = (random_id(), random_id());
         let url = format!("http://{host}/client/v4/files/{id}?key={key}");
         let mut links = self.lock();
         links.push(Link { id: id.clone(), key, file, expires: Instant::now() + LIFETIME });
@@ -57,8 +59,8 @@ impl Links {
     /// Removes an uploaded file and returns it. `None` if it was not uploaded or has expired.
     pub fn take(&self, id: &str) -> Option<Bytes> {
         let mut links = self.lock();
-        let at = links.iter().position(|link| link.id == id && link.file.is_some())?;
-        links.remove(at).file
+        let index = links.iter().position(|link| link.id == id && link.file.is_some())?;
+        links.remove(index).file
     }
 
     /// Returns whether a URL has the key of a link.
@@ -76,7 +78,7 @@ impl Link {
     }
 }
 
-/// Returns the MD5 of a content, which R2 uses as its `ETag`.
+/// Returns the MD5 of a file in hexadecimal digits. R2 uses it as the `ETag`.
 #[must_use]
 pub fn md5(bytes: &[u8]) -> String {
     hex(&Md5::digest(bytes))
@@ -105,7 +107,7 @@ pub async fn upload(
     Ok(([(ETAG, etag)], "").into_response())
 }
 
-/// Finds the file of a link, which is `None` until it is uploaded. Errors if the key is not the link's.
+/// Returns the file of a link. `None` until it is uploaded. Errors if the URL does not have the link's key.
 fn find(app: &App, id: &str, uri: &Uri) -> Result<Option<Bytes>, CloudflareError> {
     let links = app.links.lock();
     let link = links.iter().find(|link| link.matches(id, uri));

@@ -14,24 +14,21 @@ use super::body::JsonBody;
 use super::envelope::{ApiResult, CloudflareError, ok};
 use super::queues::{change, find, queue_json};
 use crate::app::App;
-use crate::ids::{hex, now, random};
+use crate::ids::{now, random_id};
 use crate::serve::group::VersionNode;
-use crate::serve::queues::{KeptBatch, LeasedMessage, PullOptions, QueueMessage, order};
-use crate::state::resources::Queue;
+use crate::serve::queues::{LeasedMessage, MessageBatch, PullOptions, QueueMessage, send_command};
+use crate::state::resources::{DEFAULT_MAX_RETRIES, DEFAULT_RETENTION, Queue};
 
-/// The number of messages in a batch that a client pulls (same page).
-const DEFAULT_BATCH_SIZE: u64 = 5;
-const MAX_BATCH_SIZE: u64 = 100;
+/// The default and the maximum number of messages that a client pulls at once (same page).
+const DEFAULT_PULL_SIZE: u64 = 5;
+const MAX_PULL_SIZE: u64 = 100;
 
-/// The time for the acknowledgment of a message in milliseconds (same page).
+/// The default and the maximum time for the acknowledgment of a message, in milliseconds (same page).
 const DEFAULT_VISIBILITY: u64 = 30_000;
 const MAX_VISIBILITY: u64 = 12 * 60 * 60 * 1000;
 
-/// The default number of retries.
-const DEFAULT_RETRIES: u64 = 3;
-
-/// The maximum number of messages in a batch (<https://developers.cloudflare.com/queues/platform/limits/>).
-const MAX_SENT: usize = 100;
+/// The maximum number of messages that a client sends at once (<https://developers.cloudflare.com/queues/platform/limits/>).
+const MAX_BATCH: usize = 100;
 
 /// A message that a client sends.
 #[derive(Debug, Deserialize)]
@@ -56,13 +53,13 @@ impl SentMessage {
             ("text", Value::String(text)) => text.into_bytes(),
             ("json", body) => body.to_string().into_bytes(),
             _ => {
-                let text = "A message has a text as `body` and the content_type `text`, or the content_type `json`";
+                let text = "The content_type of a message must be `json`, or `text` with a string as `body`";
                 return Err(CloudflareError::new(400, 11_016, text));
             }
         };
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
         Ok(QueueMessage {
-            id: hex(&random::<16>()),
+            id: random_id(),
             timestamp_ms: u64::try_from(since_epoch).unwrap_or_default(),
             content_type,
             body: BASE64_STANDARD.encode(bytes),
@@ -96,8 +93,8 @@ async fn send(
     delay: Option<u64>,
 ) -> ApiResult {
     let queue = find(app, &account, &id)?;
-    if messages.is_empty() || messages.len() > MAX_SENT {
-        let text = format!("A batch has 1 to {MAX_SENT} messages");
+    if messages.is_empty() || messages.len() > MAX_BATCH {
+        let text = format!("A batch has 1 to {MAX_BATCH} messages");
         return Err(CloudflareError::new(400, 11_016, &text));
     }
     let delay = delay.or_else(|| queue.settings["delivery_delay"].as_u64());
@@ -107,20 +104,20 @@ async fn send(
     Ok(ok(&json!({ "metadata": metrics(app, &account, &queue) })))
 }
 
-/// Gives messages to the consumer of a queue.
+/// Sends messages to the Worker that consumes a queue. Stores them if no Worker does.
 async fn deliver(
     app: &App,
     account: &str,
     queue: &Queue,
     messages: Vec<QueueMessage>,
 ) -> Result<(), CloudflareError> {
-    let Some(node) = consumer(app, account, queue).filter(|_| !queue.is_kept()) else {
+    let Some(node) = consumer(app, account, queue).filter(|_| queue.has_worker()) else {
         let (account, queue) = (account.to_owned(), queue.name.clone());
-        app.runtime.kept.add(KeptBatch { account, queue, messages });
+        app.runtime.backlog.add(MessageBatch { account, queue, messages });
         return Ok(());
     };
-    let sent = json!({ "action": "send", "queue": queue.name, "messages": messages });
-    order(app, &node, &sent).await?;
+    let command = json!({ "action": "send", "queue": queue.name, "messages": messages });
+    send_command(app, &node, &command).await?;
     Ok(())
 }
 
@@ -131,10 +128,10 @@ fn consumer(app: &App, account: &str, queue: &Queue) -> Option<VersionNode> {
 }
 
 fn metrics(app: &App, account: &str, queue: &Queue) -> Value {
-    let backlog = app.runtime.kept.backlog(account, &queue.name);
+    let size = app.runtime.backlog.size(account, &queue.name);
     json!({ "metrics": {
-        "backlog_count": backlog.count, "backlog_bytes": backlog.bytes,
-        "oldest_message_timestamp_ms": backlog.oldest_ms,
+        "backlog_count": size.count, "backlog_bytes": size.bytes,
+        "oldest_message_timestamp_ms": size.oldest_ms,
     } })
 }
 
@@ -144,7 +141,7 @@ fn metrics(app: &App, account: &str, queue: &Queue) -> Value {
 pub struct PullFields {
     batch_size: Option<u64>,
     visibility_timeout_ms: Option<u64>,
-    /// The name of the same field in Cloudflare's guide.
+    /// The same field by its name in Cloudflare's guide.
     visibility_timeout: Option<u64>,
 }
 
@@ -152,22 +149,23 @@ impl PullFields {
     fn options(&self, queue: &Queue) -> PullOptions {
         let settings = queue.consumers.first().map_or(&Value::Null, |consumer| &consumer.settings);
         let setting = |name: &str| settings[name].as_u64();
-        let size = self.batch_size.or_else(|| setting("batch_size")).unwrap_or(DEFAULT_BATCH_SIZE);
+        let size = self.batch_size.or_else(|| setting("batch_size")).unwrap_or(DEFAULT_PULL_SIZE);
         let visibility = self.visibility_timeout_ms.or(self.visibility_timeout);
         let visibility = visibility.or_else(|| setting("visibility_timeout_ms"));
         let visibility = visibility.unwrap_or(DEFAULT_VISIBILITY).min(MAX_VISIBILITY);
-        let retention = queue.settings["message_retention_period"].as_u64().unwrap_or(345_600);
+        let retention =
+            queue.settings["message_retention_period"].as_u64().unwrap_or(DEFAULT_RETENTION);
         PullOptions {
-            batch_size: usize::try_from(size.clamp(1, MAX_BATCH_SIZE)).unwrap_or(1),
+            batch_size: usize::try_from(size.clamp(1, MAX_PULL_SIZE)).unwrap_or(1),
             visibility: Duration::from_millis(visibility),
-            max_retries: setting("max_retries").unwrap_or(DEFAULT_RETRIES),
+            max_retries: setting("max_retries").unwrap_or(DEFAULT_MAX_RETRIES),
             retention: Duration::from_secs(retention),
         }
     }
 }
 
-/// Returns a queue that clients pull. Refuses another one.
-fn find_pulled(app: &App, account: &str, id: &str) -> Result<Queue, CloudflareError> {
+/// Returns a queue that clients pull over HTTP. Errors if a Worker consumes it.
+fn find_pull_queue(app: &App, account: &str, id: &str) -> Result<Queue, CloudflareError> {
     let queue = find(app, account, id)?;
     if queue.is_pulled() {
         return Ok(queue);
@@ -185,39 +183,42 @@ pub async fn pull(
     axum::extract::Path((account, id)): AccountAndName,
     JsonBody(fields): JsonBody<PullFields>,
 ) -> ApiResult {
-    let queue = find_pulled(&app, &account, &id)?;
+    let queue = find_pull_queue(&app, &account, &id)?;
     if queue.is_paused() {
         return Err(CloudflareError::new(409, 11_020, "queue_delivery_paused"));
     }
     let options = fields.options(&queue);
-    let result = app.runtime.kept.pull(&account, &queue.name, options, SystemTime::now());
+    let result = app.runtime.backlog.pull(&account, &queue.name, options, SystemTime::now());
     if !result.dead.is_empty() {
-        bury(&app, &account, &queue, result.dead).await;
+        dead_letter(&app, &account, &queue, result.dead).await;
     }
     let messages: Vec<Value> = result.messages.iter().map(message_json).collect();
-    let backlog = app.runtime.kept.backlog(&account, &queue.name);
+    let size = app.runtime.backlog.size(&account, &queue.name);
     Ok(ok(&json!({
-        "message_backlog_count": backlog.count, "messages": messages,
+        "message_backlog_count": size.count, "messages": messages,
         "metadata": metrics(&app, &account, &queue),
     })))
 }
 
-/// Moves messages that were pulled too often to the queue of dead letters, or drops them.
-async fn bury(app: &App, account: &str, queue: &Queue, messages: Vec<QueueMessage>) {
+/// Moves messages that were pulled too often to the dead letter queue. Drops them if there is none.
+async fn dead_letter(app: &App, account: &str, queue: &Queue, messages: Vec<QueueMessage>) {
     let count = messages.len();
     let name = queue.consumers.first().and_then(|consumer| consumer.dead_letter_queue.as_deref());
     let resources = app.store.resources.get(account).unwrap_or_default();
-    let letters = name.and_then(|name| resources.queue(name));
-    let result = match letters {
-        Some(letters) => deliver(app, account, letters, messages).await,
+    let target = name.and_then(|name| resources.queue(name));
+    let result = match target {
+        Some(target) => deliver(app, account, target, messages).await,
         None => Ok(()),
     };
-    let target = match (letters, result) {
-        (Some(letters), Ok(())) => format!("moved to the queue {}", letters.name),
+    let outcome = match (target, result) {
+        (Some(target), Ok(())) => format!("moved to the queue {}", target.name),
         (_, Err(error)) => format!("dropped: {error:?}"),
         (None, Ok(())) => "dropped".to_owned(),
     };
-    crate::log::line(&format!("queue {}: {count} messages failed too often, {target}", queue.name));
+    crate::log::line(&format!(
+        "queue {}: {count} messages failed too often, {outcome}",
+        queue.name
+    ));
 }
 
 fn message_json(leased: &LeasedMessage) -> Value {
@@ -231,7 +232,7 @@ fn message_json(leased: &LeasedMessage) -> Value {
     })
 }
 
-/// A lease in an acknowledgment.
+/// The lease of a message in an acknowledgment.
 #[derive(Debug, Deserialize)]
 pub struct Lease {
     lease_id: String,
@@ -252,24 +253,24 @@ pub async fn acknowledge(
     axum::extract::Path((account, id)): AccountAndName,
     JsonBody(body): JsonBody<Acknowledgment>,
 ) -> ApiResult {
-    let queue = find_pulled(&app, &account, &id)?;
-    let kept = &app.runtime.kept;
+    let queue = find_pull_queue(&app, &account, &id)?;
+    let backlog = &app.runtime.backlog;
     let mut warnings = json!({});
     let mut warn = |lease: &Lease| warnings[&lease.lease_id] = json!("The lease does not exist");
     let (mut acked, mut retried) = (0, 0);
     for lease in &body.acks {
-        if kept.acknowledge(&account, &queue.name, &lease.lease_id) {
+        if backlog.acknowledge(&account, &queue.name, &lease.lease_id) {
             acked += 1;
         } else {
             warn(lease);
         }
     }
     let default_delay =
-        queue.consumers.first().and_then(|one| one.settings["retry_delay"].as_u64());
+        queue.consumers.first().and_then(|consumer| consumer.settings["retry_delay"].as_u64());
     for lease in &body.retries {
         let delay = lease.delay_seconds.or(default_delay).unwrap_or(0);
         let time = SystemTime::now() + Duration::from_secs(delay);
-        if kept.retry(&account, &queue.name, &lease.lease_id, time) {
+        if backlog.retry(&account, &queue.name, &lease.lease_id, time) {
             retried += 1;
         } else {
             warn(lease);
@@ -296,8 +297,8 @@ pub async fn purge(
         return Err(CloudflareError::new(400, 11_016, text));
     }
     let queue = find(&app, &account, &id)?;
-    app.runtime.kept.purge(&account, &queue.name);
-    tell_consumer(&app, &account, &queue, "purge").await?;
+    app.runtime.backlog.purge(&account, &queue.name);
+    notify_consumer(&app, &account, &queue, "purge").await?;
     let (queue, ()) = change(&app, &account, &id, |queue| {
         queue.purged_on = Some(now());
         Ok(())
@@ -315,37 +316,38 @@ pub async fn purge_status(
     Ok(ok(&json!({ "completed": completed, "started_at": queue.purged_on })))
 }
 
-/// Gives the messages that wait for a consumer to the Worker that now consumes a queue.
+/// Sends the stored messages of a queue to the Worker that now consumes it.
 pub async fn release(app: &App, account: &str, queue: &Queue) {
-    if queue.is_kept() {
+    if !queue.has_worker() {
         return;
     }
-    let messages = app.runtime.kept.take(account, &queue.name);
-    // The runtime can decode such a message, and cannot send it again.
-    let (unknown, messages): (Vec<_>, Vec<_>) =
+    let messages = app.runtime.backlog.take(account, &queue.name);
+    // The runtime can decode a message of the type v8, but cannot send it.
+    let (undeliverable, messages): (Vec<_>, Vec<_>) =
         messages.into_iter().partition(|message| message.content_type == "v8");
-    if !unknown.is_empty() {
-        let count = unknown.len();
+    if !undeliverable.is_empty() {
+        let count = undeliverable.len();
         crate::log::line(&format!("queue {}: dropped {count} messages of the type v8", queue.name));
     }
-    for batch in messages.chunks(MAX_SENT) {
+    for batch in messages.chunks(MAX_BATCH) {
         if let Err(error) = deliver(app, account, queue, batch.to_vec()).await {
             crate::log::line(&format!("queue {}: cannot send its messages: {error:?}", queue.name));
             let (account, queue) = (account.to_owned(), queue.name.clone());
-            app.runtime.kept.add(KeptBatch { account, queue, messages: batch.to_vec() });
+            app.runtime.backlog.add(MessageBatch { account, queue, messages: batch.to_vec() });
         }
     }
 }
 
-/// Sends an order to the Worker that consumes a queue. Does nothing if no Worker does.
-pub async fn tell_consumer(
+/// Sends the command `action` to the group of the Worker that consumes a queue. Does nothing if no
+/// Worker does.
+pub async fn notify_consumer(
     app: &App,
     account: &str,
     queue: &Queue,
     action: &str,
 ) -> Result<(), CloudflareError> {
     if let Some(node) = consumer(app, account, queue) {
-        order(app, &node, &json!({ "action": action, "queue": queue.name })).await?;
+        send_command(app, &node, &json!({ "action": action, "queue": queue.name })).await?;
     }
     Ok(())
 }

@@ -27,11 +27,11 @@ pub struct UploadMetadata {
     pub compatibility_flags: Vec<String>,
     /// The kinds of bindings to keep from the previous version.
     pub keep_bindings: Vec<String>,
-    /// The completed upload of assets, with its serving config.
+    /// The completed upload of assets, with their serving config.
     pub assets: Option<AssetsMetadata>,
-    /// Keep the assets of the previous version.
+    /// `true` to keep the assets of the previous version.
     pub keep_assets: bool,
-    /// Changes to classes of Durable Objects.
+    /// The migrations of classes of Durable Objects.
     pub migrations: Option<Value>,
     /// The limits on CPU time and subrequests.
     pub limits: Value,
@@ -41,9 +41,9 @@ pub struct UploadMetadata {
     pub observability: Option<Value>,
     /// The Logpush setting of the Worker.
     pub logpush: Option<Value>,
-    /// The Workers that receive the tail.
+    /// The Workers that receive the invocations of the Worker.
     pub tail_consumers: Option<Value>,
-    /// Tags of the Worker.
+    /// The tags of the Worker.
     pub tags: Option<Vec<String>>,
     /// `workers/tag`, `workers/message`, `workers/alias`.
     pub annotations: BTreeMap<String, String>,
@@ -59,13 +59,13 @@ pub struct AssetsMetadata {
     pub config: Value,
 }
 
-/// Checks an alias. It has lower-case letters, digits and dashes, begins with a letter, and fits into
-/// a DNS label together with the Worker's name
+/// Checks an alias. It has lower-case letters, digits and dashes, and begins with a letter. Together with
+/// the Worker's name it must fit into a DNS label
 /// (<https://developers.cloudflare.com/workers/configuration/previews/>).
 pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
-        || !alias.bytes().all(good)
+        || !alias.bytes().all(is_valid)
         || alias.ends_with('-')
     {
         return Err(CloudflareError::invalid(&format!(
@@ -80,12 +80,11 @@ pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
     Ok(())
 }
 
-/// Checks a Worker's name, which is a label of its addresses.
+/// Checks a Worker's name, which is a label of its host names.
 pub fn check_name(name: &str) -> Result<(), CloudflareError> {
-    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    let ends = |c: char| c == '-' || c == '_';
-    let is_ended = name.starts_with('-') || name.ends_with(ends);
-    if name.is_empty() || name.len() > 63 || !name.bytes().all(good) || is_ended {
+    let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    let has_valid_ends = !name.starts_with('-') && !name.ends_with(['-', '_']);
+    if name.is_empty() || name.len() > 63 || !name.bytes().all(is_valid) || !has_valid_ends {
         return Err(CloudflareError::new(
             400,
             10_016,
@@ -95,7 +94,7 @@ pub fn check_name(name: &str) -> Result<(), CloudflareError> {
     Ok(())
 }
 
-/// Renames the field of a database's id. The libraries of Cloudflare also send `database_id`.
+/// Renames the field `database_id` of a D1 binding to `id`. Cloudflare's libraries send either name.
 fn rename_database_id(binding: &mut Value) {
     let is_database = binding["type"] == "d1" && binding["id"].is_null();
     if let Some(fields) = binding.as_object_mut().filter(|_| is_database)
@@ -105,12 +104,13 @@ fn rename_database_id(binding: &mut Value) {
     }
 }
 
-/// The maximum length of a tag and of a message, in bytes
+/// The maximum lengths of a tag and of a message, in bytes
 /// (<https://developers.cloudflare.com/api/resources/workers/>).
-const MAX_LENGTHS: (usize, usize) = (100, 1000);
+const MAX_TAG: usize = 100;
+const MAX_MESSAGE: usize = 1000;
 
 impl UploadMetadata {
-    /// Parses the part.
+    /// Parses the `metadata` part.
     pub fn parse(bytes: &[u8]) -> Result<UploadMetadata, CloudflareError> {
         let mut metadata: UploadMetadata = body::parse(bytes)
             .map_err(|error| CloudflareError::invalid(&format!("Invalid metadata: {error}")))?;
@@ -137,17 +137,17 @@ impl UploadMetadata {
         if let Some(alias) = self.annotations.get("workers/alias") {
             check_alias(alias, worker)?;
         }
-        if self.annotations.get("workers/tag").is_some_and(|tag| tag.len() > MAX_LENGTHS.0) {
+        if self.annotations.get("workers/tag").is_some_and(|tag| tag.len() > MAX_TAG) {
             return Err(CloudflareError::invalid("A version's tag has at most 100 bytes"));
         }
         if let Some(message) = self.annotations.get_mut("workers/message") {
-            message.truncate(message.floor_char_boundary(MAX_LENGTHS.1));
+            message.truncate(message.floor_char_boundary(MAX_MESSAGE));
         }
         Ok(())
     }
 
-    /// Returns the bindings of the new version: its own, those that it inherits by name, and those of the
-    /// `previous` version whose kind is kept.
+    /// Returns the bindings of the new version. It has the bindings of the upload, those that the upload
+    /// inherits by name, and the `previous` ones whose kind is in `keep_bindings`.
     pub fn resolve_bindings(&self, previous: &[Value]) -> Result<Vec<Value>, CloudflareError> {
         let mut bindings = Vec::new();
         for binding in &self.bindings {
@@ -158,7 +158,7 @@ impl UploadMetadata {
             let name = binding["old_name"].as_str().or(binding["name"].as_str());
             let inherited =
                 previous.iter().find(|old| old["name"].as_str() == name).ok_or_else(|| {
-                    // The code and the text by which wrangler finds out which secrets are missing.
+                    // wrangler reads the missing secrets from this code and text.
                     let name = name.unwrap_or_default();
                     let text =
                         format!("inherit binding '{name}' is invalid: there is none of this name");
@@ -168,12 +168,12 @@ impl UploadMetadata {
             inherited["name"] = binding["name"].clone();
             bindings.push(inherited);
         }
-        let kept = previous.iter().filter(|old| {
+        let retained = previous.iter().filter(|old| {
             self.keep_bindings.iter().any(|kind| old["type"] == kind.as_str())
                 && !bindings.iter().any(|new| new["name"] == old["name"])
         });
-        let kept: Vec<Value> = kept.cloned().collect();
-        bindings.extend(kept);
+        let retained: Vec<Value> = retained.cloned().collect();
+        bindings.extend(retained);
         Ok(bindings)
     }
 }
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn long_tags_are_refused_and_long_messages_cut() {
+    fn long_tags_are_refused_and_long_messages_truncated() {
         let metadata = |key: &str, length: usize| UploadMetadata {
             annotations: BTreeMap::from([(key.to_owned(), "é".repeat(length))]),
             ..UploadMetadata::default()
@@ -214,19 +214,19 @@ mod tests {
         assert!(metadata("workers/tag", 50).check_annotations("site").is_ok());
         assert!(metadata("workers/tag", 51).check_annotations("site").is_err());
         let mut long = metadata("workers/message", 600);
-        long.check_annotations("site").expect("it is cut");
+        long.check_annotations("site").expect("a valid message");
         assert_eq!(long.annotations["workers/message"].len(), 1000);
     }
 
     #[test]
     fn reads_the_metadata_that_wrangler_sends() {
-        let sent = br#"{"main_module":"index.js","bindings":[{"name":"ASSETS","type":"assets"}],
+        let part = br#"{"main_module":"index.js","bindings":[{"name":"ASSETS","type":"assets"}],
             "compatibility_date":"2026-11-01","compatibility_flags":["nodejs_compat"],
             "keep_bindings":["secret_text","secret_key"],"observability":{"enabled":true},
             "code_update_strategy":{"mode":"deferred","max_delay":300},
             "assets":{"jwt":"a.b.c","config":{"_redirects":"/a /b"}},
             "annotations":{"workers/tag":"t"}}"#;
-        let metadata = UploadMetadata::parse(sent).expect("metadata");
+        let metadata = UploadMetadata::parse(part).expect("metadata");
         assert_eq!(metadata.main_module.as_deref(), Some("index.js"));
         assert_eq!(metadata.assets.expect("assets").config["_redirects"], "/a /b");
         assert_eq!(metadata.annotations["workers/tag"], "t");
@@ -244,7 +244,7 @@ mod tests {
         assert!(metadata.check_modules(&[module("b.js")]).is_err());
         assert!(
             UploadMetadata::parse(b"{\"body_part\": \"a\"}")
-                .expect("it")
+                .expect("metadata")
                 .check_modules(&[])
                 .is_err()
         );

@@ -4,10 +4,10 @@
 use serde::Deserialize;
 
 use super::envelope::CloudflareError;
-use crate::ids::{hex, random};
+use crate::ids::random_id;
 use crate::state::model::{DURABLE_OBJECT, DurableClass, Exports, Worker};
 
-/// The `migrations` of an upload, in either of the two forms that clients send.
+/// The `migrations` of an upload. Clients send a list of steps, or the fields of a single step.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Migrations {
@@ -18,7 +18,7 @@ pub struct Migrations {
     single: MigrationStep,
 }
 
-/// A step of migrations.
+/// The changes of one migration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct MigrationStep {
@@ -41,49 +41,13 @@ pub fn apply(
     migrations: &Migrations,
     exports: &Exports,
 ) -> Result<(), CloudflareError> {
-    // A request without an old tag requires that no tag is set.
-    if migrations.old_tag.as_deref().unwrap_or_default()
-        != worker.migration_tag.as_deref().unwrap_or_default()
-    {
-        let text = match &worker.migration_tag {
-            Some(tag) => format!("Migration tag precondition failed; current tag is '{tag}'"),
-            None => "Migration tag precondition failed; no migrations were applied yet".to_owned(),
-        };
-        return Err(CloudflareError::new(412, 10_079, &text));
+    check_tag(worker, migrations)?;
+    for step in migrations.all_steps() {
+        apply_step(worker, step)?;
     }
-    for step in migrations.steps.iter().chain(std::iter::once(&migrations.single)) {
-        if !step.transferred_classes.is_empty() {
-            return Err(CloudflareError::new(
-                501,
-                7000,
-                "The sandbox transfers no classes between Workers",
-            ));
-        }
-        for renamed in &step.renamed_classes {
-            find_class(worker, &renamed.from)?.name.clone_from(&renamed.to);
-        }
-        for class in &step.deleted_classes {
-            find_class(worker, class)?;
-            worker.classes.retain(|known| known.name != *class);
-        }
-        let plain = step.new_classes.iter().map(|class| (class, false));
-        for (class, sqlite) in
-            plain.chain(step.new_sqlite_classes.iter().map(|class| (class, true)))
-        {
-            if worker.classes.iter().any(|known| known.name == *class) {
-                let text = format!(
-                    "Cannot apply new-class migration to class '{class}' that is already depended on by \
-                     existing Durable Objects."
-                );
-                return Err(CloudflareError::new(400, 10_074, &text));
-            }
-            let id = hex(&random::<16>());
-            worker.classes.push(DurableClass { id, name: class.clone(), sqlite });
-        }
-    }
-    let missing =
-        worker.classes.iter().find(|class| !exports.has_class(&class.name, DURABLE_OBJECT));
-    if let Some(class) = missing.filter(|class| migrations.adds_class(&class.name)) {
+    let is_missing = |class: &&DurableClass| !exports.has_class(&class.name, DURABLE_OBJECT);
+    let mut missing = worker.classes.iter().filter(is_missing);
+    if let Some(class) = missing.find(|class| migrations.adds_class(&class.name)) {
         let text = format!(
             "Cannot apply new-class migration to class '{}' that is not exported by script.",
             class.name
@@ -94,7 +58,48 @@ pub fn apply(
     Ok(())
 }
 
-/// Refuses a version that does not export a class that has Durable Objects.
+/// Refuses migrations for another state than the Worker's. A request without an old tag requires that no
+/// migration was applied before.
+fn check_tag(worker: &Worker, migrations: &Migrations) -> Result<(), CloudflareError> {
+    let expected = migrations.old_tag.as_deref().unwrap_or_default();
+    let current = worker.migration_tag.as_deref();
+    if expected == current.unwrap_or_default() {
+        return Ok(());
+    }
+    let text = match current {
+        Some(tag) => format!("Migration tag precondition failed; current tag is '{tag}'"),
+        None => "Migration tag precondition failed; no migrations were applied yet".to_owned(),
+    };
+    Err(CloudflareError::new(412, 10_079, &text))
+}
+
+/// Renames, deletes and creates classes, in this order.
+fn apply_step(worker: &mut Worker, step: &MigrationStep) -> Result<(), CloudflareError> {
+    if !step.transferred_classes.is_empty() {
+        let text = "The sandbox transfers no classes between Workers";
+        return Err(CloudflareError::new(501, 7000, text));
+    }
+    for rename in &step.renamed_classes {
+        find_class(worker, &rename.from)?.name.clone_from(&rename.to);
+    }
+    for class in &step.deleted_classes {
+        find_class(worker, class)?;
+        worker.classes.retain(|known| known.name != *class);
+    }
+    for (class, sqlite) in step.created_classes() {
+        if worker.classes.iter().any(|known| known.name == *class) {
+            let text = format!(
+                "Cannot apply new-class migration to class '{class}' that is already depended on by \
+                 existing Durable Objects."
+            );
+            return Err(CloudflareError::new(400, 10_074, &text));
+        }
+        worker.classes.push(DurableClass { id: random_id(), name: class.clone(), sqlite });
+    }
+    Ok(())
+}
+
+/// Refuses a version that lacks a class of the Worker's Durable Objects.
 pub fn check_existing_classes(worker: &Worker, exports: &Exports) -> Result<(), CloudflareError> {
     match worker.classes.iter().find(|class| !exports.has_class(&class.name, DURABLE_OBJECT)) {
         None => Ok(()),
@@ -110,11 +115,20 @@ pub fn check_existing_classes(worker: &Worker, exports: &Exports) -> Result<(), 
 }
 
 impl Migrations {
+    fn all_steps(&self) -> impl Iterator<Item = &MigrationStep> {
+        self.steps.iter().chain(std::iter::once(&self.single))
+    }
+
     fn adds_class(&self, class: &str) -> bool {
-        let steps = self.steps.iter().chain(std::iter::once(&self.single));
-        steps
-            .flat_map(|step| step.new_classes.iter().chain(&step.new_sqlite_classes))
-            .any(|new| new == class)
+        self.all_steps().flat_map(MigrationStep::created_classes).any(|(new, _)| new == class)
+    }
+}
+
+impl MigrationStep {
+    /// Lists the new classes, each with `true` if its storage is SQLite.
+    fn created_classes(&self) -> impl Iterator<Item = (&String, bool)> {
+        let key_value = self.new_classes.iter().map(|class| (class, false));
+        key_value.chain(self.new_sqlite_classes.iter().map(|class| (class, true)))
     }
 }
 
@@ -144,7 +158,7 @@ mod tests {
         Exports { entrypoints: names.iter().map(entrypoint).collect(), ..Exports::default() }
     }
 
-    fn play(
+    fn migrate(
         worker: &mut Worker,
         migrations: serde_json::Value,
         names: &[&str],
@@ -154,23 +168,23 @@ mod tests {
     }
 
     #[test]
-    fn classes_are_made_renamed_and_deleted() {
+    fn classes_are_created_renamed_and_deleted() {
         let mut worker = Worker::new("account", "site");
         let steps = json!({ "new_tag": "v1", "steps": [{ "new_sqlite_classes": ["A"] }, { "new_classes": ["B"] }] });
-        play(&mut worker, steps, &["A", "B"]).expect("made");
+        migrate(&mut worker, steps, &["A", "B"]).expect("created");
         let id = worker.classes[0].id.clone();
         let renamed = json!({ "old_tag": "v1", "new_tag": "v2", "renamed_classes": [{ "from": "A", "to": "C" }] });
-        play(&mut worker, renamed, &["B", "C"]).expect("renamed");
+        migrate(&mut worker, renamed, &["B", "C"]).expect("renamed");
         assert_eq!(worker.classes[0], DurableClass { id, name: "C".to_owned(), sqlite: true });
         let deleted = json!({ "old_tag": "v2", "new_tag": "v3", "deleted_classes": ["B"] });
-        play(&mut worker, deleted, &["C"]).expect("deleted");
+        migrate(&mut worker, deleted, &["C"]).expect("deleted");
         assert_eq!((worker.classes.len(), worker.migration_tag.as_deref()), (1, Some("v3")));
         assert!(check_existing_classes(&worker, &exports(&["C"])).is_ok());
         assert!(check_existing_classes(&worker, &exports(&[])).is_err());
     }
 
     #[test]
-    fn wrong_migrations_are_refused() {
+    fn invalid_migrations_are_refused() {
         let mut worker = Worker::new("account", "site");
         worker.classes.push(DurableClass {
             id: "1".to_owned(),
@@ -187,7 +201,7 @@ mod tests {
             json!({ "old_tag": "v1", "new_tag": "v2", "renamed_classes": [{ "from": "X", "to": "Y" }] }),
         ] {
             assert!(
-                play(&mut worker.clone(), migrations.clone(), &["A", "B"]).is_err(),
+                migrate(&mut worker.clone(), migrations.clone(), &["A", "B"]).is_err(),
                 "{migrations}"
             );
         }

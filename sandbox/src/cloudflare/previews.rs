@@ -1,4 +1,4 @@
-//! Worker Previews, for `wrangler preview`.
+//! Reads, changes and deploys Worker Previews, for `wrangler preview`.
 
 use std::sync::Arc;
 
@@ -10,9 +10,10 @@ use super::assets::completed_manifest;
 use super::body::{JsonBody, MultipartParts, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, ok};
 use super::metadata::UploadMetadata;
-use super::settings::{change, worker as find};
+use super::paging::Page;
+use super::settings::{change, try_change, worker as find};
 use super::upload::{CodeUpload, DEFAULT_DATE, load};
-use super::versions::{Page, without_text};
+use super::versions::without_text;
 use super::{AccountAndName, empty_result, rules};
 use crate::app::{App, SUBDOMAIN};
 use crate::ids::{now, uuid};
@@ -22,11 +23,12 @@ use crate::state::preview::{WorkerPreview, is_valid_name};
 /// The path parameters: account, Worker, Preview.
 type PreviewPath = Path<(String, String, String)>;
 
-/// The placeholder entry that wrangler 4.164 uploads for a Worker of assets alone.
+/// The placeholder entry that wrangler 4.164 uploads for a Worker with only assets.
 const NO_CODE: &str = "no-op-worker.js";
 
-/// The maximum length of a tag and of a message in bytes, from the API's description of Previews.
-const MAX_LENGTHS: (usize, usize) = (25, 100);
+/// The maximum lengths of a tag and of a message in bytes, from the API's description of Previews.
+const MAX_TAG: usize = 25;
+const MAX_MESSAGE: usize = 100;
 
 /// `GET …/previews`
 pub async fn list(
@@ -49,7 +51,7 @@ pub async fn view(
     Ok(ok(&preview_json(&worker, worker.preview(&preview).ok_or_else(preview_not_found)?)))
 }
 
-/// `POST …/previews`. The body has its name, and the settings that deployments share.
+/// `POST …/previews`. The body has the name of the Preview, and the settings that its deployments share.
 pub async fn create(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
@@ -58,17 +60,21 @@ pub async fn create(
     let preview_name = settings.remove("name").unwrap_or_default();
     let preview_name = preview_name.as_str().filter(|name| is_valid_name(name)).ok_or_else(|| {
         CloudflareError::invalid(
-            "The name of a Preview has 1 to 256 letters, digits and -_/.+=, a letter or digit at both ends",
+            "The name of a Preview has 1 to 256 letters, digits and -_/.+=, with a letter or digit at both ends",
         )
     })?;
-    let answer = change(&app, &account, &name, |worker| {
+    let document = try_change(&app, &account, &name, |worker| {
         if worker.preview(preview_name).is_some_and(|preview| preview.name == preview_name) {
-            return Err(CloudflareError::new(409, 10_026, "A Preview of this name exists already"));
+            return Err(CloudflareError::new(
+                409,
+                10_026,
+                "A Preview with this name already exists",
+            ));
         }
         let preview = worker.add_preview(preview_name, Value::Object(settings));
         Ok(preview_json(worker, &preview))
-    })??;
-    Ok(ok(&answer))
+    })?;
+    Ok(ok(&document))
 }
 
 /// `PATCH …/previews/{preview}`
@@ -77,18 +83,18 @@ pub async fn patch(
     Path((account, name, preview)): PreviewPath,
     JsonBody(settings): JsonBody<Map<String, Value>>,
 ) -> ApiResult {
-    let answer = change(&app, &account, &name, |worker| {
+    let document = try_change(&app, &account, &name, |worker| {
         let changed = worker.preview_mut(&preview).ok_or_else(preview_not_found)?;
         for (field, value) in settings.into_iter().filter(|(field, _)| field != "name") {
             changed.settings[field] = value;
         }
         let changed = changed.clone();
-        Ok::<Value, CloudflareError>(preview_json(worker, &changed))
-    })??;
-    Ok(ok(&answer))
+        Ok(preview_json(worker, &changed))
+    })?;
+    Ok(ok(&document))
 }
 
-/// `DELETE …/previews/{preview}` with its deployments
+/// `DELETE …/previews/{preview}`. Deletes its deployments too.
 pub async fn delete(
     State(app): State<App>,
     Path((account, name, preview)): PreviewPath,
@@ -121,7 +127,8 @@ pub async fn deployments(
     if page.is_after_first() {
         return Ok(listed(&[] as &[Value]));
     }
-    let all = preview.deployments.iter().rev().map(|one| deployment_json(&worker, one));
+    let all =
+        preview.deployments.iter().rev().map(|deployment| deployment_json(&worker, deployment));
     Ok(listed(&all.collect::<Vec<_>>()))
 }
 
@@ -132,33 +139,34 @@ pub async fn deploy(
     parts: MultipartParts,
 ) -> ApiResult {
     let upload = CodeUpload::read(&app, &name, parts).await?;
-    check(&upload.metadata)?;
+    check_annotations(&upload.metadata)?;
     let current = find(&app, &account, &name)?;
     let target = current.preview(&preview).ok_or_else(preview_not_found)?;
     let candidate = version(&app, &account, target, upload.clone())?;
-    let own_storage = rules::preview_storage(&target.id);
-    rules::check_version(&app, &current, &candidate, Some(&own_storage))?;
+    let storage_prefix = rules::preview_storage_prefix(&target.id);
+    rules::check_version(&app, &current, &candidate, Some(&storage_prefix))?;
     let exports = load(&app, &candidate).await?;
     if let Some(exports) = &exports {
         rules::check_handlers(exports)?;
     }
-    let (worker, deployment) = change(&app, &account, &name, |worker| {
+    let (worker, deployment) = try_change(&app, &account, &name, |worker| {
         let target = worker.preview(&preview).ok_or_else(preview_not_found)?;
         let mut deployment = version(&app, &account, target, upload)?;
         deployment.exports = exports;
         if let Some(target) = worker.preview_mut(&preview) {
             target.deploy(deployment.clone());
         }
-        Ok::<_, CloudflareError>((Arc::new(worker.clone()), deployment))
-    })??;
+        Ok((Arc::new(worker.clone()), deployment))
+    })?;
     Ok(deployment_response(&worker, &deployment))
 }
 
-fn check(metadata: &UploadMetadata) -> Result<(), CloudflareError> {
+/// Refuses a tag or a message that is too long.
+fn check_annotations(metadata: &UploadMetadata) -> Result<(), CloudflareError> {
     let is_longer = |name: &str, limit: usize| {
         metadata.annotations.get(name).is_some_and(|text| text.len() > limit)
     };
-    if is_longer("workers/tag", MAX_LENGTHS.0) || is_longer("workers/message", MAX_LENGTHS.1) {
+    if is_longer("workers/tag", MAX_TAG) || is_longer("workers/message", MAX_MESSAGE) {
         return Err(CloudflareError::invalid(
             "A Preview's deployment has a tag of at most 25 bytes and a message of at most 100",
         ));
@@ -166,7 +174,7 @@ fn check(metadata: &UploadMetadata) -> Result<(), CloudflareError> {
     Ok(())
 }
 
-/// Makes the version of a deployment. The upload of a Preview has `_headers` and `_redirects` as files.
+/// Makes the version of a deployment. The upload of a Preview has `_headers` and `_redirects` as modules.
 fn version(
     app: &App,
     account: &str,
@@ -213,7 +221,8 @@ fn version(
     })
 }
 
-/// Returns the bindings of a deployment. Storage without an id becomes the Preview's own storage.
+/// Returns the bindings of a deployment. A storage binding without an id gets separate storage of the
+/// Preview.
 fn bindings(
     preview: &WorkerPreview,
     env: &Map<String, Value>,
@@ -228,15 +237,15 @@ fn bindings(
         }
         let mut binding = binding.clone();
         binding["name"] = json!(name);
-        let own = format!("{}{name}", rules::preview_storage(&preview.id));
-        let storage = match binding["type"].as_str().unwrap_or_default() {
+        let id_field = match binding["type"].as_str().unwrap_or_default() {
             "kv_namespace" => "namespace_id",
             "d1" => "id",
             "r2_bucket" => "bucket_name",
             _ => return Ok(binding),
         };
-        if binding[storage].is_null() {
-            binding[storage] = json!(own);
+        if binding[id_field].is_null() {
+            let prefix = rules::preview_storage_prefix(&preview.id);
+            binding[id_field] = json!(format!("{prefix}{name}"));
         }
         Ok(binding)
     };
@@ -247,7 +256,7 @@ fn preview_not_found() -> CloudflareError {
     CloudflareError::new(404, 10_025, "This Preview does not exist.")
 }
 
-/// Returns the address of `label`. Empty if the Worker has no preview addresses.
+/// Returns the list with the URL of `label`. Empty if the Worker has no preview URLs.
 fn urls(worker: &Worker, label: &str) -> Value {
     let url = || format!("https://{label}-{}.{SUBDOMAIN}.workers.dev", worker.name);
     json!(worker.previews_enabled.then(url).into_iter().collect::<Vec<_>>())

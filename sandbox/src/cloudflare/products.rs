@@ -1,5 +1,4 @@
-//! Answers requests that the sandbox does not implement, in words that name the product and what a person can
-//! do instead.
+//! Responds to requests that the sandbox does not implement. The error names the product and an alternative.
 
 use axum::extract::OriginalUri;
 use axum::http::Method;
@@ -7,34 +6,35 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::envelope::CloudflareError;
 
-/// The advice for products that exist only at Cloudflare.
-const AT_CLOUDFLARE: &str = "Run the command with a Cloudflare account, such as with `cargo xtask wrangler PROJECT \
+/// The advice for products that exist only on Cloudflare.
+const USE_CLOUDFLARE: &str = "Run the command with a Cloudflare account, such as with `cargo xtask wrangler PROJECT \
                              --env ENVIRONMENT -- …`";
 
 /// A product that the sandbox lacks.
 struct Product {
-    /// A part of its paths. A `*` is any one segment.
+    /// The beginning of its paths. A `*` matches one segment.
     path: &'static str,
     name: &'static str,
-    /// The alternative for a person.
+    /// The alternative that the error suggests.
     advice: &'static str,
 }
 
 const fn product(path: &'static str, name: &'static str) -> Product {
-    Product { path, name, advice: AT_CLOUDFLARE }
+    Product { path, name, advice: USE_CLOUDFLARE }
 }
 
 const fn alternative(path: &'static str, name: &'static str, advice: &'static str) -> Product {
     Product { path, name, advice }
 }
 
-/// The advice for the public addresses of a bucket.
-const SERVE_WITH_WORKER: &str = "Serve the objects with a Worker that has a binding to the bucket";
+/// The advice for the public URLs of a bucket.
+pub(super) const SERVE_WITH_WORKER: &str =
+    "Serve the objects with a Worker that has a binding to the bucket";
 
 /// The advice for dispatch namespaces.
 const BIND_DIRECTLY: &str = "Bind the Worker directly, as a service";
 
-/// The products. The first one that matches counts.
+/// The products. The first match counts, so special paths come before general ones.
 const PRODUCTS: [Product; 63] = [
     product("/accounts/*/vectorize/", "Vectorize"),
     alternative(
@@ -163,18 +163,21 @@ const PRODUCTS: [Product; 63] = [
     alternative("/user/", "this part of the user", "`GET /user` and `GET /memberships` work"),
 ];
 
-/// Answers with 501.
+/// Responds with 501. Logs the route.
 pub async fn not_implemented(method: Method, OriginalUri(uri): OriginalUri) -> Response {
     let path = uri.path();
-    crate::log::line(&format!("not in the sandbox: {method} {path}"));
+    crate::log::line(&format!("not implemented: {method} {path}"));
     CloudflareError::new(501, 7000, &text(&method, path)).into_response()
 }
 
-/// Returns whether a path contains the segments of `pattern`, from the beginning of the API's path.
+/// Returns whether a path begins with the segments of `pattern`.
 fn matches(pattern: &str, path: &str) -> bool {
-    let mut given = path.trim_start_matches('/').split('/').filter(|segment| !segment.is_empty());
+    let mut segments =
+        path.trim_start_matches('/').split('/').filter(|segment| !segment.is_empty());
     let mut expected = pattern.trim_matches('/').split('/');
-    expected.all(|expected| given.next().is_some_and(|given| expected == "*" || expected == given))
+    expected.all(|expected| {
+        segments.next().is_some_and(|segment| expected == "*" || expected == segment)
+    })
 }
 
 fn text(method: &Method, path: &str) -> String {
@@ -190,7 +193,7 @@ fn text(method: &Method, path: &str) -> String {
             let first = segments.next().unwrap_or_default();
             let name = if first == "accounts" { segments.nth(1).unwrap_or(first) } else { first };
             format!(
-                "The sandbox does not have Cloudflare's API `{name}`. {AT_CLOUDFLARE}. There is no route for {method} {path}"
+                "The sandbox does not have Cloudflare's API `{name}`. {USE_CLOUDFLARE}. There is no route for {method} {path}"
             )
         }
     }
@@ -239,8 +242,8 @@ mod tests {
                 "the GraphQL Analytics API, which has the metrics of Workers, D1, R2 and queues",
             ),
         ] {
-            let found = PRODUCTS.iter().find(|product| matches(product.path, path));
-            assert_eq!(found.map(|product| product.name), Some(name), "{path}");
+            let product = PRODUCTS.iter().find(|product| matches(product.path, path));
+            assert_eq!(product.map(|product| product.name), Some(name), "{path}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Creates the storage that a config names, so that a site with storage at Cloudflare deploys to the
-//! sandbox. An upload to the API is refused if its storage is missing.
+//! Creates the storage that a wrangler config names. The API refuses an upload whose storage is missing, and the
+//! storage of a site exists only in the Cloudflare account.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use super::envelope::CloudflareError;
 use super::metadata::check_name;
 use super::secrets;
 use crate::app::App;
-use crate::ids::{hex, now, random};
+use crate::ids::{is_uuid, now};
 use crate::state::model::Worker;
 use crate::state::resources::{
     Bucket, Database, DefaultSecrets, LocalHyperdrive, Namespace, Queue, Resources, WorkerOrigin,
@@ -27,8 +27,8 @@ pub struct ResourceList {
     #[serde(default)]
     namespaces: Vec<String>,
     #[serde(default)]
-    databases: Vec<NamedDatabase>,
-    /// Create storage for ids without Cloudflare's format too, such as `<your-id>`.
+    databases: Vec<DatabaseRequest>,
+    /// `true` to create storage also for ids without Cloudflare's format, such as `<your-id>`.
     #[serde(default)]
     accepts_placeholders: bool,
     #[serde(default)]
@@ -40,28 +40,29 @@ pub struct ResourceList {
     #[serde(default)]
     projects: Vec<WorkerOrigin>,
     #[serde(default)]
-    secrets: Vec<WantedSecrets>,
+    secrets: Vec<SecretsRequest>,
 }
 
-/// The default values of a Worker's secrets. They take the place of those of an earlier request.
+/// The default values of a Worker's secrets. They replace those of an earlier request.
 #[derive(Debug, Deserialize)]
-struct WantedSecrets {
+struct SecretsRequest {
     #[serde(flatten)]
     defaults: DefaultSecrets,
-    /// Make the Worker if it does not exist: wrangler deploys one with required secrets only then.
+    /// `true` to create the Worker if it is missing. wrangler deploys a Worker with required secrets only if
+    /// it exists.
     #[serde(default)]
     is_required: bool,
 }
 
 #[derive(Debug, Deserialize)]
-struct NamedDatabase {
+struct DatabaseRequest {
     id: String,
     name: String,
 }
 
-/// `POST /__sandbox/resources`: creates missing resources and lists them. Ignores placeholders, which are ids that do
-/// not have Cloudflare's format, unless the request accepts them.
-/// Keeps default secrets, and returns the names of those in use.
+/// `POST /__sandbox/resources`. Creates missing resources and returns their names. Ignores placeholders, which are
+/// ids without Cloudflare's format, unless the request accepts them. Stores default secrets, and returns the
+/// names of those in use.
 pub async fn provide(
     State(app): State<App>,
     _: RequireToken,
@@ -74,15 +75,15 @@ pub async fn provide(
         let created = app.store.resources.change(&list.account, |resources| {
             Ok::<_, CloudflareError>(create_missing(resources, &list))
         })?;
-        let mut used = Vec::new();
-        for WantedSecrets { defaults, is_required } in &list.secrets {
+        let mut used_secrets = Vec::new();
+        for SecretsRequest { defaults, is_required } in &list.secrets {
             let worker = app.store.worker(&list.account, &defaults.worker);
-            used.extend(secrets::used_defaults(worker.as_deref(), defaults));
+            used_secrets.extend(secrets::used_defaults(worker.as_deref(), defaults));
             if *is_required && worker.is_none() && !defaults.values.is_empty() {
                 create_worker(&app, &list.account, &defaults.worker)?;
             }
         }
-        Ok::<_, CloudflareError>((created, used))
+        Ok::<_, CloudflareError>((created, used_secrets))
     })?;
     Ok(Json(json!({ "schema": 1, "made": created, "secrets": secrets })).into_response())
 }
@@ -104,21 +105,22 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
     let mut created = Vec::new();
     let is_placeholder = |id: &str| list.accepts_placeholders && is_placeholder(id);
     for id in list.namespaces.iter().filter(|id| is_hex(id) || is_placeholder(id)) {
-        if !resources.namespaces.iter().any(|one| one.id == *id) {
+        if !resources.namespaces.iter().any(|namespace| namespace.id == *id) {
             resources
                 .namespaces
                 .push(Namespace { id: id.clone(), title: format!("from-config-{id}") });
             created.push(format!("KV namespace {id}"));
         }
     }
-    let has_id = |one: &&NamedDatabase| is_uuid(&one.id) || is_placeholder(&one.id);
-    for NamedDatabase { id, name } in list.databases.iter().filter(has_id) {
-        if !resources.databases.iter().any(|one| one.uuid == *id) {
+    let has_id =
+        |database: &&DatabaseRequest| is_uuid(&database.id) || is_placeholder(&database.id);
+    for DatabaseRequest { id, name } in list.databases.iter().filter(has_id) {
+        if !resources.databases.iter().any(|database| database.uuid == *id) {
             let (region, jurisdiction) = (None, None);
             let uuid = id.clone();
-            let one =
+            let database =
                 Database { uuid, name: name.clone(), created_at: now(), region, jurisdiction };
-            resources.databases.push(one);
+            resources.databases.push(database);
             created.push(format!("D1 database {name}"));
         }
     }
@@ -138,15 +140,7 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
     }
     for name in &list.queues {
         if resources.queue(name).is_none() {
-            resources.queues.push(Queue {
-                id: hex(&random::<16>()),
-                name: name.clone(),
-                created_on: now(),
-                modified_on: now(),
-                settings: json!({}),
-                consumers: Vec::new(),
-                purged_on: None,
-            });
+            resources.queues.push(Queue::new(name, json!({})));
             created.push(format!("queue {name}"));
         }
     }
@@ -155,11 +149,11 @@ fn create_missing(resources: &mut Resources, list: &ResourceList) -> Vec<String>
         resources.hyperdrives.push(hyperdrive.clone());
     }
     for origin in &list.projects {
-        resources.projects.retain(|one| one.worker != origin.worker);
+        resources.projects.retain(|project| project.worker != origin.worker);
         resources.projects.push(origin.clone());
     }
-    for WantedSecrets { defaults, .. } in &list.secrets {
-        resources.default_secrets.retain(|one| one.worker != defaults.worker);
+    for SecretsRequest { defaults, .. } in &list.secrets {
+        resources.default_secrets.retain(|default_secret| default_secret.worker != defaults.worker);
         if !defaults.values.is_empty() {
             resources.default_secrets.push(defaults.clone());
         }
@@ -171,15 +165,10 @@ fn is_hex(id: &str) -> bool {
     id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
 }
 
-/// Returns true if `id` can take the place of one that Cloudflare gives. It becomes part of a path.
+/// Returns whether `id` can be used instead of an id from Cloudflare. It becomes part of a path.
 fn is_placeholder(id: &str) -> bool {
     let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_<>{}$ ".contains(&byte);
     (1..=64).contains(&id.len()) && id.bytes().all(is_safe)
-}
-
-fn is_uuid(id: &str) -> bool {
-    let parts: Vec<usize> = id.split('-').map(str::len).collect();
-    parts == [8, 4, 4, 4, 12] && id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! Queues and their consumers (<https://developers.cloudflare.com/api/resources/queues/>).
+//! Reads and changes queues and their consumers (<https://developers.cloudflare.com/api/resources/queues/>).
 
 use axum::extract::{Path, State};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
-use super::envelope::{ApiResult, CloudflareError, list as listed, ok, with_info};
-use super::messages::{release, tell_consumer};
-use super::versions::Page;
+use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok};
+use super::messages::{notify_consumer, release};
+use super::paging::Page;
 use super::{AccountAndName, empty_result};
 use crate::app::App;
-use crate::ids::{hex, now, random};
+use crate::ids::{now, random_id};
 use crate::state::model::Worker;
-use crate::state::resources::{Consumer, Queue};
+use crate::state::resources::{Consumer, DEFAULT_RETENTION, Queue};
 
 /// The path parameters: account, queue, consumer.
 type ConsumerPath = Path<(String, String, String)>;
@@ -57,7 +57,7 @@ fn consumer_not_found() -> CloudflareError {
 /// Returns whether a Worker has a binding to a queue.
 fn produces(worker: &Worker, queue: &str) -> bool {
     let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
-    bindings.into_iter().any(|one| one["type"] == "queue" && one["queue_name"] == queue)
+    bindings.into_iter().any(|binding| binding["type"] == "queue" && binding["queue_name"] == queue)
 }
 
 /// Returns a queue in the API's format.
@@ -67,7 +67,7 @@ pub(super) fn queue_json(app: &App, account: &str, queue: &Queue) -> Value {
     let producers: Vec<Value> =
         producers.map(|w| json!({ "type": "worker", "script": w.name, "service": w.name, "environment": "production" })).collect();
     let consumers: Vec<Value> =
-        queue.consumers.iter().map(|one| consumer_json(queue, one)).collect();
+        queue.consumers.iter().map(|consumer| consumer_json(queue, consumer)).collect();
     json!({
         "queue_id": queue.id, "queue_name": queue.name, "created_on": queue.created_on,
         "modified_on": queue.modified_on, "settings": queue.settings,
@@ -76,22 +76,22 @@ pub(super) fn queue_json(app: &App, account: &str, queue: &Queue) -> Value {
     })
 }
 
-fn consumer_json(queue: &Queue, one: &Consumer) -> Value {
+fn consumer_json(queue: &Queue, consumer: &Consumer) -> Value {
     json!({
-        "consumer_id": one.id, "type": one.kind, "script": one.script, "script_name": one.script,
-        "service": one.script, "environment": "production", "settings": one.settings,
-        "dead_letter_queue": one.dead_letter_queue, "queue_name": queue.name, "queue_id": queue.id,
-        "created_on": one.created_on,
+        "consumer_id": consumer.id, "type": consumer.kind, "script": consumer.script, "script_name": consumer.script,
+        "service": consumer.script, "environment": "production", "settings": consumer.settings,
+        "dead_letter_queue": consumer.dead_letter_queue, "queue_name": queue.name, "queue_id": queue.id,
+        "created_on": consumer.created_on,
     })
 }
 
 /// Returns a queue by its id.
 pub(super) fn find(app: &App, account: &str, id: &str) -> Result<Queue, CloudflareError> {
     let resources = app.store.resources.get(account)?;
-    resources.queues.iter().find(|one| one.id == id).cloned().ok_or_else(|| queue_not_found(id))
+    resources.queues.iter().find(|queue| queue.id == id).cloned().ok_or_else(|| queue_not_found(id))
 }
 
-/// Changes a queue, and returns it.
+/// Changes a queue. Returns it with the result of `change`. If `change` fails, nothing is changed.
 pub(super) fn change<T>(
     app: &App,
     account: &str,
@@ -100,7 +100,7 @@ pub(super) fn change<T>(
 ) -> Result<(Queue, T), CloudflareError> {
     tokio::task::block_in_place(|| {
         app.store.resources.change(account, |resources| {
-            let queue = resources.queues.iter_mut().find(|one| one.id == id);
+            let queue = resources.queues.iter_mut().find(|queue| queue.id == id);
             let queue = queue.ok_or_else(|| queue_not_found(id))?;
             let result = change(queue)?;
             queue.modified_on = now();
@@ -114,18 +114,16 @@ pub async fn list(
     State(app): State<App>,
     Path(account): Path<String>,
     Query(page): Query<Page>,
-    Query(named): Query<QueueFilter>,
+    Query(filter): Query<QueueFilter>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
     // wrangler asks for several queues at once: `?name=a&name=b`.
-    let fits = |one: &&Queue| {
-        named.name.as_ref().is_none_or(|names| names.split(',').any(|name| name == one.name))
+    let is_selected = |queue: &&Queue| {
+        filter.name.as_ref().is_none_or(|names| names.split(',').any(|name| name == queue.name))
     };
-    let queues: Vec<&Queue> = resources.queues.iter().filter(fits).collect();
-    let (total, info) = (queues.len(), page.clone());
-    let items: Vec<Value> =
-        page.slice(queues.into_iter()).map(|queue| queue_json(&app, &account, queue)).collect();
-    Ok(with_info(&items, &info.info(items.len(), total)))
+    let queues = resources.queues.iter().filter(is_selected);
+    let queues = queues.map(|queue| queue_json(&app, &account, queue));
+    Ok(list_page(&page, &queues.collect::<Vec<_>>()))
 }
 
 /// `POST /accounts/{account}/queues`
@@ -143,7 +141,7 @@ pub async fn create(
             &format!("The queue name {name:?} is invalid"),
         ));
     }
-    let mut settings = json!({ "delivery_delay": 0, "delivery_paused": false, "message_retention_period": 345_600 });
+    let mut settings = json!({ "delivery_delay": 0, "delivery_paused": false, "message_retention_period": DEFAULT_RETENTION });
     merge(&mut settings, fields.settings);
     let created = tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
@@ -151,16 +149,7 @@ pub async fn create(
                 let text = format!("Queue name '{name}' is already taken. Please use a different name and try again.");
                 return Err(CloudflareError::new(409, 11_009, &text));
             }
-            let time = now();
-            let created = Queue {
-                id: hex(&random::<16>()),
-                name,
-                created_on: time.clone(),
-                modified_on: time,
-                settings,
-                consumers: Vec::new(),
-                purged_on: None,
-            };
+            let created = Queue::new(&name, settings);
             resources.queues.push(created.clone());
             Ok(created)
         })
@@ -168,6 +157,7 @@ pub async fn create(
     Ok(ok(&queue_json(&app, &account, &created)))
 }
 
+/// Sets the fields of `changes` in `settings`.
 fn merge(settings: &mut Value, changes: Value) {
     if let Value::Object(changes) = changes {
         for (name, value) in changes {
@@ -194,7 +184,7 @@ pub async fn update(
     })?;
     if queue.is_paused() != was_paused {
         let action = if queue.is_paused() { "pause" } else { "resume" };
-        tell_consumer(&app, &account, &queue, action).await?;
+        notify_consumer(&app, &account, &queue, action).await?;
     }
     Ok(ok(&queue_json(&app, &account, &queue)))
 }
@@ -213,18 +203,20 @@ pub async fn delete(State(app): State<App>, Path((account, id)): AccountAndName)
     }
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            resources.queues.retain(|one| one.id != id);
+            resources.queues.retain(|queue| queue.id != id);
             Ok::<_, CloudflareError>(())
         })
     })?;
-    app.runtime.kept.purge(&account, &queue.name);
+    app.runtime.backlog.purge(&account, &queue.name);
     Ok(empty_result())
 }
 
 /// `GET …/consumers`
 pub async fn consumers(State(app): State<App>, Path((account, id)): AccountAndName) -> ApiResult {
     let queue = find(&app, &account, &id)?;
-    Ok(listed(&queue.consumers.iter().map(|one| consumer_json(&queue, one)).collect::<Vec<_>>()))
+    Ok(listed(
+        &queue.consumers.iter().map(|consumer| consumer_json(&queue, consumer)).collect::<Vec<_>>(),
+    ))
 }
 
 /// `GET …/consumers/{consumer}`
@@ -233,8 +225,11 @@ pub async fn view_consumer(
     Path((account, id, consumer_id)): ConsumerPath,
 ) -> ApiResult {
     let queue = find(&app, &account, &id)?;
-    let consumer =
-        queue.consumers.iter().find(|one| one.id == consumer_id).ok_or_else(consumer_not_found)?;
+    let consumer = queue
+        .consumers
+        .iter()
+        .find(|consumer| consumer.id == consumer_id)
+        .ok_or_else(consumer_not_found)?;
     Ok(ok(&consumer_json(&queue, consumer)))
 }
 
@@ -244,7 +239,7 @@ pub async fn add_consumer(
     Path((account, id)): AccountAndName,
     JsonBody(fields): JsonBody<ConsumerFields>,
 ) -> ApiResult {
-    check(&app, &account, &fields)?;
+    check_consumer(&app, &account, &fields)?;
     let (queue, created) = change(&app, &account, &id, |queue| {
         if let Some(other) = queue.consumers.first() {
             let text = format!(
@@ -255,7 +250,7 @@ pub async fn add_consumer(
             return Err(CloudflareError::new(409, 11_004, &text));
         }
         let created = Consumer {
-            id: hex(&random::<16>()),
+            id: random_id(),
             kind: fields.kind,
             script: fields.script_name,
             settings: fields.settings,
@@ -275,18 +270,18 @@ pub async fn set_consumer(
     Path((account, id, consumer_id)): ConsumerPath,
     JsonBody(fields): JsonBody<ConsumerFields>,
 ) -> ApiResult {
-    check(&app, &account, &fields)?;
+    check_consumer(&app, &account, &fields)?;
     let (queue, changed) = change(&app, &account, &id, |queue| {
-        let one = queue
+        let consumer = queue
             .consumers
             .iter_mut()
-            .find(|one| one.id == consumer_id)
+            .find(|consumer| consumer.id == consumer_id)
             .ok_or_else(consumer_not_found)?;
-        one.kind = fields.kind;
-        one.script = fields.script_name.or(one.script.take());
-        one.settings = fields.settings;
-        one.dead_letter_queue = fields.dead_letter_queue;
-        Ok(one.clone())
+        consumer.kind = fields.kind;
+        consumer.script = fields.script_name.or(consumer.script.take());
+        consumer.settings = fields.settings;
+        consumer.dead_letter_queue = fields.dead_letter_queue;
+        Ok(consumer.clone())
     })?;
     release(&app, &account, &queue).await;
     Ok(ok(&consumer_json(&queue, &changed)))
@@ -299,14 +294,19 @@ pub async fn delete_consumer(
 ) -> ApiResult {
     change(&app, &account, &id, |queue| {
         let before = queue.consumers.len();
-        queue.consumers.retain(|one| one.id != consumer_id);
+        queue.consumers.retain(|consumer| consumer.id != consumer_id);
         if queue.consumers.len() < before { Ok(()) } else { Err(consumer_not_found()) }
     })?;
     Ok(empty_result())
 }
 
-/// Refuses a consumer that does not exist, and a missing dead letter queue.
-fn check(app: &App, account: &str, fields: &ConsumerFields) -> Result<(), CloudflareError> {
+/// Refuses an unknown type, a Worker that is missing or has no `queue` handler, and a missing dead letter
+/// queue.
+fn check_consumer(
+    app: &App,
+    account: &str,
+    fields: &ConsumerFields,
+) -> Result<(), CloudflareError> {
     if !matches!(fields.kind.as_str(), "worker" | "http_pull") {
         let text = format!("The consumer type {:?} is invalid", fields.kind);
         return Err(CloudflareError::new(400, 11_016, &text));

@@ -1,4 +1,4 @@
-//! R2 buckets and their objects (<https://developers.cloudflare.com/api/resources/r2/>).
+//! Reads and changes R2 buckets and their objects (<https://developers.cloudflare.com/api/resources/r2/>).
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, ok, with_info};
-use super::storage::StorageTarget;
+use super::products::SERVE_WITH_WORKER;
+use super::storage::{StorageTarget, without_nulls};
 use super::{AccountAndName, empty_result};
 use crate::app::App;
-use crate::ids::now;
+use crate::ids::{derived_id, now};
 use crate::state::resources::Bucket;
 
 /// The locations of buckets, by the API's names.
@@ -26,9 +27,9 @@ const STORAGE_CLASSES: [&str; 2] = ["Standard", "InfrequentAccess"];
 const STORAGE_CLASS_HEADER: &str = "cf-r2-storage-class";
 
 /// The path parameters: account, bucket, object.
-type Object = Path<(String, String, String)>;
+type ObjectPath = Path<(String, String, String)>;
 
-/// The body of a new bucket. wrangler writes names in camel case.
+/// The body of a new bucket. wrangler sends its fields in camel case.
 #[derive(Debug, Deserialize)]
 pub struct NewBucket {
     name: String,
@@ -68,9 +69,9 @@ pub async fn list(
     Query(query): Query<BucketQuery>,
 ) -> ApiResult {
     let resources = app.store.resources.get(&account)?;
-    let is_selected = |one: &&Bucket| {
-        query.name_contains.as_ref().is_none_or(|part| one.name.contains(part))
-            && query.start_after.as_ref().is_none_or(|name| one.name > *name)
+    let is_selected = |bucket: &&Bucket| {
+        query.name_contains.as_ref().is_none_or(|part| bucket.name.contains(part))
+            && query.start_after.as_ref().is_none_or(|name| bucket.name > *name)
     };
     let mut buckets: Vec<&Bucket> = resources.buckets.iter().filter(is_selected).collect();
     buckets.sort_by(|a, b| a.name.cmp(&b.name));
@@ -87,11 +88,11 @@ pub async fn create(
 ) -> ApiResult {
     let name = body.name;
     let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let is_name = (3..=63).contains(&name.len())
+    let is_valid_name = (3..=63).contains(&name.len())
         && name.bytes().all(is_valid)
         && !name.starts_with('-')
         && !name.ends_with('-');
-    if !is_name {
+    if !is_valid_name {
         return Err(CloudflareError::new(400, 10_005, "The specified bucket name is not valid."));
     }
     let location = body.location_hint.map(|hint| hint.to_ascii_lowercase());
@@ -133,7 +134,7 @@ pub async fn view(State(app): State<App>, Path((account, name)): AccountAndName)
     Ok(ok(&bucket_json(&find(&app, &account, &name)?)))
 }
 
-/// Returns a header that is text.
+/// Returns the value of a header. `None` if it is missing or not text.
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name)?.to_str().ok()
 }
@@ -158,7 +159,7 @@ fn change(
 ) -> Result<Bucket, CloudflareError> {
     tokio::task::block_in_place(|| {
         app.store.resources.change(account, |resources| {
-            let bucket = resources.buckets.iter_mut().find(|one| one.name == name);
+            let bucket = resources.buckets.iter_mut().find(|bucket| bucket.name == name);
             let bucket = bucket.ok_or_else(missing_bucket)?;
             change(bucket);
             Ok(bucket.clone())
@@ -179,8 +180,8 @@ pub async fn patch(
     Ok(ok(&bucket_json(&bucket)))
 }
 
-/// The CORS rules of a bucket. They are kept and returned. They have no other effect, because buckets have no
-/// public address here.
+/// The CORS rules of a bucket. The sandbox stores and returns them. They have no other effect, because its
+/// buckets have no public URL.
 #[derive(Debug, Deserialize)]
 pub struct CorsRules {
     rules: Vec<CorsRule>,
@@ -242,7 +243,7 @@ pub async fn delete_cors(
     Ok(ok(&json!({})))
 }
 
-/// The body with the rules of a bucket.
+/// The body with the lifecycle or lock rules of a bucket.
 #[derive(Debug, Deserialize)]
 pub struct BucketRules {
     rules: Vec<Value>,
@@ -277,7 +278,7 @@ struct LifecycleTransition {
     storage_class: Option<String>,
 }
 
-/// The time of an action.
+/// The condition for an action: the age of an object in seconds, or a date.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type")]
 #[expect(dead_code, reason = "the types of the fields are the check")]
@@ -291,7 +292,7 @@ enum LifecycleCondition {
     },
 }
 
-/// Returns the rules of a new bucket, as `wrangler r2 bucket lifecycle list` shows them
+/// Returns the lifecycle rules of a new bucket, as `wrangler r2 bucket lifecycle list` shows them
 /// (<https://developers.cloudflare.com/r2/buckets/object-lifecycles/>).
 fn default_lifecycle() -> Value {
     let condition = json!({ "type": "Age", "maxAge": 604_800 });
@@ -299,7 +300,7 @@ fn default_lifecycle() -> Value {
         "abortMultipartUploadsTransition": { "condition": condition } }])
 }
 
-/// `GET …/lifecycle`. The rules are kept and returned. They have no other effect.
+/// `GET …/lifecycle`. The sandbox stores and returns the rules. They have no other effect.
 pub async fn lifecycle(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let rules = find(&app, &account, &name)?.lifecycle.unwrap_or_else(default_lifecycle);
     Ok(ok(&json!({ "rules": rules })))
@@ -336,12 +337,12 @@ pub async fn set_locks(
     if rules.is_empty() {
         return Ok(ok(&json!({})));
     }
-    let text = "The sandbox does not have the lock rules of R2: Workers could still change the objects. Add the rule \
-                to the bucket at Cloudflare";
+    let text = "The sandbox does not have the lock rules of R2, because Workers could still change the objects. Add the \
+                rule to the bucket in the Cloudflare account";
     Err(CloudflareError::new(501, 7000, text))
 }
 
-/// `GET …/domains/custom`. Buckets have no public address here.
+/// `GET …/domains/custom`. Buckets of the sandbox have no public URL.
 pub async fn custom_domains(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
@@ -350,19 +351,19 @@ pub async fn custom_domains(
     Ok(ok(&json!({ "domains": [] })))
 }
 
-/// The state of something that a bucket can have.
+/// The body of `PUT …/domains/managed`.
 #[derive(Debug, Deserialize)]
-pub struct Switch {
+pub struct ManagedDomainFields {
     enabled: bool,
 }
 
-/// `GET …/domains/managed`: the address below r2.dev, which is off
+/// `GET …/domains/managed`: returns the domain below r2.dev, which is always disabled.
 pub async fn managed_domain(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
 ) -> ApiResult {
     find(&app, &account, &name)?;
-    let id = &blake3::hash(format!("{account} {name}").as_bytes()).to_hex()[..32];
+    let id = derived_id(&format!("{account} {name}"));
     Ok(ok(&json!({ "bucketId": id, "domain": format!("pub-{id}.r2.dev"), "enabled": false })))
 }
 
@@ -370,17 +371,17 @@ pub async fn managed_domain(
 pub async fn set_managed_domain(
     app: State<App>,
     path: AccountAndName,
-    JsonBody(switch): JsonBody<Switch>,
+    JsonBody(fields): JsonBody<ManagedDomainFields>,
 ) -> ApiResult {
-    if switch.enabled {
-        let text = "The sandbox does not have the public domains of R2. Serve the objects with a Worker that has a \
-                    binding to the bucket";
-        return Err(CloudflareError::new(501, 7000, text));
+    if fields.enabled {
+        let text =
+            format!("The sandbox does not have the public domains of R2. {SERVE_WITH_WORKER}");
+        return Err(CloudflareError::new(501, 7000, &text));
     }
     managed_domain(app, path).await
 }
 
-/// `GET …/local-uploads`. There is only one region here.
+/// `GET …/local-uploads`. The sandbox has only one region.
 pub async fn local_uploads(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
@@ -389,13 +390,13 @@ pub async fn local_uploads(
     Ok(ok(&json!({ "enabled": false })))
 }
 
-/// `GET /accounts/{account}/r2-catalog/{bucket}`. Errors with the code by which wrangler says that it is off.
+/// `GET /accounts/{account}/r2-catalog/{bucket}`. Errors with the code of a disabled catalog, which wrangler knows.
 pub async fn catalog(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     find(&app, &account, &name)?;
     Err(CloudflareError::new(404, 40_401, "The data catalog is not enabled for this bucket"))
 }
 
-/// `GET` and `DELETE …/configuration/queues/{queue}`, with the same error
+/// `GET` and `DELETE …/configuration/queues/{queue}`. Errors like [`notifications`].
 pub async fn notification(
     app: State<App>,
     Path((account, name, _)): Path<(String, String, String)>,
@@ -403,14 +404,14 @@ pub async fn notification(
     notifications(app, Path((account, name))).await
 }
 
-/// `GET` and `DELETE …/sippy`. Nothing is migrated into the buckets of the sandbox.
+/// `GET` and `DELETE …/sippy`. The sandbox migrates nothing into its buckets.
 pub async fn sippy(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     find(&app, &account, &name)?;
     Ok(ok(&json!({ "enabled": false })))
 }
 
-/// `GET /accounts/{account}/event_notifications/r2/{bucket}/configuration`. Errors, because a bucket has no
-/// notifications here. The code and the text are the example of Cloudflare's OpenAPI document.
+/// `GET /accounts/{account}/event_notifications/r2/{bucket}/configuration`. Errors, because a bucket of the
+/// sandbox has no notifications. The code and the text are the example of Cloudflare's OpenAPI document.
 pub async fn notifications(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
@@ -422,9 +423,9 @@ pub async fn notifications(
 /// `DELETE /accounts/{account}/r2/buckets/{bucket}`. Refuses a bucket that is not empty.
 pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     find(&app, &account, &name)?;
-    let order = json!({ "action": "objectList", "options": { "limit": 1 } });
-    let found = StorageTarget::Bucket(&name).json(&app, &account, &order, "").await?;
-    if found["objects"].as_array().is_some_and(|objects| !objects.is_empty()) {
+    let operation = json!({ "action": "objectList", "options": { "limit": 1 } });
+    let page = StorageTarget::Bucket(&name).json(&app, &account, &operation, "").await?;
+    if page["objects"].as_array().is_some_and(|objects| !objects.is_empty()) {
         return Err(CloudflareError::new(
             409,
             10_008,
@@ -433,7 +434,7 @@ pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndNam
     }
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
-            resources.buckets.retain(|one| one.name != name);
+            resources.buckets.retain(|bucket| bucket.name != name);
             Ok::<_, CloudflareError>(())
         })
     })?;
@@ -443,7 +444,7 @@ pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndNam
 /// `PUT …/objects/{object}`
 pub async fn put(
     State(app): State<App>,
-    Path((account, name, key)): Object,
+    Path((account, name, key)): ObjectPath,
     headers: HeaderMap,
     body: Bytes,
 ) -> ApiResult {
@@ -461,42 +462,42 @@ pub async fn put(
     let class = header(&headers, STORAGE_CLASS_HEADER);
     if let Some(class) = class.filter(|class| *class != bucket.storage_class) {
         check_storage_class(class)?;
-        // miniflare ignores the option.
-        let text = "The sandbox does not keep the storage class of single objects. Set the class of the bucket \
+        // miniflare ignores the class of an object.
+        let text = "The sandbox does not store the storage class of single objects. Set the class of the bucket \
                     with `wrangler r2 bucket update storage-class`";
         return Err(CloudflareError::new(501, 7000, text));
     }
-    let order =
+    let operation =
         json!({ "action": "objectPut", "key": key, "options": { "httpMetadata": metadata } });
-    let mut stored = StorageTarget::Bucket(&name).json(&app, &account, &order, body).await?;
+    let mut stored = StorageTarget::Bucket(&name).json(&app, &account, &operation, body).await?;
     stored["storage_class"] = json!(bucket.storage_class);
     Ok(ok(&stored))
 }
 
 /// `GET …/objects/{object}`
-pub async fn get(State(app): State<App>, Path((account, name, key)): Object) -> ApiResult {
+pub async fn get(State(app): State<App>, Path((account, name, key)): ObjectPath) -> ApiResult {
     find(&app, &account, &name)?;
-    let order = json!({ "action": "objectGet", "key": key });
-    let found = StorageTarget::Bucket(&name).order(&app, &account, &order, "").await?;
-    let found = found
+    let operation = json!({ "action": "objectGet", "key": key });
+    let object = StorageTarget::Bucket(&name).execute(&app, &account, &operation, "").await?;
+    let object = object
         .ok_or_else(|| CloudflareError::new(404, 10_007, "The specified key does not exist."))?;
-    let mut answer = Response::builder();
+    let mut response = Response::builder();
     for header in ["content-type", "content-encoding", "cache-control", "etag"] {
-        if let Some(value) = found.headers().get(header) {
-            answer = answer.header(header, value);
+        if let Some(value) = object.headers().get(header) {
+            response = response.header(header, value);
         }
     }
-    answer.body(found.into_body()).map_err(|error| anyhow::Error::from(error).into())
+    response.body(object.into_body()).map_err(|error| anyhow::Error::from(error).into())
 }
 
 /// `DELETE …/objects/{object}`
 pub async fn delete_object(
     State(app): State<App>,
-    Path((account, name, key)): Object,
+    Path((account, name, key)): ObjectPath,
 ) -> ApiResult {
     find(&app, &account, &name)?;
-    let order = json!({ "action": "objectDelete", "key": key });
-    StorageTarget::Bucket(&name).order(&app, &account, &order, "").await?;
+    let operation = json!({ "action": "objectDelete", "key": key });
+    StorageTarget::Bucket(&name).execute(&app, &account, &operation, "").await?;
     Ok(ok(&json!({ "key": key })))
 }
 
@@ -517,15 +518,8 @@ pub async fn objects(
     find(&app, &account, &name)?;
     let options =
         json!({ "prefix": query.prefix, "cursor": query.cursor, "limit": query.per_page });
-    let options: Map<String, Value> = options
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let order = json!({ "action": "objectList", "options": options });
-    let found = StorageTarget::Bucket(&name).json(&app, &account, &order, "").await?;
-    let info = json!({ "is_truncated": found["truncated"], "cursor": found["cursor"] });
-    Ok(with_info(&found["objects"], &info))
+    let operation = json!({ "action": "objectList", "options": without_nulls(options) });
+    let page = StorageTarget::Bucket(&name).json(&app, &account, &operation, "").await?;
+    let info = json!({ "is_truncated": page["truncated"], "cursor": page["cursor"] });
+    Ok(with_info(&page["objects"], &info))
 }

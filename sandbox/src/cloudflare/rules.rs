@@ -1,4 +1,4 @@
-//! Refuses versions that Cloudflare refuses, because of their bindings, dates or missing resources.
+//! Refuses the versions that Cloudflare refuses because of their bindings, dates or missing resources.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::envelope::CloudflareError;
 use super::workflows;
 use crate::app::App;
+use crate::ids::is_uuid;
 use crate::serve::hyperdrive;
 use crate::state::model::{DURABLE_OBJECT, Exports, StoredModule, WORKFLOW, Worker, WorkerVersion};
 use crate::state::resources::Resources;
@@ -54,14 +55,17 @@ const KINDS: [&str; 37] = [
     "workflow",
 ];
 
-/// Further kinds, which have no page in the documentation.
+/// More kinds, which wrangler sends and the documentation does not list.
 const OTHER_KINDS: [&str; 5] =
     ["vpc_network", "wasm_module", "worker_loader", "websearch", "unsafe_hello_world"];
 
-/// Returns the prefix of the names of a Worker Preview's own storage.
+/// The beginning of the names of all separate storage of Previews.
+const PREVIEW_STORAGE: &str = "preview-";
+
+/// Returns the prefix of the names of the separate storage of a Worker Preview.
 #[must_use]
-pub fn preview_storage(preview_id: &str) -> String {
-    format!("preview-{preview_id}-")
+pub fn preview_storage_prefix(preview_id: &str) -> String {
+    format!("{PREVIEW_STORAGE}{preview_id}-")
 }
 
 /// The maximum size of a variable or a secret, in bytes
@@ -82,13 +86,13 @@ fn check_language(version: &WorkerVersion) -> Result<(), CloudflareError> {
     Ok(())
 }
 
-/// Refuses a version that is invalid without running it. `own_storage` is the prefix of storage that exists
-/// with the version.
+/// Refuses an invalid version, without running it. Storage whose name begins with `storage_prefix` belongs to the
+/// version and need not exist.
 pub fn check_version(
     app: &App,
     worker: &Worker,
     version: &WorkerVersion,
-    own_storage: Option<&str>,
+    storage_prefix: Option<&str>,
 ) -> Result<(), CloudflareError> {
     check_date(&version.compatibility_date, &today())?;
     check_language(version)?;
@@ -104,9 +108,9 @@ pub fn check_version(
             return Err(CloudflareError::invalid(&text));
         }
         check_fields(name, kind, binding)?;
-        let is_own = |text: &str| own_storage.is_some_and(|prefix| text.starts_with(prefix));
+        let is_separate = |id: &str| storage_prefix.is_some_and(|prefix| id.starts_with(prefix));
         let ids = ["namespace_id", "id", "bucket_name"].map(|field| binding[field].as_str());
-        if !ids.into_iter().flatten().any(is_own) {
+        if !ids.into_iter().flatten().any(is_separate) {
             check_resource(&resources, name, kind, binding)?;
         }
         match kind {
@@ -141,7 +145,7 @@ pub fn check_exports(
                     let text = format!(
                         "Cannot create binding for class '{class}' that is not exported by the script"
                     );
-                    // The same code as without a migration (workers-sdk, issue 1792).
+                    // The same code as for a missing migration (workers-sdk, issue 1792).
                     return Err(CloudflareError::new(400, 10_061, &text));
                 }
                 if !worker.classes.iter().any(|other| other.name == class) {
@@ -193,7 +197,7 @@ pub fn today() -> String {
 }
 
 fn check_date(date: &str, today: &str) -> Result<(), CloudflareError> {
-    let has_format = date.bytes().enumerate().all(|(at, b)| match at {
+    let has_format = date.bytes().enumerate().all(|(index, b)| match index {
         4 | 7 => b == b'-',
         _ => b.is_ascii_digit(),
     });
@@ -267,17 +271,12 @@ fn invalid_field(name: &str, kind: &str, field: &str) -> CloudflareError {
     CloudflareError::invalid(&text)
 }
 
-/// Returns whether a value has the format of the id of a database. A Preview's own database has another one.
-fn is_uuid(value: &Value) -> bool {
-    let text = value.as_str().unwrap_or_default();
-    let is_valid = |(at, byte): (usize, u8)| match at {
-        8 | 13 | 18 | 23 => byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    text.starts_with("preview-") || (text.len() == 36 && text.bytes().enumerate().all(is_valid))
+/// Returns whether `id` has the format of a database's id. The separate database of a Preview has another one.
+fn is_database_id(id: &str) -> bool {
+    id.starts_with(PREVIEW_STORAGE) || is_uuid(id)
 }
 
-/// Returns whether a value is the rule of a rate limit. Its period is 10 or 60 seconds
+/// Returns whether a value is a rate limit. Its period is 10 or 60 seconds
 /// (<https://developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit/>).
 fn is_rate(rule: &Value) -> bool {
     rule["limit"].as_u64().is_some_and(|limit| limit > 0)
@@ -327,6 +326,7 @@ pub fn check_count(bindings: &[Value]) -> Result<(), CloudflareError> {
     Ok(())
 }
 
+/// Refuses a binding to a resource that does not exist.
 fn check_resource(
     resources: &Resources,
     name: &str,
@@ -334,64 +334,58 @@ fn check_resource(
     binding: &Value,
 ) -> Result<(), CloudflareError> {
     let text = |field: &str| binding[field].as_str().unwrap_or_default();
-    match kind {
-        "kv_namespace" => {
-            let id = text("namespace_id");
-            // A placeholder that a local deployment brought exists.
-            if resources.namespaces.iter().any(|one| one.id == id) {
-                return Ok(());
-            }
-            if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                let text = format!(
-                    "KV namespace '{id}' is not valid. Please verify the namespace_id in your configuration."
-                );
-                return Err(CloudflareError::new(400, 10_042, &text));
-            }
-            let text = format!("KV namespace '{id}' not found.");
-            return Err(CloudflareError::new(400, 10_041, &text));
-        }
-        "d1" => {
-            let id = text("id");
-            if !resources.databases.iter().any(|one| one.uuid == id) {
-                if !is_uuid(&binding["id"]) {
-                    return Err(invalid_field(name, kind, "id"));
-                }
-                let text =
-                    format!("D1 binding '{name}' references database '{id}' which was not found.");
-                return Err(CloudflareError::new(400, 10_181, &text));
-            }
-        }
-        "r2_bucket" => {
+    let (code, text) = match kind {
+        "kv_namespace" => return check_namespace(resources, text("namespace_id")),
+        "d1" => return check_database(resources, name, text("id")),
+        "r2_bucket" if resources.bucket(text("bucket_name")).is_none() => {
             let bucket = text("bucket_name");
-            if resources.bucket(bucket).is_none() {
-                let text = format!(
-                    "R2 bucket '{bucket}' not found. Please use a different name and try again."
-                );
-                return Err(CloudflareError::new(400, 10_085, &text));
-            }
+            let text = format!(
+                "R2 bucket '{bucket}' not found. Please use a different name and try again."
+            );
+            (10_085, text)
         }
-        "hyperdrive" => {
-            let id = text("id");
-            if !hyperdrive::is_known(resources, name, id) {
-                let text = format!(
-                    "Hyperdrive config '{id}' of the binding {name} not found. The sandbox knows only those whose local \
-                     database is set: {}",
-                    hyperdrive::hint(name)
-                );
-                // The code was captured from the API (alchemy-run/distilled, pull request 365).
-                return Err(CloudflareError::new(400, 10_157, &text));
-            }
+        "hyperdrive" if !hyperdrive::is_known(resources, name, text("id")) => {
+            let text = format!(
+                "Hyperdrive config '{}' of the binding {name} not found. The sandbox knows only those whose local \
+                 database is set: {}",
+                text("id"),
+                hyperdrive::hint(name)
+            );
+            // The code was captured from the API (alchemy-run/distilled, pull request 365).
+            (10_157, text)
         }
-        "queue" => {
-            let queue = text("queue_name");
-            if resources.queue(queue).is_none() {
-                let text = format!("Queue '{queue}' not found.");
-                return Err(CloudflareError::new(400, 11_000, &text));
-            }
+        "queue" if resources.queue(text("queue_name")).is_none() => {
+            (11_000, format!("Queue '{}' not found.", text("queue_name")))
         }
-        _ => {}
+        _ => return Ok(()),
+    };
+    Err(CloudflareError::new(400, code, &text))
+}
+
+fn check_namespace(resources: &Resources, id: &str) -> Result<(), CloudflareError> {
+    // This comes first, because a local deployment may have created storage for a placeholder.
+    if resources.namespaces.iter().any(|namespace| namespace.id == id) {
+        return Ok(());
     }
-    Ok(())
+    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let text = format!(
+            "KV namespace '{id}' is not valid. Please verify the namespace_id in your configuration."
+        );
+        return Err(CloudflareError::new(400, 10_042, &text));
+    }
+    let text = format!("KV namespace '{id}' not found.");
+    Err(CloudflareError::new(400, 10_041, &text))
+}
+
+fn check_database(resources: &Resources, name: &str, id: &str) -> Result<(), CloudflareError> {
+    if resources.databases.iter().any(|database| database.uuid == id) {
+        return Ok(());
+    }
+    if !is_database_id(id) {
+        return Err(invalid_field(name, "d1", "id"));
+    }
+    let text = format!("D1 binding '{name}' references database '{id}' which was not found.");
+    Err(CloudflareError::new(400, 10_181, &text))
 }
 
 fn check_service(
@@ -492,7 +486,7 @@ mod tests {
 
     #[test]
     fn bindings_have_the_fields_of_their_kind() {
-        for (binding, good) in [
+        for (binding, is_valid) in [
             (json!({ "type": "plain_text", "text": "" }), true),
             (json!({ "type": "plain_text" }), false),
             (json!({ "type": "plain_text", "text": 5 }), false),
@@ -525,7 +519,7 @@ mod tests {
             (json!({ "type": "ai" }), true),
         ] {
             let kind = binding["type"].as_str().expect("a kind");
-            assert_eq!(check_fields("A", kind, &binding).is_ok(), good, "{binding}");
+            assert_eq!(check_fields("A", kind, &binding).is_ok(), is_valid, "{binding}");
         }
     }
 

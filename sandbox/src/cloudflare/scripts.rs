@@ -1,4 +1,4 @@
-//! Reads Workers as scripts, with their code.
+//! Reads Workers as scripts, and their code.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::AccountAndName;
 use super::body::Query;
 use super::envelope::{ApiResult, CloudflareError, list as listed, list_page};
+use super::paging::Page;
 use super::settings::{worker as find, worker_settings};
-use super::versions::Page;
 use crate::app::App;
-use crate::ids::{hex, random};
-use crate::state::model::{Exports, Worker, WorkerVersion};
+use crate::ids::{derived_id, random_id};
+use crate::state::model::{Exports, HANDLERS, Worker, WorkerVersion};
 
 /// `GET /workers/scripts`
 pub async fn list(State(app): State<App>, Path(account): Path<String>) -> ApiResult {
@@ -32,7 +32,7 @@ pub struct ScriptQuery {
     id: Option<String>,
 }
 
-/// `GET /workers/scripts-search`: the Workers with a part of a name, or with an id
+/// `GET /workers/scripts-search`: finds Workers by a part of the name or by the id
 /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/methods/search/>).
 pub async fn search(
     State(app): State<App>,
@@ -45,7 +45,7 @@ pub async fn search(
             && query.name.as_ref().is_none_or(|part| worker.name.contains(part))
             && query.id.as_ref().is_none_or(|id| worker.tag == *id)
     };
-    let found = |worker: &Arc<Worker>| {
+    let to_json = |worker: &Arc<Worker>| {
         let modified_on =
             worker.versions.last().map_or(&worker.created_on, |version| &version.created_on);
         json!({
@@ -55,16 +55,16 @@ pub async fn search(
         })
     };
     let workers = app.store.workers();
-    list_page(&page, &workers.iter().filter(is_selected).map(found).collect::<Vec<_>>())
+    list_page(&page, &workers.iter().filter(is_selected).map(to_json).collect::<Vec<_>>())
 }
 
-/// `GET /workers/scripts/{worker}` and `GET …/content/v2`: the modules of the live version, the entry
-/// first, as parts.
+/// `GET /workers/scripts/{worker}` and `GET …/content/v2`. Returns the modules of the live version as a
+/// multipart body, the entry module first.
 pub async fn content(State(app): State<App>, Path((account, name)): AccountAndName) -> ApiResult {
     let worker = find(&app, &account, &name)?;
     let version =
         worker.live().or(worker.versions.last()).ok_or_else(CloudflareError::worker_not_found)?;
-    parts(&app, version)
+    multipart_response(&app, version)
 }
 
 /// `GET …/environments/{environment}/content/v2`
@@ -75,38 +75,34 @@ pub async fn environment_content(
     content(State(app), Path((account, name))).await
 }
 
-fn parts(app: &App, version: &WorkerVersion) -> ApiResult {
+fn multipart_response(app: &App, version: &WorkerVersion) -> ApiResult {
     let main = version.main_module.as_deref().unwrap_or_default();
     let mut modules: Vec<_> = version.modules.iter().collect();
     modules.sort_by_key(|module| module.name != main);
-    let boundary = hex(&random::<16>());
+    let boundary = random_id();
     let mut body = Vec::new();
     for module in modules {
         let bytes = app.store.blobs.read(&module.blob)?;
         let name = module.name.replace('\\', "\\\\").replace('"', "\\\"");
-        let head = format!(
+        let header = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\
              Content-Type: {}\r\n\r\n",
             module.content_type
         );
-        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(header.as_bytes());
         body.extend_from_slice(&bytes);
         body.extend_from_slice(b"\r\n");
     }
     body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     Response::builder()
         .header(CONTENT_TYPE, format!("multipart/form-data; boundary={boundary}"))
-        // The entry module, which has no field in the form.
+        // A multipart body has no field for the name of the entry module.
         .header("cf-entrypoint", main)
         .body(AxumBody::from(body))
         .map_err(|error| anyhow::Error::from(error).into())
 }
 
-/// The handlers that Cloudflare calls. Other Workers call the other methods of an entrypoint.
-const HANDLERS: [&str; 8] =
-    ["fetch", "scheduled", "queue", "email", "tail", "tailStream", "trace", "alarm"];
-
-/// Returns the handlers of a version's code. A version of assets alone has `fetch`.
+/// Returns the handlers of a version's code. A version with only assets has `fetch`.
 #[must_use]
 pub fn handlers(version: &WorkerVersion) -> Vec<String> {
     let Some(exports) = &version.exports else { return vec!["fetch".to_owned()] };
@@ -121,7 +117,7 @@ pub fn named_handlers(version: &WorkerVersion) -> Vec<Value> {
     entrypoints.map(to_json).collect()
 }
 
-/// Returns a Worker as a script.
+/// Returns a Worker in the format of scripts.
 #[must_use]
 pub fn script_json(worker: &Worker) -> Value {
     let latest = worker.versions.last();
@@ -152,7 +148,7 @@ pub fn script_json(worker: &Worker) -> Value {
     document
 }
 
-/// Returns the zone routes of a Worker with ids.
+/// Returns the routes of a Worker in zones, with their ids.
 #[must_use]
 pub fn routes(worker: &Worker) -> Value {
     let routes = worker.routes.as_array().into_iter().flatten();
@@ -168,5 +164,5 @@ pub fn routes(worker: &Worker) -> Value {
 /// Returns the id of a route whose pattern never changed.
 #[must_use]
 pub fn route_id(pattern: &str) -> String {
-    blake3::hash(pattern.as_bytes()).to_hex()[..32].to_owned()
+    derived_id(pattern)
 }

@@ -1,4 +1,4 @@
-//! Changes secrets. Each change creates a version, as at Cloudflare.
+//! Reads and changes the secrets of a Worker. Each change creates a version.
 
 use std::collections::BTreeMap;
 
@@ -25,8 +25,8 @@ fn is_default(binding: &Value) -> bool {
     binding[IS_DEFAULT] == true
 }
 
-/// Returns the secrets of the latest version that were put.
-fn put_secrets(worker: &Worker) -> impl Iterator<Item = &Value> {
+/// Returns the secrets of the latest version that a client set. Default values are not among them.
+fn client_secrets(worker: &Worker) -> impl Iterator<Item = &Value> {
     let latest = worker.versions.last();
     latest
         .into_iter()
@@ -35,40 +35,43 @@ fn put_secrets(worker: &Worker) -> impl Iterator<Item = &Value> {
 }
 
 fn secret_names(worker: &Worker) -> Vec<Value> {
-    put_secrets(worker)
+    client_secrets(worker)
         .map(|secret| json!({ "name": secret["name"], "type": secret["type"] }))
         .collect()
 }
 
-/// Returns the names of the defaults that no secret replaces.
+/// Returns the names of the defaults that a Worker uses. The secrets that a client set replace them.
 #[must_use]
 pub fn used_defaults(worker: Option<&Worker>, defaults: &DefaultSecrets) -> Vec<String> {
-    let is_put = |name: &str| {
-        worker.is_some_and(|worker| put_secrets(worker).any(|secret| secret["name"] == name))
+    let is_set = |name: &str| {
+        worker.is_some_and(|worker| client_secrets(worker).any(|secret| secret["name"] == name))
     };
-    defaults.values.keys().filter(|name| !is_put(name)).cloned().collect()
+    defaults.values.keys().filter(|name| !is_set(name)).cloned().collect()
 }
 
-/// Returns the bindings of a new version. `resolve` makes them from those of the previous version, which has today's
-/// defaults for secrets that were never put. A default that is not among the result is added.
+/// Returns the bindings of a new version. `resolve` makes them from the bindings of the previous version, in which
+/// the current defaults replace the earlier ones. Adds the defaults that are missing in the result.
 pub fn with_defaults(
     previous: &[Value],
     defaults: Option<&DefaultSecrets>,
     resolve: impl FnOnce(&[Value]) -> Result<Vec<Value>, CloudflareError>,
 ) -> Result<Vec<Value>, CloudflareError> {
-    let mut known: Vec<Value> =
+    let mut inheritable: Vec<Value> =
         previous.iter().filter(|binding| !is_default(binding)).cloned().collect();
-    let is_put = |name: &str| {
-        known.iter().any(|binding| is_secret(binding) && binding["name"].as_str() == Some(name))
+    let is_set = |name: &str| {
+        inheritable
+            .iter()
+            .any(|binding| is_secret(binding) && binding["name"].as_str() == Some(name))
     };
     let values = defaults.iter().flat_map(|defaults| &defaults.values);
     let defaults: Vec<Value> = values
-        .filter(|(name, _)| !is_put(name))
+        .filter(|(name, _)| !is_set(name))
         .map(|(name, text)| json!({ "name": name, "type": "secret_text", "text": text, IS_DEFAULT: true }))
         .collect();
-    known.retain(|binding| !defaults.iter().any(|default| default["name"] == binding["name"]));
-    known.extend(defaults.iter().cloned());
-    let mut bindings = resolve(&known)?;
+    inheritable
+        .retain(|binding| !defaults.iter().any(|default| default["name"] == binding["name"]));
+    inheritable.extend(defaults.iter().cloned());
+    let mut bindings = resolve(&inheritable)?;
     for default in defaults {
         if !bindings.iter().any(|binding| binding["name"] == default["name"]) {
             bindings.push(default);
@@ -88,11 +91,11 @@ pub async fn view(
     Path((account, name, secret)): Path<(String, String, String)>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let names = secret_names(&worker).into_iter().find(|entry| entry["name"] == secret.as_str());
-    Ok(ok(&names.ok_or_else(|| secret_not_found(&secret))?))
+    let entry = secret_names(&worker).into_iter().find(|entry| entry["name"] == secret.as_str());
+    Ok(ok(&entry.ok_or_else(|| secret_not_found(&secret))?))
 }
 
-/// A secret in the format of requests.
+/// A secret in a request.
 #[derive(Clone, Deserialize)]
 pub struct SecretFields {
     #[serde(default)]
@@ -107,7 +110,7 @@ pub struct SecretFields {
 }
 
 impl SecretFields {
-    /// Returns the kind. Older clients send none, because there was only one.
+    /// Returns the kind. Older clients send none, because `secret_text` was the only one.
     fn kind(&self) -> &str {
         self.kind.as_deref().unwrap_or("secret_text")
     }
@@ -134,7 +137,7 @@ impl SecretFields {
         let is_valid = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'$';
         if name.is_empty() || !name.bytes().all(is_valid) || name.as_bytes()[0].is_ascii_digit() {
             let text = format!(
-                "The secret name {name:?} is invalid: letters, digits and underscores, no digit first"
+                "The secret name {name:?} is invalid: it has letters, digits, `_` and `$`, and does not begin with a digit"
             );
             return Err(CloudflareError::invalid(&text));
         }
@@ -150,10 +153,10 @@ pub async fn put(
     Path((account, name)): AccountAndName,
     JsonBody(secret): JsonBody<SecretFields>,
 ) -> ApiResult {
-    let answer = json!({ "name": secret.name, "type": secret.kind() });
+    let document = json!({ "name": secret.name, "type": secret.kind() });
     let changes = SecretChanges::from([(secret.name.clone(), Some(secret))]);
     deploy_changes(&app, &account, &name, &changes)?;
-    Ok(ok(&answer))
+    Ok(ok(&document))
 }
 
 /// `DELETE …/secrets/{secret}`
@@ -182,18 +185,18 @@ pub async fn bulk(
 
 /// The body of a patch to the latest version.
 #[derive(Deserialize)]
-pub struct Patch {
+pub struct VersionPatch {
     #[serde(default)]
     env: Value,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
 }
 
-/// `PATCH /workers/workers/{worker}/versions/latest`: makes a version that is not deployed.
+/// `PATCH /workers/workers/{worker}/versions/latest`: creates a version that is not deployed.
 pub async fn patch_latest(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
-    JsonBody(body): JsonBody<Patch>,
+    JsonBody(body): JsonBody<VersionPatch>,
 ) -> ApiResult {
     let changes = parse_changes(&body.env)?;
     let version = settings::try_change(&app, &account, &name, |worker| {
@@ -220,8 +223,8 @@ fn parse_changes(secrets: &Value) -> Result<SecretChanges, CloudflareError> {
     entries.map(change).collect()
 }
 
-/// Changes secrets and makes the new version live. Refuses the change if the latest version is not
-/// live, because that version would go live too. Cloudflare does the same.
+/// Changes secrets and makes the new version live. Like Cloudflare, refuses the change if the latest
+/// version is not live, because its code would go live too.
 fn deploy_changes(
     app: &App,
     account: &str,
@@ -257,8 +260,8 @@ fn with_changes(
         ..latest.clone()
     };
     for (name, secret) in changes {
-        let same = version.bindings.iter().find(|binding| binding["name"] == name.as_str());
-        if same.is_some_and(|same| !is_secret(same)) {
+        let previous = version.bindings.iter().find(|binding| binding["name"] == name.as_str());
+        if previous.is_some_and(|binding| !is_secret(binding)) {
             return Err(CloudflareError::name_taken(name));
         }
         version.bindings.retain(|binding| binding["name"] != name.as_str());
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_default_holds_until_a_secret_is_put() {
+    fn a_default_applies_until_a_secret_is_set() {
         let keep = |previous: &[Value]| Ok(previous.to_vec());
         let first = with_defaults(&[], Some(&defaults(&[("A", "1"), ("B", "2")])), keep);
         let first = first.expect("bindings");
@@ -300,7 +303,11 @@ mod tests {
         let second = with_defaults(&put, Some(&defaults(&[("A", "3"), ("B", "4")])), keep);
         assert_eq!(texts(&second.expect("bindings")), ["B=put", "A=3"]);
         let third = with_defaults(&put, None, keep).expect("bindings");
-        assert_eq!(texts(&third), ["B=put"], "a default that is gone is kept trigger no upload");
+        assert_eq!(
+            texts(&third),
+            ["B=put"],
+            "an upload removes a default that the project no longer has"
+        );
     }
 
     #[test]

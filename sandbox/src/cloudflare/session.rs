@@ -1,4 +1,5 @@
-//! Sessions of asset uploads. A session is stored only in its token, so it survives a restart.
+//! Signs and verifies the sessions of asset uploads. The token holds the whole session, so a session survives a
+//! restart of the sandbox.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +13,7 @@ use crate::token::Token;
 /// The lifetime of a session, in seconds.
 const LIFETIME: u64 = 3600;
 
-/// A session: the claims of its token.
+/// The claims in the token of a session.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Session {
     /// The account whose assets are uploaded.
@@ -21,19 +22,19 @@ pub struct Session {
     pub manifest: String,
     /// `true` if the account has all assets of the manifest.
     pub complete: bool,
-    /// The time when it expires, in seconds since 1970.
+    /// The time when it expires, as Unix time in seconds.
     pub exp: u64,
 }
 
 impl Session {
-    /// Starts a session.
+    /// Makes a session that expires after an hour.
     #[must_use]
     pub fn new(account: &str, manifest: String, complete: bool) -> Session {
         let account = account.to_owned();
         Session { account, manifest, complete, exp: now() + LIFETIME }
     }
 
-    /// Returns its token as a JWT, whose payload wrangler reads.
+    /// Returns the token of the session. It is a JWT, because wrangler reads its payload.
     pub fn sign(&self, token: &Token) -> Result<String, CloudflareError> {
         let claims = serde_json::to_vec(self).map_err(anyhow::Error::from)?;
         let head = URL_SAFE_NO_PAD.encode("{\"alg\":\"BLAKE3\",\"typ\":\"JWT\"}");
@@ -66,7 +67,7 @@ impl Session {
     }
 }
 
-/// Returns the signature of a token. It needs the API token, and its comparison takes constant time.
+/// Returns the signature of a token, with a key from the API token. Its comparison takes constant time.
 fn signature(token: &Token, body: &str) -> blake3::Hash {
     blake3::keyed_hash(&token.key(), body.as_bytes())
 }

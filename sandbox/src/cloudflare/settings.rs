@@ -1,4 +1,4 @@
-//! Reads and changes the settings of a Worker, which its versions share.
+//! Reads and changes the settings of a Worker that all its versions share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::app::App;
 use crate::ids::{now, uuid};
 use crate::state::model::{Worker, WorkerVersion, full_traffic};
 
-/// Returns a Worker. Errors if there is none.
+/// Returns a Worker. Errors if it does not exist.
 pub fn worker(app: &App, account: &str, name: &str) -> Result<Arc<Worker>, CloudflareError> {
     app.store.worker(account, name).ok_or_else(CloudflareError::worker_not_found)
 }
 
-/// Changes a Worker. Errors if there is none.
+/// Changes a Worker. Errors if it does not exist.
 pub fn change<T>(
     app: &App,
     account: &str,
@@ -33,7 +33,7 @@ pub fn change<T>(
     try_change(app, account, name, |worker| Ok(change(worker)))
 }
 
-/// Changes a Worker. Errors if there is none or if `change` fails; then nothing is changed.
+/// Changes a Worker. Errors if it does not exist or if `change` fails. Then nothing is changed.
 pub fn try_change<T>(
     app: &App,
     account: &str,
@@ -49,7 +49,7 @@ pub fn try_change<T>(
     })
 }
 
-/// The settings of a Worker that are stored as sent, each with its default.
+/// The settings of a Worker that are stored unchanged, each with its default.
 const WORKER_SETTINGS: [(&str, Value); 4] = [
     ("logpush", Value::Bool(false)),
     ("observability", Value::Null),
@@ -57,7 +57,11 @@ const WORKER_SETTINGS: [(&str, Value); 4] = [
     ("cache_options", Value::Null),
 ];
 
-/// Refuses a setting of the wrong type, and a missing tail consumer.
+/// The settings that belong to a version.
+const VERSION_SETTINGS: [&str; 5] =
+    ["bindings", "compatibility_date", "compatibility_flags", "limits", "placement"];
+
+/// Refuses a setting of the wrong type, and a tail consumer that does not exist.
 pub fn check_setting(
     app: &App,
     worker: &Worker,
@@ -85,17 +89,18 @@ pub fn check_setting(
     Ok(())
 }
 
-/// Returns true if one kind of observability has a switch, and every switch is a boolean. The kinds have their own switches,
-/// so the one for all of them may be missing, as in wrangler's `validateObservability`.
+/// Returns whether at least one field `enabled` is present, and all of them are booleans. Each kind of
+/// observability has such a field, so the one for all kinds may be missing, as in wrangler's
+/// `validateObservability`.
 fn is_observability(value: &Value) -> bool {
-    let switches = [
+    let fields = [
         &value["enabled"],
         &value["logs"]["enabled"],
         &value["traces"]["enabled"],
         &value["issues"]["enabled"],
     ];
-    switches.iter().any(|switch| switch.is_boolean())
-        && switches.iter().all(|switch| switch.is_boolean() || switch.is_null())
+    fields.iter().any(|field| field.is_boolean())
+        && fields.iter().all(|field| field.is_boolean() || field.is_null())
 }
 
 /// Returns the settings that all versions of a Worker share.
@@ -137,43 +142,53 @@ pub async fn view(State(app): State<App>, Path((account, name)): AccountAndName)
     Ok(ok(&all_settings(&*worker(&app, &account, &name)?)))
 }
 
-/// `PATCH …/settings`. The multipart body has a part `settings`. Bindings and dates in it create a
-/// version, which is live at once.
+/// `PATCH …/settings`. Fields that belong to versions, such as bindings, create a version that is live at
+/// once.
 pub async fn patch(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
     settings: SettingsPatch,
 ) -> ApiResult {
     let SettingsPatch(mut settings) = settings;
-    let latest = worker(&app, &account, &name)?.versions.last().cloned();
-    let latest = latest.ok_or_else(CloudflareError::worker_not_found)?;
-    let mut version = WorkerVersion { id: uuid(), created_on: now(), ..latest.clone() };
-    version.annotations = BTreeMap::new();
-    let is_new = ["bindings", "compatibility_date", "compatibility_flags", "limits", "placement"]
-        .iter()
-        .any(|field| settings.contains_key(*field));
+    let current = worker(&app, &account, &name)?;
+    let latest = current.versions.last().ok_or_else(CloudflareError::worker_not_found)?;
+    let creates_version = VERSION_SETTINGS.iter().any(|field| settings.contains_key(*field));
+    let mut version = patch_version(latest, &mut settings)?;
+    if creates_version {
+        rules::check_version(&app, &current, &version, None)?;
+        version.exports = upload::load(&app, &version).await?;
+        let exports = version.exports.clone().unwrap_or_default();
+        rules::check_exports(&app, &current, &version, &exports)?;
+    }
+    let document = try_change(&app, &account, &name, |worker| {
+        store_settings(&app, worker, settings)?;
+        if creates_version {
+            version.number = worker.versions.len() + 1;
+            worker.deploy(full_traffic(&version.id), BTreeMap::new());
+            worker.versions.push(version);
+        }
+        Ok(all_settings(worker))
+    })?;
+    Ok(ok(&document))
+}
+
+/// Returns a copy of the `latest` version, with the fields that belong to versions. Removes them from
+/// `settings`.
+fn patch_version(
+    latest: &WorkerVersion,
+    settings: &mut Map<String, Value>,
+) -> Result<WorkerVersion, CloudflareError> {
     let invalid =
         |error: serde_json::Error| CloudflareError::invalid(&format!("Invalid settings: {error}"));
+    let mut version = WorkerVersion {
+        id: uuid(),
+        created_on: now(),
+        annotations: BTreeMap::new(),
+        ..latest.clone()
+    };
     if let Some(bindings) = settings.remove("bindings") {
-        let mut bindings: Vec<Value> = serde_json::from_value(bindings).map_err(invalid)?;
-        // A binding with only a name and a type is kept. `wrangler secret bulk` up to 4.60 sends these.
-        for binding in &mut bindings {
-            let is_bare = binding.as_object().is_some_and(|fields| fields.len() == 2);
-            let same = latest
-                .bindings
-                .iter()
-                .find(|old| old["name"] == binding["name"] && old["type"] == binding["type"]);
-            if let Some(same) = same.filter(|_| is_bare) {
-                binding.clone_from(same);
-            }
-        }
-        // Secrets that the request does not name are kept, as for wrangler's uploads.
-        let metadata = UploadMetadata {
-            bindings,
-            keep_bindings: vec!["secret_text".to_owned(), "secret_key".to_owned()],
-            ..UploadMetadata::default()
-        };
-        version.bindings = metadata.resolve_bindings(&latest.bindings)?;
+        let bindings = serde_json::from_value(bindings).map_err(invalid)?;
+        version.bindings = patch_bindings(&latest.bindings, bindings)?;
     }
     if let Some(date) = settings.remove("compatibility_date") {
         version.compatibility_date = serde_json::from_value(date).map_err(invalid)?;
@@ -183,26 +198,33 @@ pub async fn patch(
     }
     version.limits = settings.remove("limits").unwrap_or(version.limits);
     version.placement = settings.remove("placement").unwrap_or(version.placement);
-    if is_new {
-        let worker = worker(&app, &account, &name)?;
-        rules::check_version(&app, &worker, &version, None)?;
-        version.exports = upload::load(&app, &version).await?;
-        let exports = version.exports.clone().unwrap_or_default();
-        rules::check_exports(&app, &worker, &version, &exports)?;
-    }
-    let answer = try_change(&app, &account, &name, |worker| {
-        store_settings(&app, worker, settings)?;
-        if is_new {
-            version.number = worker.versions.len() + 1;
-            worker.deploy(full_traffic(&version.id), BTreeMap::new());
-            worker.versions.push(version);
-        }
-        Ok(all_settings(worker))
-    })?;
-    Ok(ok(&answer))
+    Ok(version)
 }
 
-/// Stores settings of the Worker.
+/// Returns the bindings of a patch. Adds the secrets of the previous version, as for wrangler's uploads. A binding
+/// with only a name and a type takes its value from the previous version. `wrangler secret bulk` up to 4.60 sends
+/// these.
+fn patch_bindings(
+    previous: &[Value],
+    mut bindings: Vec<Value>,
+) -> Result<Vec<Value>, CloudflareError> {
+    for binding in &mut bindings {
+        let has_value = binding.as_object().is_none_or(|fields| fields.len() != 2);
+        let is_same =
+            |old: &&Value| old["name"] == binding["name"] && old["type"] == binding["type"];
+        if let Some(old) = previous.iter().find(is_same).filter(|_| !has_value) {
+            binding.clone_from(old);
+        }
+    }
+    let metadata = UploadMetadata {
+        bindings,
+        keep_bindings: vec!["secret_text".to_owned(), "secret_key".to_owned()],
+        ..UploadMetadata::default()
+    };
+    metadata.resolve_bindings(previous)
+}
+
+/// Stores the settings that belong to the Worker. Ignores unknown ones.
 fn store_settings(
     app: &App,
     worker: &mut Worker,
@@ -261,14 +283,14 @@ pub async fn patch_script(
     Path((account, name)): AccountAndName,
     JsonBody(body): JsonBody<Map<String, Value>>,
 ) -> ApiResult {
-    let answer = try_change(&app, &account, &name, |worker| {
+    let document = try_change(&app, &account, &name, |worker| {
         store_settings(&app, worker, body)?;
         Ok(worker_settings(worker))
     })?;
-    Ok(ok(&answer))
+    Ok(ok(&document))
 }
 
-/// The enabled addresses at workers.dev.
+/// The body of `POST …/subdomain`: the workers.dev addresses to enable.
 #[derive(Debug, Deserialize)]
 pub struct Subdomain {
     enabled: bool,
@@ -291,12 +313,12 @@ pub async fn set_subdomain(
     Path((account, name)): AccountAndName,
     JsonBody(body): JsonBody<Subdomain>,
 ) -> ApiResult {
-    let now = change(&app, &account, &name, |worker| {
+    let enabled = change(&app, &account, &name, |worker| {
         worker.enabled = body.enabled;
         worker.previews_enabled = body.previews_enabled.unwrap_or(body.enabled);
         (worker.enabled, worker.previews_enabled)
     })?;
-    Ok(subdomain_response(now))
+    Ok(subdomain_response(enabled))
 }
 
 /// `DELETE …/subdomain`: disables the addresses at workers.dev.
@@ -346,14 +368,14 @@ pub async fn set_schedules(
     Path((account, name)): AccountAndName,
     JsonBody(schedules): JsonBody<Vec<CronTrigger>>,
 ) -> ApiResult {
-    let crons: Vec<&str> = schedules.iter().map(|one| one.cron.as_str()).collect();
+    let crons: Vec<&str> = schedules.iter().map(|schedule| schedule.cron.as_str()).collect();
     super::crons::check(&crons)?;
     let schedules = change(&app, &account, &name, |worker| {
         let previous = worker.schedules.as_array().cloned().unwrap_or_default();
         let schedule = |cron: &&str| {
-            let same =
-                previous.iter().find(|one| one["cron"] == *cron && one["created_on"].is_string());
-            let created = same.map_or_else(|| json!(now()), |one| one["created_on"].clone());
+            let old =
+                previous.iter().find(|old| old["cron"] == *cron && old["created_on"].is_string());
+            let created = old.map_or_else(|| json!(now()), |old| old["created_on"].clone());
             json!({ "cron": cron, "created_on": created, "modified_on": created })
         };
         worker.schedules = crons.iter().map(schedule).collect();
@@ -367,7 +389,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn observability_has_a_switch_of_its_kind_or_for_all() {
+    fn observability_is_enabled_for_one_kind_or_for_all() {
         for (value, expected) in [
             (json!({ "enabled": true }), true),
             (json!({ "enabled": false, "head_sampling_rate": 0.5 }), true),

@@ -26,7 +26,7 @@ const MAIN: &str = "storage.js";
 /// The compatibility date of the helper Worker.
 const DATE: &str = "2026-01-01";
 
-/// A resource that holds data of Workers.
+/// A resource that stores data of Workers.
 #[derive(Clone, Debug)]
 pub enum StorageTarget<'a> {
     /// A KV namespace, by its id.
@@ -37,14 +37,14 @@ pub enum StorageTarget<'a> {
     Bucket(&'a str),
 }
 
-/// The response to an operation. It keeps its group loaded.
+/// The response to an operation. The helper Worker stays loaded until this is dropped.
 #[derive(Debug)]
-pub struct StorageAnswer {
+pub struct StorageResponse {
     response: reqwest::Response,
     loaded: Arc<LoadedGroup>,
 }
 
-impl StorageAnswer {
+impl StorageResponse {
     /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
@@ -61,7 +61,17 @@ impl StorageAnswer {
     }
 }
 
+/// Removes the fields of `options` that are null.
+#[must_use]
+pub fn without_nulls(mut options: Value) -> Value {
+    if let Some(fields) = options.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    options
+}
+
 impl StorageTarget<'_> {
+    /// Returns the binding of the helper Worker, and the id or name of the resource.
     fn binding(&self) -> (Value, &str) {
         match self {
             StorageTarget::Namespace(id) => {
@@ -87,19 +97,38 @@ impl StorageTarget<'_> {
         CloudflareError::new(400, code, text)
     }
 
-    /// Executes an operation. `None` if its key or object does not exist.
-    pub async fn order(
+    /// Executes an operation with `body` as its input. Returns `None` if its key or object does not exist.
+    pub async fn execute(
         &self,
         app: &App,
         account: &str,
-        order: &Value,
+        operation: &Value,
         body: impl Into<Bytes>,
-    ) -> Result<Option<StorageAnswer>, CloudflareError> {
-        let (binding, name) = self.binding();
+    ) -> Result<Option<StorageResponse>, CloudflareError> {
         let blob = tokio::task::block_in_place(|| app.store.blobs.add(CODE.as_bytes()))?;
+        let node = self.helper(account, blob);
+        let loaded = app.runtime.load(&app.store, &node).await?;
+        let header = utf8_percent_encode(&operation.to_string(), NON_ALPHANUMERIC).to_string();
+        let request = proxy::client().post(format!("http://127.0.0.1:{}/", loaded.port));
+        let request = request.header(proxy::MEMBER_HEADER, node.name()).header("operation", header);
+        let response = request.body(reqwest::Body::from(body.into())).send().await;
+        let response = response.map_err(|error| anyhow::Error::from(error.without_url()))?;
+        match response.status().as_u16() {
+            200 => Ok(Some(StorageResponse { response, loaded })),
+            404 => Ok(None),
+            _ => {
+                let text = response.text().await.map_err(anyhow::Error::from)?;
+                Err(self.error(&text))
+            }
+        }
+    }
+
+    /// Makes the helper Worker, which has a binding to the resource. `blob` has its code.
+    fn helper(&self, account: &str, blob: String) -> VersionNode {
+        let (binding, name) = self.binding();
         let mut worker = Worker::new(account, "sandbox-storage");
         let version = WorkerVersion {
-            // The id is the same for each call, so that the Worker stays loaded.
+            // The id is the same for each operation, so that the Worker stays loaded.
             id: format!("storage-{account}-{}", blake3::hash(name.as_bytes()).to_hex()),
             number: 1,
             created_on: now(),
@@ -120,21 +149,7 @@ impl StorageTarget<'_> {
         };
         let id = version.id.clone();
         worker.versions.push(version);
-        let node = VersionNode { worker: Arc::new(worker), id, role: NodeRole::Uploaded };
-        let loaded = app.runtime.load(&app.store, &node).await?;
-        let header = utf8_percent_encode(&order.to_string(), NON_ALPHANUMERIC).to_string();
-        let request = proxy::client().post(format!("http://127.0.0.1:{}/", loaded.port));
-        let request = request.header(proxy::MEMBER_HEADER, node.name()).header("order", header);
-        let sent = request.body(reqwest::Body::from(body.into())).send().await;
-        let response = sent.map_err(|error| anyhow::Error::from(error.without_url()))?;
-        match response.status().as_u16() {
-            200 => Ok(Some(StorageAnswer { response, loaded })),
-            404 => Ok(None),
-            _ => {
-                let text = response.text().await.map_err(anyhow::Error::from)?;
-                Err(self.error(&text))
-            }
-        }
+        VersionNode { worker: Arc::new(worker), id, role: NodeRole::Uploaded }
     }
 
     /// Executes an operation whose result is JSON.
@@ -142,12 +157,12 @@ impl StorageTarget<'_> {
         &self,
         app: &App,
         account: &str,
-        order: &Value,
+        operation: &Value,
         body: impl Into<Bytes>,
     ) -> Result<Value, CloudflareError> {
-        match self.order(app, account, order, body).await? {
-            Some(answer) => {
-                let bytes = answer.bytes().await?;
+        match self.execute(app, account, operation, body).await? {
+            Some(response) => {
+                let bytes = response.bytes().await?;
                 Ok(serde_json::from_slice(&bytes).map_err(anyhow::Error::from)?)
             }
             None => Err(CloudflareError::new(404, 10_009, "key not found")),

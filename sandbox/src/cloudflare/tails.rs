@@ -1,7 +1,7 @@
 //! Streams the invocations of a Worker to clients such as `wrangler tail`
 //! (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/tail/>).
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
@@ -17,20 +17,21 @@ use super::body::{OptionalJsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, ok};
 use super::{AccountAndName, empty_result, settings};
 use crate::app::App;
-use crate::ids::{hex, random};
+use crate::ids::{random, random_id};
+use crate::mutex::lock;
 use crate::serve::output::Trace;
 
-/// The name of the only supported format.
+/// The WebSocket protocol of a tail.
 const PROTOCOL: &str = "trace-v1";
 
-/// The lifetime of a tail, as at Cloudflare.
+/// The lifetime of a tail, as on Cloudflare.
 const LIFETIME: Duration = Duration::from_hours(6);
 
-/// The maximum number of tails of a Worker, as at Cloudflare
+/// The maximum number of tails of a Worker
 /// (<https://developers.cloudflare.com/workers/observability/logs/real-time-logs/>).
 const MAX_TAILS: usize = 10;
 
-/// The tails that were created, in memory.
+/// The tails of all Workers, in memory.
 #[derive(Debug, Default)]
 pub struct Tails(Mutex<Vec<Tail>>);
 
@@ -38,7 +39,7 @@ pub struct Tails(Mutex<Vec<Tail>>);
 #[derive(Clone, Debug)]
 struct Tail {
     id: String,
-    /// The secret in its URL, which needs no other token.
+    /// The secret in its URL, which authorizes the client.
     key: String,
     account: String,
     worker: String,
@@ -53,7 +54,7 @@ pub struct NewTail {
     filters: Vec<TailFilter>,
 }
 
-/// A condition for invocations. Wrangler sends one field per filter.
+/// A condition for invocations. Wrangler sends each field as a separate filter.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TailFilter {
@@ -106,7 +107,7 @@ impl TailFilter {
 
 impl Tails {
     fn lock(&self) -> MutexGuard<'_, Vec<Tail>> {
-        let mut tails = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tails = lock(&self.0);
         let now = SystemTime::now();
         tails.retain(|tail| tail.expires > now);
         tails
@@ -129,13 +130,14 @@ impl Tail {
     }
 }
 
-/// Returns the host by which the client reaches the sandbox. A container uses another host.
+/// Returns the host and port of the sandbox from the request, because a container uses another host.
 pub fn host(app: &App, headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     host.map_or_else(|| format!("127.0.0.1:{}", app.port), str::to_owned)
 }
 
-/// `GET …/tails`: the newest tail, as the types of Cloudflare's libraries have it. `null` if there is none.
+/// `GET …/tails`: returns the newest tail, because the types of Cloudflare's libraries have one. `null` if
+/// there is none.
 pub async fn list(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
@@ -144,8 +146,8 @@ pub async fn list(
     settings::worker(&app, &account, &name)?;
     let host = host(&app, &headers);
     let tails = app.tails.lock();
-    let mut own = tails.iter().filter(|tail| tail.belongs_to(&account, &name));
-    Ok(ok(&own.next_back().map(|tail| tail.to_json(&host))))
+    let newest = tails.iter().rfind(|tail| tail.belongs_to(&account, &name));
+    Ok(ok(&newest.map(|tail| tail.to_json(&host))))
 }
 
 /// `POST …/tails`
@@ -162,8 +164,8 @@ pub async fn create(
         return Err(CloudflareError::invalid(&text));
     }
     let tail = Tail {
-        id: hex(&random::<16>()),
-        key: hex(&random::<16>()),
+        id: random_id(),
+        key: random_id(),
         account,
         worker: name,
         filters: Arc::new(filters),
@@ -195,7 +197,7 @@ pub struct TailKey {
     key: String,
 }
 
-/// `GET /client/v4/tails/{tail}`: the WebSocket of a tail. The key in the query authorizes it.
+/// `GET /client/v4/tails/{tail}`: opens the WebSocket of a tail. The key in the query authorizes it.
 pub async fn stream(
     State(app): State<App>,
     Path(id): Path<String>,
@@ -204,16 +206,16 @@ pub async fn stream(
 ) -> Result<Response, CloudflareError> {
     let tail = app.tails.find(&id).filter(|tail| tail.key == key);
     let tail = tail.ok_or_else(CloudflareError::authentication)?;
-    // Subscribe before the client is connected, so that it misses no invocation.
+    // Subscribes before the client is connected, so that it misses no invocation.
     let traces = app.runtime.output.subscribe();
     app.runtime.begin_tail().await;
-    let ended = app.clone();
+    let failed_app = app.clone();
     let upgrade = upgrade
         .protocols([PROTOCOL])
         // Wrangler sends its options without a mask.
         .accept_unmasked_frames(true)
         .on_failed_upgrade(move |_| {
-            tokio::spawn(async move { ended.runtime.end_tail().await });
+            tokio::spawn(async move { failed_app.runtime.end_tail().await });
         });
     Ok(upgrade.on_upgrade(move |socket| async move {
         send(&app, &tail, socket, traces).await;
@@ -221,7 +223,7 @@ pub async fn stream(
     }))
 }
 
-/// Sends invocations until the client leaves, or until the tail is deleted or expires.
+/// Sends invocations until the client disconnects, or until the tail is deleted or expires.
 async fn send(
     app: &App,
     tail: &Tail,
@@ -241,14 +243,14 @@ async fn send(
                 Ok(_) | Err(RecvError::Lagged(_)) => {}
                 Err(RecvError::Closed) => return,
             },
-            // A ping is answered while the client's messages are read.
+            // Reading the client's messages also responds to its pings.
             received = socket.recv() => if !matches!(received, Some(Ok(_))) {
                 return;
             },
             _ = check.tick() => if app.tails.find(&tail.id).is_none() {
-                // A close without a code would make wrangler connect again.
+                // Without a code, wrangler would reconnect.
                 let close = axum::extract::ws::CloseFrame { code: 1000, reason: "".into() };
-                let _gone = socket.send(Message::Close(Some(close))).await;
+                let _disconnected = socket.send(Message::Close(Some(close))).await;
                 return;
             },
         }
@@ -257,7 +259,7 @@ async fn send(
 
 fn is_selected(tail: &Tail, trace: &Trace) -> bool {
     let sample = f64::from(u32::from_le_bytes(random::<4>())) / (f64::from(u32::MAX) + 1.0);
-    // Workers of two accounts may have one name.
+    // Workers of different accounts may have the same name.
     trace.worker == tail.worker
         && trace.account == tail.account
         && tail.filters.iter().all(|filter| filter.matches(trace, sample))
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_are_those_of_wrangler() {
+    fn wranglers_filters_select_invocations() {
         for (filter, expected) in [
             (json!({ "sampling_rate": 0.5 }), true),
             (json!({ "sampling_rate": 0.2 }), false),
@@ -307,14 +309,14 @@ mod tests {
             (json!({ "scriptVersion": "v1" }), true),
             (json!({ "scriptVersion": "v2" }), false),
         ] {
-            let one: TailFilter = serde_json::from_value(filter.clone()).expect("a filter");
-            assert_eq!(one.matches(&trace(), 0.3), expected, "{filter}");
+            let parsed: TailFilter = serde_json::from_value(filter.clone()).expect("a filter");
+            assert_eq!(parsed.matches(&trace(), 0.3), expected, "{filter}");
         }
         assert!(serde_json::from_value::<TailFilter>(json!({ "colour": "red" })).is_err());
     }
 
     #[test]
-    fn tail_messages_have_cloudflare_s_fields() {
+    fn tail_messages_have_cloudflares_fields() {
         assert_eq!(
             message(&trace()),
             json!({

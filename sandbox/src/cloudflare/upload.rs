@@ -1,4 +1,4 @@
-//! Uploads code. Creates a version, and its deployment if it goes live at once.
+//! Uploads code. Each upload creates a version, and a deployment if the version goes live at once.
 
 use std::collections::BTreeMap;
 
@@ -68,19 +68,19 @@ pub async fn post_version(
         return Err(CloudflareError::worker_not_found());
     }
     let exports = upload.check(&app, &account, &name).await?;
-    let answer = tokio::task::block_in_place(|| {
+    let document = tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
             let mut worker = worker.ok_or_else(CloudflareError::worker_not_found)?;
             let version = upload.version(&app, &worker, exports)?;
-            let answer = version_json(&version);
+            let document = version_json(&version);
             worker.versions.push(version);
-            Ok::<_, CloudflareError>((worker, answer))
+            Ok::<_, CloudflareError>((worker, document))
         })
     })?;
-    Ok(ok(&answer))
+    Ok(ok(&document))
 }
 
-/// The query of a version as JSON.
+/// The query of `POST /workers/workers/{worker}/versions`.
 #[derive(Debug, Deserialize)]
 pub struct VersionQuery {
     #[serde(default)]
@@ -98,12 +98,11 @@ pub async fn post_json_version(
     let name = workers::by_id(&app, &account, &identifier)?.name.clone();
     let upload = CodeUpload::from_json(&app, &name, body)?;
     if upload.metadata.migrations.is_some() && !query.deploy {
-        let text =
-            "The sandbox has migrations of a version only with `deploy=true`. Add it to the query";
+        let text = "The sandbox applies the migrations of a version only with `deploy=true`. Add it to the query";
         return Err(CloudflareError::new(501, 7000, text));
     }
     let exports = upload.check(&app, &account, &name).await?;
-    let answer = settings::try_change(&app, &account, &name, |worker| {
+    let document = settings::try_change(&app, &account, &name, |worker| {
         if query.deploy {
             upload.change_worker(&app, worker, &exports)?;
         }
@@ -111,11 +110,11 @@ pub async fn post_json_version(
         if query.deploy {
             worker.deploy(full_traffic(&version.id), BTreeMap::new());
         }
-        let answer = workers::version_json(worker, &version);
+        let document = workers::version_json(worker, &version);
         worker.versions.push(version);
-        Ok(answer)
+        Ok(document)
     })?;
-    Ok(ok(&answer))
+    Ok(ok(&document))
 }
 
 /// `PUT …/scripts/{worker}/content`: creates a version with new code and the latest settings.
@@ -159,7 +158,7 @@ pub(super) async fn load(
     }
 }
 
-/// A module in the JSON of a version.
+/// A module in the JSON of a new version.
 #[derive(Debug, Deserialize)]
 struct EncodedModule {
     name: String,
@@ -167,7 +166,7 @@ struct EncodedModule {
     content_base64: String,
 }
 
-/// The content of a multipart body. The content of its modules is stored in blobs.
+/// An uploaded version. The content of its modules is stored in blobs.
 #[derive(Clone)]
 pub(super) struct CodeUpload {
     pub(super) metadata: UploadMetadata,
@@ -175,13 +174,14 @@ pub(super) struct CodeUpload {
 }
 
 impl CodeUpload {
+    /// Reads a multipart body.
     pub(super) async fn read(
         app: &App,
         worker: &str,
         mut parts: MultipartParts,
     ) -> Result<CodeUpload, CloudflareError> {
         let mut metadata = None;
-        let mut flat = Value::Null;
+        let mut form_fields = Value::Null;
         let mut modules = Vec::new();
         while let Some(part) = parts.next().await? {
             let name = part.file_name().or(part.name()).unwrap_or_default().to_owned();
@@ -189,17 +189,21 @@ impl CodeUpload {
             let content_type = part.content_type().unwrap_or("application/octet-stream").to_owned();
             let bytes = part.bytes().await.map_err(|e| CloudflareError::invalid(&e.body_text()))?;
             if is_metadata {
-                let parsed = UploadMetadata::parse(&bytes)?;
-                metadata = Some(parsed);
-            } else if flat::add(&mut flat, "metadata", &name, &String::from_utf8_lossy(&bytes)) {
+                metadata = Some(UploadMetadata::parse(&bytes)?);
+            } else if flat::add(
+                &mut form_fields,
+                "metadata",
+                &name,
+                &String::from_utf8_lossy(&bytes),
+            ) {
                 continue;
             } else {
                 let blob = tokio::task::block_in_place(|| app.store.blobs.add(&bytes))?;
                 modules.push(StoredModule { name, content_type, blob });
             }
         }
-        if flat.is_object() {
-            metadata = Some(UploadMetadata::parse(flat.to_string().as_bytes())?);
+        if form_fields.is_object() {
+            metadata = Some(UploadMetadata::parse(form_fields.to_string().as_bytes())?);
         }
         let mut metadata =
             metadata.ok_or_else(|| CloudflareError::invalid("The part `metadata` is missing"))?;
@@ -208,7 +212,8 @@ impl CodeUpload {
         Ok(CodeUpload { metadata, modules })
     }
 
-    /// Reads a version whose modules are fields of the JSON. Modules named `_headers` and `_redirects` configure the assets.
+    /// Reads a JSON body, which contains the modules. Modules named `_headers` and `_redirects` configure the
+    /// assets.
     fn from_json(app: &App, worker: &str, mut body: Value) -> Result<CodeUpload, CloudflareError> {
         let modules = body.as_object_mut().and_then(|fields| fields.remove("modules"));
         let encoded: Vec<EncodedModule> = serde_json::from_value(modules.unwrap_or(json!([])))
@@ -234,7 +239,7 @@ impl CodeUpload {
         Ok(CodeUpload { metadata, modules })
     }
 
-    /// Checks the upload before anything is changed. Returns the exports of its code.
+    /// Checks the upload without changing the Worker. Returns the exports of its code.
     async fn check(
         &self,
         app: &App,
@@ -285,6 +290,7 @@ impl CodeUpload {
         Ok(())
     }
 
+    /// Makes the version, with the next number of the Worker.
     fn version(
         self,
         app: &App,

@@ -1,60 +1,19 @@
-//! Reads versions.
+//! Reads the versions of a Worker.
 
 use axum::extract::{Path, State};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::account::{EMAIL, USER};
 use super::body::Query;
 use super::envelope::{ApiResult, CloudflareError, ok, with_info};
+use super::paging::Page;
 use super::{AccountAndName, scripts, settings};
 use crate::app::App;
 use crate::state::model::WorkerVersion;
 
-/// The requested page of a list.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Page {
-    page: Option<usize>,
-    per_page: Option<usize>,
-    #[serde(default)]
-    deployable: Option<bool>,
-}
-
-impl Page {
-    /// Returns the items of this page.
-    pub fn slice<T>(self, all: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
-        let size = self.size();
-        all.skip(size.saturating_mul(self.number() - 1)).take(size)
-    }
-
-    /// Returns the `result_info` of a page with `count` of `total` items.
-    #[must_use]
-    pub fn info(&self, count: usize, total: usize) -> Value {
-        json!({ "page": self.number(), "per_page": self.size(), "count": count, "total_count": total,
-            "total_pages": total.div_ceil(self.size()) })
-    }
-
-    /// Returns whether this is a page after a list that fits on one. Clients request pages until one is empty.
-    #[must_use]
-    pub fn is_after_first(&self) -> bool {
-        self.number() > 1
-    }
-
-    fn size(&self) -> usize {
-        self.per_page.unwrap_or(DEFAULT_PAGE_SIZE).clamp(1, 100)
-    }
-
-    fn number(&self) -> usize {
-        self.page.unwrap_or(1).max(1)
-    }
-}
-
-/// The default number of items per page
+/// The number of newest versions that can be deployed
 /// (<https://developers.cloudflare.com/workers/configuration/versions-and-deployments/>).
-const DEFAULT_PAGE_SIZE: usize = 10;
-
-/// The number of newest versions that can be deployed (same page).
-const DEPLOYABLE: usize = 100;
+const MAX_DEPLOYABLE: usize = 100;
 
 /// `GET …/versions`, newest first.
 pub async fn list(
@@ -63,13 +22,14 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &name)?;
-    let deployable = page.deployable == Some(true);
-    let all = worker.versions.iter().rev().take(if deployable { DEPLOYABLE } else { usize::MAX });
-    let (total, info) = (all.clone().count(), page.clone());
+    let deployable = page.is_deployable();
+    let all =
+        worker.versions.iter().rev().take(if deployable { MAX_DEPLOYABLE } else { usize::MAX });
+    let total = all.clone().count();
     // wrangler reads the bindings of the latest deployable version from the list.
     let to_json = if deployable { version_json } else { version_summary };
     let items: Vec<Value> = page.slice(all).map(to_json).collect();
-    let info = info.info(items.len(), total);
+    let info = page.info(items.len(), total);
     Ok(with_info(&json!({ "items": items }), &info))
 }
 

@@ -10,8 +10,9 @@ use super::account::{EMAIL, USER};
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list_page, ok};
 use super::metadata::check_name;
+use super::paging::Page;
 use super::settings::{check_setting, try_change, worker as find};
-use super::versions::{Page, without_text};
+use super::versions::without_text;
 use super::{AccountAndName, domains, empty_result, scripts, settings};
 use crate::app::{App, SUBDOMAIN};
 use crate::state::model::{Worker, WorkerVersion};
@@ -97,8 +98,8 @@ pub async fn list(
     Query(page): Query<Page>,
 ) -> ApiResult {
     let workers = app.store.workers();
-    let own = workers.iter().filter(|worker| worker.account == account);
-    Ok(list_page(&page, &own.map(|worker| worker_json(&app, worker)).collect::<Vec<_>>()))
+    let workers = workers.iter().filter(|worker| worker.account == account);
+    Ok(list_page(&page, &workers.map(|worker| worker_json(&app, worker)).collect::<Vec<_>>()))
 }
 
 /// `GET /workers/workers/{worker}`, by name or id. Wrangler derives the addresses that it prints from
@@ -107,15 +108,16 @@ pub async fn worker(State(app): State<App>, Path((account, name)): AccountAndNam
     Ok(ok(&worker_json(&app, &*by_id(&app, &account, &name)?)))
 }
 
-/// Returns a Worker by its name or its id. Errors if there is none.
+/// Returns a Worker by its name or its id. Errors if it does not exist.
 pub fn by_id(app: &App, account: &str, identifier: &str) -> Result<Arc<Worker>, CloudflareError> {
     let workers = app.store.workers();
-    let mut own = workers.into_iter().filter(|worker| worker.account == account);
-    own.find(|worker| worker.name == identifier || worker.tag == identifier)
+    let mut workers = workers.into_iter().filter(|worker| worker.account == account);
+    workers
+        .find(|worker| worker.name == identifier || worker.tag == identifier)
         .ok_or_else(CloudflareError::worker_not_found)
 }
 
-/// `GET /workers/workers/{worker}/versions`, newest first
+/// `GET /workers/workers/{worker}/versions`, newest first.
 pub async fn versions(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
@@ -180,7 +182,7 @@ pub async fn create(
                 return Err(CloudflareError::new(
                     409,
                     10_040,
-                    "A Worker of this name exists already",
+                    "A Worker with this name already exists",
                 ));
             }
             let mut worker = Worker::new(&account, &name);
@@ -202,7 +204,7 @@ pub async fn change(
         return Err(CloudflareError::new(
             501,
             7000,
-            "The sandbox renames no Workers. Deploy the project with the new name, and delete the old Worker",
+            "The sandbox cannot rename Workers. Deploy the project with the new name, and delete the old Worker",
         ));
     }
     let worker = try_change(&app, &account, &name, |worker| {
@@ -239,7 +241,7 @@ impl WorkerFields {
 fn as_services(consumers: &Value) -> Value {
     let consumers = consumers.as_array().into_iter().flatten();
     consumers
-        .map(|one| json!({ "service": one["name"].as_str().or(one["service"].as_str()) }))
+        .map(|consumer| json!({ "service": consumer["name"].as_str().or(consumer["service"].as_str()) }))
         .collect()
 }
 
@@ -249,7 +251,8 @@ fn worker_json(app: &App, worker: &Worker) -> Value {
     let updated = worker.versions.last().map(|version| &version.created_on);
     let observability = worker.settings.get("observability").filter(|value| value.is_object());
     let consumers = worker.settings.get("tail_consumers").and_then(Value::as_array);
-    let consumers = consumers.into_iter().flatten().map(|one| json!({ "name": one["service"] }));
+    let consumers =
+        consumers.into_iter().flatten().map(|consumer| json!({ "name": consumer["service"] }));
     json!({
         "id": worker.tag, "name": worker.name, "created_on": worker.created_on,
         "updated_on": updated.or(deployed).unwrap_or(&worker.created_on), "deployed_on": deployed,
@@ -263,20 +266,21 @@ fn worker_json(app: &App, worker: &Worker) -> Value {
     })
 }
 
-/// Returns the references to a Worker: domains, queues, and Workers with a binding to it.
+/// Returns everything that refers to a Worker: its domains, queues that it consumes, its Durable Objects, and
+/// Workers with a binding to it.
 fn references_json(app: &App, worker: &Worker) -> Value {
     let domains = worker.domains.iter().map(|host| domains::reference(host));
-    let queues = app.store.resources.get(&worker.account).unwrap_or_default();
-    let queues = queues.queues.iter().flat_map(|queue| {
-        let own = queue.consumers.iter().filter(|one| one.script.as_ref() == Some(&worker.name));
-        own.map(|one| json!({ "queue_consumer_id": one.id, "queue_id": queue.id, "queue_name": queue.name }))
+    let resources = app.store.resources.get(&worker.account).unwrap_or_default();
+    let queues = resources.queues.iter().flat_map(|queue| {
+        let consumers = queue.consumers.iter().filter(|consumer| consumer.script.as_ref() == Some(&worker.name));
+        consumers.map(|consumer| json!({ "queue_consumer_id": consumer.id, "queue_id": queue.id, "queue_name": queue.name }))
             .collect::<Vec<_>>()
     });
     let workers = app.store.workers();
-    let bound = workers.iter().filter(|other| {
+    let callers = workers.iter().filter(|other| {
         other.account == worker.account
             && other.name != worker.name
-            && is_bound(other, &worker.name)
+            && has_binding_to(other, &worker.name)
     });
     let objects = worker.classes.iter().map(|class| {
         json!({ "namespace_id": class.id, "namespace_name": format!("{}_{}", worker.name, class.name),
@@ -285,13 +289,14 @@ fn references_json(app: &App, worker: &Worker) -> Value {
     json!({
         "domains": domains.collect::<Vec<_>>(), "queues": queues.collect::<Vec<_>>(),
         "durable_objects": objects.collect::<Vec<_>>(), "dispatch_namespace_outbounds": [],
-        "workers": bound.map(|other| json!({ "id": other.tag, "name": other.name })).collect::<Vec<_>>(),
+        "workers": callers.map(|other| json!({ "id": other.tag, "name": other.name })).collect::<Vec<_>>(),
     })
 }
 
-fn is_bound(worker: &Worker, target: &str) -> bool {
+/// Returns whether the live version of a Worker has a service binding to `target`.
+fn has_binding_to(worker: &Worker, target: &str) -> bool {
     let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
-    bindings.into_iter().any(|one| one["type"] == "service" && one["service"] == target)
+    bindings.into_iter().any(|binding| binding["type"] == "service" && binding["service"] == target)
 }
 
 /// `DELETE /workers/services/{worker}` and `DELETE /workers/scripts/{worker}`
@@ -303,22 +308,22 @@ pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndNam
     Err(CloudflareError::worker_not_found())
 }
 
-/// `GET …/references`: the Workers that bind this one, and those that it binds
+/// `GET …/references`: lists the Workers with a binding to this one, and those that it has a binding to.
 pub async fn references(
     State(app): State<App>,
     Path((account, name)): AccountAndName,
 ) -> ApiResult {
     let worker = find(&app, &account, &name)?;
     let workers = app.store.workers();
-    let incoming = workers
-        .iter()
-        .filter(|other| other.account == account && other.name != name && is_bound(other, &name));
+    let incoming = workers.iter().filter(|other| {
+        other.account == account && other.name != name && has_binding_to(other, &name)
+    });
     let incoming = incoming.map(|other| json!({ "name": other.name, "environment": "production" }));
     let bindings = worker.live().into_iter().flat_map(|version| &version.bindings);
+    let outgoing = bindings
+        .filter(|binding| binding["type"] == "service" && binding["service"] != name.as_str());
     let outgoing =
-        bindings.filter(|one| one["type"] == "service" && one["service"] != name.as_str());
-    let outgoing =
-        outgoing.map(|one| json!({ "name": one["service"], "environment": "production" }));
+        outgoing.map(|binding| json!({ "name": binding["service"], "environment": "production" }));
     Ok(ok(&json!({
         "services": { "incoming": incoming.collect::<Vec<_>>(), "outgoing": outgoing.collect::<Vec<_>>() },
         "durable_objects": [], "dispatch_outbounds": [],

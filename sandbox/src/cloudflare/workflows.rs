@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list_page, ok};
-use super::versions::Page;
+use super::paging::Page;
 use super::{AccountAndName, empty_result, instances, settings};
 use crate::app::App;
 use crate::ids::{now, uuid};
 use crate::state::model::WORKFLOW;
 use crate::state::resources::StoredWorkflow;
 
-/// The body of a workflow.
+/// The body of a new or changed workflow.
 #[derive(Debug, Deserialize)]
 pub struct WorkflowFields {
     script_name: String,
@@ -96,7 +96,8 @@ pub async fn put(
     JsonBody(fields): JsonBody<WorkflowFields>,
 ) -> ApiResult {
     let worker = settings::worker(&app, &account, &fields.script_name)?;
-    let exports = worker.live().or(worker.versions.last()).and_then(|one| one.exports.as_ref());
+    let exports =
+        worker.live().or(worker.versions.last()).and_then(|version| version.exports.as_ref());
     if exports.is_some_and(|exports| !exports.has_class(&fields.class_name, WORKFLOW)) {
         let text = format!(
             "The Worker '{}' does not export the workflow class '{}'",
@@ -108,22 +109,23 @@ pub async fn put(
         app.store.resources.change(&account, |resources| {
             let time = now();
             let workflows = &mut resources.workflows;
-            let at = workflows.iter().position(|one| one.name == name).unwrap_or_else(|| {
-                workflows.push(StoredWorkflow {
-                    id: uuid(),
-                    name,
-                    script_name: String::new(),
-                    class_name: String::new(),
-                    created_on: time.clone(),
-                    modified_on: String::new(),
+            let index =
+                workflows.iter().position(|workflow| workflow.name == name).unwrap_or_else(|| {
+                    workflows.push(StoredWorkflow {
+                        id: uuid(),
+                        name,
+                        script_name: String::new(),
+                        class_name: String::new(),
+                        created_on: time.clone(),
+                        modified_on: String::new(),
+                    });
+                    workflows.len() - 1
                 });
-                workflows.len() - 1
-            });
-            let one = &mut workflows[at];
-            one.script_name = fields.script_name;
-            one.class_name = fields.class_name;
-            one.modified_on = time;
-            Ok::<_, CloudflareError>(workflow_json(one))
+            let workflow = &mut workflows[index];
+            workflow.script_name = fields.script_name;
+            workflow.class_name = fields.class_name;
+            workflow.modified_on = time;
+            Ok::<_, CloudflareError>(workflow_json(workflow))
         })
     })?;
     Ok(ok(&workflow))
@@ -134,7 +136,7 @@ pub async fn delete(State(app): State<App>, Path((account, name)): AccountAndNam
     tokio::task::block_in_place(|| {
         app.store.resources.change(&account, |resources| {
             let before = resources.workflows.len();
-            resources.workflows.retain(|one| one.name != name);
+            resources.workflows.retain(|workflow| workflow.name != name);
             if resources.workflows.len() < before { Ok(()) } else { Err(not_found(&name)) }
         })
     })?;

@@ -1,8 +1,8 @@
-//! Reads zones, and reads and changes their routes. Every name is a zone, unless the sandbox was started with
+//! Reads zones, and reads and changes their routes. Every domain name is a zone, unless the sandbox was started with
 //! a list of zones.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -12,13 +12,14 @@ use serde_json::{Value, json};
 use super::account::USER;
 use super::body::{JsonBody, Query};
 use super::envelope::{ApiResult, CloudflareError, list as listed, list_page, ok};
-use super::versions::Page;
+use super::paging::Page;
 use super::{AccountAndName, scripts, settings};
 use crate::app::App;
-use crate::ids::{hex, random};
+use crate::ids::{derived_id, random_id};
+use crate::mutex::lock;
 use crate::state::model::Worker;
 
-/// The number of names that are remembered.
+/// The maximum number of zone names in memory.
 const MAX_ZONE_NAMES: usize = 10_000;
 
 /// The filter of a list of zones.
@@ -42,29 +43,30 @@ pub async fn list(
     list_page(&page, &names.iter().map(|name| zone_json(&app, name)).collect::<Vec<Value>>())
 }
 
-/// The names of zones that clients asked for. Without a list of zones every name is one, and an id does not
-/// tell the name.
+/// The names of zones that clients requested, by id. Without a list of zones every name is a zone, and its id is a
+/// hash from which the name cannot be computed.
 #[derive(Debug, Default)]
 pub struct ZoneNames(Mutex<BTreeMap<String, String>>);
 
 impl ZoneNames {
     fn add(&self, names: &[String]) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut zones = lock(&self.0);
         for name in names {
-            if known.len() < MAX_ZONE_NAMES {
-                known.insert(id(name), name.clone());
+            if zones.len() < MAX_ZONE_NAMES {
+                zones.insert(derived_id(name), name.clone());
             }
         }
     }
 
     fn find(&self, id: &str) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+        lock(&self.0).get(id).cloned()
     }
 }
 
-/// Returns the name of a zone: of the list of zones, of a request, or of a domain or route.
-fn zone_name(app: &App, zone: &str) -> Option<String> {
-    if let Some(name) = app.zones.iter().find(|name| id(name) == zone) {
+/// Returns the name of a zone by its id. Searches the list of zones. If it is empty, searches the names that
+/// clients requested, then the domains and routes of Workers.
+fn zone_name(app: &App, id: &str) -> Option<String> {
+    if let Some(name) = app.zones.iter().find(|name| derived_id(name) == id) {
         return Some(name.clone());
     }
     if !app.zones.is_empty() {
@@ -74,11 +76,11 @@ fn zone_name(app: &App, zone: &str) -> Option<String> {
         all_routes(app).into_iter().filter_map(|(_, route)| route["pattern"].as_str().map(host_of));
     let domains = app.store.workers().into_iter().flat_map(|worker| worker.domains.clone());
     let parents = |host: String| -> Vec<String> {
-        let parents = host.match_indices('.').map(|(at, _)| host[at + 1..].to_owned());
+        let parents = host.match_indices('.').map(|(index, _)| host[index + 1..].to_owned());
         parents.chain([host.clone()]).collect()
     };
-    let known = || routes.chain(domains).flat_map(parents).find(|name| id(name) == zone);
-    app.zone_names.find(zone).or_else(known)
+    let of_workers = || routes.chain(domains).flat_map(parents).find(|name| derived_id(name) == id);
+    app.zone_names.find(id).or_else(of_workers)
 }
 
 /// `GET /zones/{zone}`
@@ -91,7 +93,7 @@ pub async fn view(State(app): State<App>, Path(zone): Path<String>) -> ApiResult
 fn zone_json(app: &App, name: &str) -> Value {
     let time = "2026-01-01T00:00:00.000000Z";
     json!({
-        "id": id(name), "name": name, "status": "active", "type": "full", "paused": false,
+        "id": derived_id(name), "name": name, "status": "active", "type": "full", "paused": false,
         "name_servers": [], "original_name_servers": [], "original_registrar": null,
         "original_dnshost": null, "activated_on": time, "created_on": time, "modified_on": time,
         "development_mode": 0, "account": { "id": app.accounts.first(), "name": "Sandbox" },
@@ -108,28 +110,28 @@ fn zone_json(app: &App, name: &str) -> Value {
 
 /// Returns all routes with the accounts of their Workers.
 fn all_routes(app: &App) -> Vec<(String, Value)> {
-    let of_worker = |worker: std::sync::Arc<Worker>| {
+    let routes_of = |worker: std::sync::Arc<Worker>| {
         let routes = scripts::routes(&worker).as_array().cloned().unwrap_or_default();
         routes.into_iter().map(|route| (worker.account.clone(), route)).collect::<Vec<_>>()
     };
-    app.store.workers().into_iter().flat_map(of_worker).collect()
+    app.store.workers().into_iter().flat_map(routes_of).collect()
 }
 
-/// Returns whether a pattern belongs to a zone, by the zone's id. A zone's name is the end of the pattern's host.
+/// Returns whether the host of a pattern is in a zone, by the zone's id.
 fn is_in_zone(app: &App, zone: &str, pattern: &str) -> bool {
     let host = host_of(pattern);
-    let parents = host.match_indices('.').map(|(at, _)| &host[at + 1..]);
-    let name = std::iter::once(host.as_str()).chain(parents).find(|name| id(name) == zone);
-    name.is_some_and(|name| app.zones.is_empty() || app.zones.iter().any(|one| one == name))
+    let parents = host.match_indices('.').map(|(index, _)| &host[index + 1..]);
+    let name = std::iter::once(host.as_str()).chain(parents).find(|name| derived_id(name) == zone);
+    name.is_some_and(|name| app.zones.is_empty() || app.zones.iter().any(|zone| zone == name))
 }
 
-/// `GET /zones/{zone}/workers/routes`: the routes of all Workers of the zone.
+/// `GET /zones/{zone}/workers/routes`: lists the routes of all Workers in the zone.
 pub async fn routes(State(app): State<App>, Path(zone): Path<String>) -> Response {
-    let is_own = |route: &Value| {
+    let is_selected = |route: &Value| {
         route["pattern"].as_str().is_some_and(|pattern| is_in_zone(&app, &zone, pattern))
     };
     let routes = all_routes(&app).into_iter().map(|(_, route)| route);
-    listed(&routes.filter(is_own).collect::<Vec<_>>())
+    listed(&routes.filter(is_selected).collect::<Vec<_>>())
 }
 
 /// The body of a new or changed route.
@@ -161,8 +163,9 @@ pub async fn update_route(
 /// `GET /zones/{zone}/workers/routes/{route}`. The code of a missing one was captured from the API
 /// (<https://github.com/alchemy-run/distilled>, `patches/workers/getRoute.json`).
 pub async fn route(State(app): State<App>, Path((zone, route)): AccountAndName) -> ApiResult {
-    let found = find_route(&app, &zone, &route).map_err(|error| error.with_code(10_009, 10_007))?;
-    Ok(ok(&found.1))
+    let (_, route) =
+        find_route(&app, &zone, &route).map_err(|error| error.with_code(10_009, 10_007))?;
+    Ok(ok(&route))
 }
 
 /// `DELETE /zones/{zone}/workers/routes/{route}`
@@ -170,21 +173,23 @@ pub async fn delete_route(
     State(app): State<App>,
     Path((zone, route)): AccountAndName,
 ) -> ApiResult {
-    let (account, found) = find_route(&app, &zone, &route)?;
-    remove_route(&app, &account, &found)?;
+    let (account, removed) = find_route(&app, &zone, &route)?;
+    remove_route(&app, &account, &removed)?;
     Ok(ok(&json!({ "id": route })))
 }
 
 /// Returns a route of a zone with the account of its Worker. The code was captured from the API
 /// (<https://github.com/alchemy-run/distilled>, `patches/workers/deleteRoute.json`).
 fn find_route(app: &App, zone: &str, route: &str) -> Result<(String, Value), CloudflareError> {
-    let is_route = |(_, one): &(String, Value)| {
-        one["id"] == route && is_in_zone(app, zone, one["pattern"].as_str().unwrap_or_default())
+    let is_route = |(_, candidate): &(String, Value)| {
+        candidate["id"] == route
+            && is_in_zone(app, zone, candidate["pattern"].as_str().unwrap_or_default())
     };
     let missing = || CloudflareError::new(404, 10_009, "This route does not exist.");
     all_routes(app).into_iter().find(is_route).ok_or_else(missing)
 }
 
+/// Creates a route, or replaces the `previous` one.
 fn put_route(
     app: &App,
     zone: &str,
@@ -208,18 +213,18 @@ fn put_route(
                     and try again.";
         CloudflareError::new(400, 10_019, text)
     })?;
-    let is_previous = |one: &Value| previous.is_some_and(|(_, route)| route["id"] == one["id"]);
-    let is_same = |one: &Value| is_same_pattern(pattern_of(one), pattern);
-    if all_routes(app).iter().any(|(_, one)| is_same(one) && !is_previous(one)) {
+    let is_previous = |other: &Value| previous.is_some_and(|(_, route)| route["id"] == other["id"]);
+    let is_same = |other: &Value| is_same_pattern(pattern_of(other), pattern);
+    if all_routes(app).iter().any(|(_, other)| is_same(other) && !is_previous(other)) {
         return Err(duplicate_route());
     }
     let mut stored = json!({ "pattern": pattern });
     if let Some((account, route)) = previous {
         remove_route(app, account, route)?;
         stored["id"] = route["id"].clone();
-    } else if all_routes(app).iter().any(|(_, one)| one["id"] == scripts::route_id(pattern)) {
-        // Another route had this pattern before it changed.
-        stored["id"] = json!(hex(&random::<16>()));
+    } else if all_routes(app).iter().any(|(_, other)| other["id"] == scripts::route_id(pattern)) {
+        // Another route had this pattern before, so it has the id of this pattern.
+        stored["id"] = json!(random_id());
     }
     settings::change(app, &worker.account, &worker.name, |worker| {
         let mut routes = worker.routes.as_array().cloned().unwrap_or_default();
@@ -234,7 +239,7 @@ fn remove_route(app: &App, account: &str, route: &Value) -> Result<(), Cloudflar
     let name = route["script"].as_str().unwrap_or_default();
     settings::change(app, account, name, |worker| {
         let mut routes = worker.routes.as_array().cloned().unwrap_or_default();
-        routes.retain(|one| *pattern_of(one) != route["pattern"]);
+        routes.retain(|other| *pattern_of(other) != route["pattern"]);
         worker.routes = Value::Array(routes);
     })
 }
@@ -244,18 +249,18 @@ fn duplicate_route() -> CloudflareError {
     CloudflareError::new(409, 10_020, "A route with the same pattern already exists")
 }
 
-/// Returns whether two patterns are one route. Only the path is case-sensitive
+/// Returns whether two patterns mean the same route. Only the path is case-sensitive
 /// (<https://developers.cloudflare.com/workers/configuration/routing/routes/#matching-behavior>).
 fn is_same_pattern(a: &str, b: &str) -> bool {
     let split = |pattern: &str| -> (String, String) {
-        let start = pattern.find("://").map_or(0, |at| at + 3);
-        let end = pattern[start..].find('/').map_or(pattern.len(), |at| start + at);
+        let start = pattern.find("://").map_or(0, |index| index + 3);
+        let end = pattern[start..].find('/').map_or(pattern.len(), |index| start + index);
         (pattern[..end].to_ascii_lowercase(), pattern[end..].to_owned())
     };
     split(a) == split(b)
 }
 
-/// Refuses a pattern that Cloudflare does not understand. A wildcard may only be at the start of the host and
+/// Refuses an invalid pattern. A wildcard may only be at the start of the host and
 /// at the end of the path (<https://developers.cloudflare.com/workers/configuration/routing/routes/#matching-behavior>).
 /// That page does not forbid a port.
 fn check_pattern(pattern: &str) -> Result<(), CloudflareError> {
@@ -275,11 +280,12 @@ fn check_pattern(pattern: &str) -> Result<(), CloudflareError> {
     Err(CloudflareError::new(400, 10_022, &text))
 }
 
+/// Returns the pattern of a route, which is an object or a string.
 fn pattern_of(route: &Value) -> &str {
     route["pattern"].as_str().or(route.as_str()).unwrap_or_default()
 }
 
-/// Refuses routes of a Worker that are invalid, outside of the zones, or another Worker's.
+/// Refuses routes of a Worker that are invalid, outside of the zones, or in use by another Worker.
 pub fn check_routes(
     app: &App,
     account: &str,
@@ -294,7 +300,7 @@ pub fn check_routes(
     for route in routes.as_array().into_iter().flatten() {
         let pattern = pattern_of(route);
         check_pattern(pattern)?;
-        check(app, &host_of(pattern))?;
+        check_host(app, &host_of(pattern))?;
         if others.iter().any(|other| is_same_pattern(pattern_of(other), pattern)) {
             return Err(duplicate_route());
         }
@@ -303,20 +309,18 @@ pub fn check_routes(
 }
 
 /// Refuses a host outside of the zones.
-pub fn check(app: &App, host: &str) -> Result<(), CloudflareError> {
+pub fn check_host(app: &App, host: &str) -> Result<(), CloudflareError> {
     if app.zones.is_empty() || app.zones.iter().any(|zone| is_below(host, zone)) {
         return Ok(());
     }
-    let text =
-        format!("Could not find zone for `{host}`. The sandbox has {}", app.zones.join(", "));
+    let text = format!(
+        "Could not find zone for `{host}`. The sandbox has the zones {}",
+        app.zones.join(", ")
+    );
     Err(CloudflareError::new(400, 10_082, &text))
 }
 
-fn id(name: &str) -> String {
-    blake3::hash(name.as_bytes()).to_hex()[..32].to_owned()
-}
-
-/// Returns the host of a route's pattern.
+/// Returns the host of a route's pattern, without a wildcard and without the port.
 fn host_of(pattern: &str) -> String {
     let without_scheme = pattern.split_once("://").map_or(pattern, |(_, rest)| rest);
     let host = without_port(without_scheme.split('/').next().unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Authenticates callers and checks their permissions.
+//! Authenticates the callers of GitLab's API and checks their permissions.
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
@@ -6,12 +6,12 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::answer::GitlabError;
+use super::response::GitlabError;
 use super::tokens::{Caller, TokenKind, UserRole};
 use crate::app::App;
 use crate::cloudflare::auth::bearer;
 
-/// Identifies the caller and refuses requests that its kind of token does not permit.
+/// Identifies the caller. Refuses requests that its kind of token does not permit.
 pub async fn authenticate(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let caller = identify(&app, request.headers());
     match caller.and_then(|caller| check_permission(caller, request.method(), request.uri().path()))
@@ -30,13 +30,13 @@ pub fn is_authorized(app: &App, method: &Method, path: &str, headers: &HeaderMap
     identify(app, headers).and_then(|caller| check_permission(caller, method, path)).is_ok()
 }
 
-/// Returns the caller that a token belongs to. Each kind of token has its own header, so a job token
-/// in the header of access tokens is unknown (<https://docs.gitlab.com/api/rest/authentication/>).
+/// Returns the caller of a request by its token. Job tokens and access tokens have different headers, so a
+/// job token in the header of access tokens is unknown (<https://docs.gitlab.com/api/rest/authentication/>).
 fn identify(app: &App, headers: &HeaderMap) -> Result<Caller, GitlabError> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let find = |token: &str, job: bool| {
+    let find = |token: &str, is_job: bool| {
         let caller = app.gitlab.tokens.find(token.trim());
-        caller.filter(|caller| (caller.kind == TokenKind::Job) == job).cloned()
+        caller.filter(|caller| (caller.kind == TokenKind::Job) == is_job).cloned()
     };
     let caller = match header("private-token").or_else(|| bearer(headers)) {
         Some(token) => find(token, false),

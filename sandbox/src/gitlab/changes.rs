@@ -11,7 +11,7 @@ use super::tokens::{Caller, UserRole};
 pub enum MergeRequestAction {
     /// Close without a merge.
     Close,
-    /// Open again.
+    /// Reopen.
     Reopen,
     /// Merge.
     Merge,
@@ -39,7 +39,7 @@ pub enum MergeRequestAction {
     Other(String),
 }
 
-/// The changes that were applied.
+/// The changes from quick actions or a request.
 #[derive(Clone, Debug, Default)]
 pub struct AppliedChanges {
     /// GitLab's `commands_changes`.
@@ -51,12 +51,24 @@ pub struct AppliedChanges {
 }
 
 impl AppliedChanges {
-    fn record(&mut self, key: &str, value: Value, summary: &str, system_notes: &str) {
+    /// Records a change. An empty `system_note` adds none.
+    fn record(&mut self, key: &str, value: Value, summary: &str, system_note: &str) {
         drop(self.changes.insert(key.to_owned(), value));
         self.summary.push(summary.to_owned());
-        if !system_notes.is_empty() {
-            self.system_notes.push(system_notes.to_owned());
+        if !system_note.is_empty() {
+            self.system_notes.push(system_note.to_owned());
         }
+    }
+
+    /// Records labels or users that were added or removed. `words` are the verbs of the summary and of
+    /// the system note. Records nothing if `names` is empty.
+    fn record_names(&mut self, key: &str, names: &[String], mark: char, words: (&str, &str)) {
+        if names.is_empty() {
+            return;
+        }
+        let list = mentions(names, mark);
+        let (summary, note) = (format!("{} {list}.", words.0), format!("{} {list}", words.1));
+        self.record(key, json!(names), &summary, &note);
     }
 }
 
@@ -67,8 +79,8 @@ pub fn is_draft(title: &str) -> bool {
     ["draft:", "[draft]", "(draft)"].iter().any(|mark| title.starts_with(mark))
 }
 
-/// Applies `actions` to `merge_request`. Skips silently what the caller may not do and what does not
-/// fit the state, as GitLab does with quick actions.
+/// Applies `actions` to `merge_request`. Like GitLab, silently skips actions that the caller's role or the
+/// state of the merge request does not permit.
 pub fn apply(
     merge_request: &mut StoredMergeRequest,
     actions: &[MergeRequestAction],
@@ -98,156 +110,140 @@ fn is_permitted(
     }
 }
 
+/// Applies one action. Does nothing if the state is reached already or does not permit the action.
 fn apply_one(
     merge_request: &mut StoredMergeRequest,
     action: &MergeRequestAction,
     user: &StoredUser,
     applied: &mut AppliedChanges,
 ) {
-    let mentions = |names: &[String], mark: &str| {
-        names.iter().map(|name| format!("{mark}{name}")).collect::<Vec<_>>().join(" ")
-    };
     match action {
-        MergeRequestAction::Close if merge_request.state == MergeRequestState::Open => {
-            merge_request.state = MergeRequestState::Closed;
-            merge_request.ended = Some((now(), user.clone()));
-            applied.record("state_event", json!("close"), "Closed this merge request.", "closed");
+        MergeRequestAction::Close | MergeRequestAction::Reopen | MergeRequestAction::Merge => {
+            change_state(merge_request, action, user, applied);
         }
-        MergeRequestAction::Reopen if merge_request.state == MergeRequestState::Closed => {
-            merge_request.state = MergeRequestState::Open;
-            merge_request.ended = None;
-            applied.record(
-                "state_event",
-                json!("reopen"),
-                "Reopened this merge request.",
-                "reopened",
-            );
-        }
-        MergeRequestAction::Merge
-            if merge_request.state == MergeRequestState::Open
-                && !is_draft(&merge_request.title) =>
-        {
-            merge_request.state = MergeRequestState::Merged;
-            merge_request.ended = Some((now(), user.clone()));
-            applied.record("merge", json!(true), "Merged this merge request.", "merged");
-        }
-        MergeRequestAction::Approve if !merge_request.approved_by.contains(&user.username) => {
-            merge_request.approved_by.push(user.username.clone());
-            let text = "approved this merge request";
-            applied.record("approve", json!(true), "Approved the current merge request.", text);
-        }
-        MergeRequestAction::Unapprove if merge_request.approved_by.contains(&user.username) => {
-            merge_request.approved_by.retain(|name| *name != user.username);
-            let text = "unapproved this merge request";
-            applied.record("unapprove", json!(true), "Unapproved the current merge request.", text);
+        MergeRequestAction::Approve | MergeRequestAction::Unapprove => {
+            change_approval(merge_request, action, user, applied);
         }
         MergeRequestAction::Label(names) => {
-            let new = add(&mut merge_request.labels, names);
-            if !new.is_empty() {
-                let names = mentions(&new, "~");
-                applied.record(
-                    "add_labels",
-                    json!(new),
-                    &format!("Added {names}."),
-                    &format!("added {names}"),
-                );
-            }
+            let added = add(&mut merge_request.labels, names);
+            applied.record_names("add_labels", &added, '~', ("Added", "added"));
         }
         MergeRequestAction::Unlabel(names) => {
             let removed = remove(&mut merge_request.labels, names);
-            if !removed.is_empty() {
-                let names = mentions(&removed, "~");
-                applied.record(
-                    "remove_labels",
-                    json!(removed),
-                    &format!("Removed {names}."),
-                    &format!("removed {names}"),
-                );
-            }
+            applied.record_names("remove_labels", &removed, '~', ("Removed", "removed"));
         }
         MergeRequestAction::Relabel(names) if merge_request.labels != *names => {
             merge_request.labels.clone_from(names);
-            let labels = mentions(names, "~");
-            applied.record(
-                "labels",
-                json!(names),
-                &format!("Replaced all labels with {labels}."),
-                &format!("set labels to {labels}"),
-            );
-        }
-        MergeRequestAction::Title(title) if !title.is_empty() && merge_request.title != *title => {
-            let text = format!("changed title from **{}** to **{title}**", merge_request.title);
-            merge_request.title.clone_from(title);
-            applied.record(
-                "title",
-                json!(title),
-                &format!("Changed the title to \"{title}\"."),
-                &text,
-            );
+            let labels = mentions(names, '~');
+            let summary = format!("Replaced all labels with {labels}.");
+            applied.record("labels", json!(names), &summary, &format!("set labels to {labels}"));
         }
         MergeRequestAction::Assign(names) => {
-            let new = add(&mut merge_request.assignees, names);
-            if !new.is_empty() {
-                let names = mentions(&new, "@");
-                applied.record(
-                    "assignees",
-                    json!(new),
-                    &format!("Assigned {names}."),
-                    &format!("assigned to {names}"),
-                );
-            }
+            let added = add(&mut merge_request.assignees, names);
+            applied.record_names("assignees", &added, '@', ("Assigned", "assigned to"));
         }
         MergeRequestAction::Unassign(names) => {
             let removed = remove(&mut merge_request.assignees, names);
-            if !removed.is_empty() {
-                let names = mentions(&removed, "@");
-                applied.record(
-                    "unassignees",
-                    json!(removed),
-                    &format!("Removed {names}."),
-                    &format!("unassigned {names}"),
-                );
-            }
+            applied.record_names("unassignees", &removed, '@', ("Removed", "unassigned"));
+        }
+        MergeRequestAction::Title(title) if !title.is_empty() && merge_request.title != *title => {
+            let note = format!("changed title from **{}** to **{title}**", merge_request.title);
+            merge_request.title.clone_from(title);
+            let summary = format!("Changed the title to \"{title}\".");
+            applied.record("title", json!(title), &summary, &note);
         }
         MergeRequestAction::Draft(draft) if is_draft(&merge_request.title) != *draft => {
-            let (event, word) = if *draft { ("draft", "draft") } else { ("ready", "ready") };
-            let parts = merge_request.title.split_once([':', ']', ')']);
-            merge_request.title = match parts {
-                Some((_, rest)) if !draft => rest.trim_start().to_owned(),
-                _ => format!("Draft: {}", merge_request.title),
-            };
-            let text = format!("marked this merge request as **{word}**");
-            applied.record(
-                "wip_event",
-                json!(event),
-                &format!("Marked this merge request as {word}."),
-                &text,
-            );
+            change_draft(merge_request, *draft, applied);
         }
         MergeRequestAction::Lock(locked) if merge_request.locked != *locked => {
             merge_request.locked = *locked;
             let word = if *locked { "locked" } else { "unlocked" };
-            let text = format!("{word} the discussion in this merge request");
-            applied.record(
-                "discussion_locked",
-                json!(locked),
-                &format!("{word} the discussion."),
-                &text,
-            );
+            let summary = format!("{word} the discussion.");
+            let note = format!("{word} the discussion in this merge request");
+            applied.record("discussion_locked", json!(locked), &summary, &note);
         }
         MergeRequestAction::Other(name) => {
-            applied.record(name, json!(true), &format!("Did /{name}."), "");
+            applied.record(name, json!(true), &format!("Executed /{name}."), "");
         }
-        // The state is reached already, or the action does not fit the state.
+        MergeRequestAction::Relabel(_)
+        | MergeRequestAction::Title(_)
+        | MergeRequestAction::Draft(_)
+        | MergeRequestAction::Lock(_) => {}
+    }
+}
+
+fn change_state(
+    merge_request: &mut StoredMergeRequest,
+    action: &MergeRequestAction,
+    user: &StoredUser,
+    applied: &mut AppliedChanges,
+) {
+    let end = Some((now(), user.clone()));
+    match (action, merge_request.state) {
+        (MergeRequestAction::Close, MergeRequestState::Open) => {
+            merge_request.state = MergeRequestState::Closed;
+            merge_request.ended = end;
+            applied.record("state_event", json!("close"), "Closed this merge request.", "closed");
+        }
+        (MergeRequestAction::Reopen, MergeRequestState::Closed) => {
+            merge_request.state = MergeRequestState::Open;
+            merge_request.ended = None;
+            let summary = "Reopened this merge request.";
+            applied.record("state_event", json!("reopen"), summary, "reopened");
+        }
+        (MergeRequestAction::Merge, MergeRequestState::Open) if !is_draft(&merge_request.title) => {
+            merge_request.state = MergeRequestState::Merged;
+            merge_request.ended = end;
+            applied.record("merge", json!(true), "Merged this merge request.", "merged");
+        }
         _ => {}
     }
 }
 
+fn change_approval(
+    merge_request: &mut StoredMergeRequest,
+    action: &MergeRequestAction,
+    user: &StoredUser,
+    applied: &mut AppliedChanges,
+) {
+    let has_approved = merge_request.approved_by.contains(&user.username);
+    match action {
+        MergeRequestAction::Approve if !has_approved => {
+            merge_request.approved_by.push(user.username.clone());
+            let note = "approved this merge request";
+            applied.record("approve", json!(true), "Approved the current merge request.", note);
+        }
+        MergeRequestAction::Unapprove if has_approved => {
+            merge_request.approved_by.retain(|name| *name != user.username);
+            let note = "unapproved this merge request";
+            applied.record("unapprove", json!(true), "Unapproved the current merge request.", note);
+        }
+        _ => {}
+    }
+}
+
+/// Adds the mark of a draft to the title, or removes it.
+fn change_draft(merge_request: &mut StoredMergeRequest, draft: bool, applied: &mut AppliedChanges) {
+    let word = if draft { "draft" } else { "ready" };
+    merge_request.title = match merge_request.title.split_once([':', ']', ')']) {
+        Some((_, rest)) if !draft => rest.trim_start().to_owned(),
+        _ => format!("Draft: {}", merge_request.title),
+    };
+    let summary = format!("Marked this merge request as {word}.");
+    let note = format!("marked this merge request as **{word}**");
+    applied.record("wip_event", json!(word), &summary, &note);
+}
+
+/// Returns references to labels (`~`) or users (`@`) in Markdown.
+fn mentions(names: &[String], mark: char) -> String {
+    names.iter().map(|name| format!("{mark}{name}")).collect::<Vec<_>>().join(" ")
+}
+
 /// Adds `names` to `list`. Returns those that were missing.
 fn add(list: &mut Vec<String>, names: &[String]) -> Vec<String> {
-    let new: Vec<String> = names.iter().filter(|name| !list.contains(name)).cloned().collect();
-    list.extend(new.iter().cloned());
-    new
+    let added: Vec<String> = names.iter().filter(|name| !list.contains(name)).cloned().collect();
+    list.extend(added.iter().cloned());
+    added
 }
 
 /// Removes `names`, or everything if `names` is empty. Returns the removed names.

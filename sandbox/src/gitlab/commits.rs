@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, ok_response};
 use super::context::RequestContext;
 use super::diffs::diff_json;
 use super::fields::RequestFields;
 use super::git::{FileDiff, GitCommit, GitRefs, GitRepository};
 use super::model::StoredProject;
 use super::projects::web_url;
+use super::response::{GitlabError, GitlabResult, ok_response};
 use crate::app::App;
 
 /// The number of digits in a short hash.
 const SHORT_ID: usize = 8;
 
-fn commit_not_found() -> GitlabError {
+/// Makes the response for a missing commit.
+pub(super) fn commit_not_found() -> GitlabError {
     GitlabError::message(404, "404 Commit Not Found")
 }
 
-/// Returns the repository with its branches and tags. Refuses the request if the sandbox has none.
+/// Returns the repository with its branches and tags. Errors if the sandbox has no repository.
 pub fn open(request: &RequestContext) -> Result<(&GitRepository, GitRefs), GitlabError> {
     let repository = request.app.gitlab.repository.as_ref().ok_or_else(|| {
         GitlabError::not_implemented(
@@ -38,24 +39,24 @@ fn find(request: &RequestContext) -> Result<(&GitRepository, GitCommit), GitlabE
     Ok((repository, repository.commit(&id)?))
 }
 
-/// Returns a commit in the format of lists.
+/// Returns a commit in the API's format, without its statistics.
 #[must_use]
 pub fn commit_json(app: &App, project: &StoredProject, commit: &GitCommit) -> Value {
     let [author_name, author_email, authored_date] = &commit.author;
     let [committer_name, committer_email, committed_date] = &commit.committer;
-    let mut all: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut all_trailers: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (name, value) in &commit.trailers {
-        all.entry(name).or_default().push(value);
+        all_trailers.entry(name).or_default().push(value);
     }
-    let last: BTreeMap<&str, &str> =
+    let last_trailers: BTreeMap<&str, &str> =
         commit.trailers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     json!({
         "id": commit.id, "short_id": commit.id.get(..SHORT_ID), "created_at": committed_date,
         "parent_ids": commit.parents, "title": commit.message.lines().next().unwrap_or_default(),
         "message": commit.message, "author_name": author_name, "author_email": author_email,
         "authored_date": authored_date, "committer_name": committer_name,
-        "committer_email": committer_email, "committed_date": committed_date, "trailers": last,
-        "extended_trailers": all,
+        "committer_email": committer_email, "committed_date": committed_date, "trailers": last_trailers,
+        "extended_trailers": all_trailers,
         "web_url": format!("{}/-/commit/{}", web_url(app, project), commit.id),
     })
 }
@@ -94,16 +95,16 @@ pub async fn diff(request: RequestContext, fields: RequestFields) -> GitlabResul
 
 /// `GET …/commits/{commit}/comments`. The sandbox has no comments on commits.
 pub async fn comments(request: RequestContext, fields: RequestFields) -> GitlabResult {
-    nothing_of_commit(&request, &fields, &[])
+    empty_list_of_commit(&request, &fields, &[])
 }
 
 /// `GET …/commits/{commit}/statuses`. The sandbox has no pipelines and no external statuses.
 pub async fn statuses(request: RequestContext, fields: RequestFields) -> GitlabResult {
-    nothing_of_commit(&request, &fields, &["ref", "stage", "name", "pipeline_id", "all"])
+    empty_list_of_commit(&request, &fields, &["ref", "stage", "name", "pipeline_id", "all"])
 }
 
 /// Returns an empty list for a commit that exists.
-fn nothing_of_commit(
+fn empty_list_of_commit(
     request: &RequestContext,
     fields: &RequestFields,
     known: &[&str],
@@ -114,7 +115,7 @@ fn nothing_of_commit(
     request.page(fields, &[(); 0], |()| None)
 }
 
-/// `GET …/compare`. With `straight=true` it compares the two commits, else the newer one with their common ancestor.
+/// `GET …/compare`. Compares `from` and `to` with `straight=true`. Otherwise compares their common ancestor with `to`.
 pub async fn compare(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
     fields.require_known(&["from", "to", "straight", "unidiff"])?;
@@ -170,14 +171,14 @@ pub async fn branches(request: RequestContext, fields: RequestFields) -> GitlabR
     fields.require_known(&["search"])?;
     let (repository, refs) = open(&request)?;
     let search = fields.text("search").unwrap_or_default();
-    let is_found = |name: &str| match (search.strip_prefix('^'), search.strip_suffix('$')) {
+    let is_selected = |name: &str| match (search.strip_prefix('^'), search.strip_suffix('$')) {
         (Some(start), _) => name.starts_with(start),
         (None, Some(end)) => name.ends_with(end),
         (None, None) => name.contains(&search),
     };
-    let found: Vec<_> = refs.branches.iter().filter(|(name, _)| is_found(name)).collect();
-    // A branch that another process has just deleted is left out.
-    request.page(&fields, &found, |(name, id)| {
+    let branches: Vec<_> = refs.branches.iter().filter(|(name, _)| is_selected(name)).collect();
+    // Leaves out a branch that another process has just deleted.
+    request.page(&fields, &branches, |(name, id)| {
         branch_json(&request, &project, (repository, &refs), (name, id)).ok()
     })
 }
@@ -187,7 +188,7 @@ pub async fn branch(request: RequestContext, fields: RequestFields) -> GitlabRes
     let project = request.project()?;
     fields.require_known(&[])?;
     let (repository, refs) = open(&request)?;
-    let found = refs.branches.get_key_value(request.item());
-    let (name, id) = found.ok_or_else(|| GitlabError::message(404, "404 Branch Not Found"))?;
+    let branch = refs.branches.get_key_value(request.item());
+    let (name, id) = branch.ok_or_else(|| GitlabError::message(404, "404 Branch Not Found"))?;
     Ok(ok_response(branch_json(&request, &project, (repository, &refs), (name, id))?))
 }

@@ -1,4 +1,4 @@
-//! The context of a request: the caller, the project, and the item that the path names.
+//! Extracts the context of a request: the caller, the project, and the item that the path names.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::answer::{GitlabError, GitlabResult};
 use super::fields::RequestFields;
 use super::model::{StoredMergeRequest, StoredProject};
 use super::paging::{self, RequestUrl};
+use super::response::{GitlabError, GitlabResult};
 use super::store::Draft;
 use super::tokens::{Caller, UserRole};
 use crate::app::App;
@@ -22,7 +22,7 @@ pub struct RequestContext {
     /// The caller.
     pub caller: Caller,
     url: RequestUrl,
-    /// The path's parameters in their order. The project is the first.
+    /// The parameters of the path, in order. The first one is the project.
     path: Vec<(String, String)>,
 }
 
@@ -40,33 +40,37 @@ impl FromRequestParts<App> for RequestContext {
 }
 
 impl RequestContext {
-    fn part(&self, index: usize) -> &str {
+    fn path_parameter(&self, index: usize) -> &str {
         self.path.get(index).map_or("", |(_, value)| value)
     }
 
     /// Returns the item that the path names: the `iid` of a merge request, or another item's id.
     #[must_use]
     pub fn item(&self) -> &str {
-        self.part(1)
+        self.path_parameter(1)
     }
 
     /// Returns the id of the note that the path names.
     #[must_use]
     pub fn note(&self) -> &str {
-        self.part(2)
+        self.path_parameter(2)
     }
 
     /// Refuses a project whose state file is damaged.
     fn check_state(&self) -> Result<(), GitlabError> {
-        let damage = self.app.gitlab.store.damage(self.part(0));
+        let damage = self.app.gitlab.store.damage(self.path_parameter(0));
         damage.map_or(Ok(()), |reason| Err(GitlabError::message(500, reason)))
     }
 
-    /// Returns the project. A project that the caller may not see counts as missing.
+    /// Returns the project. Errors as for a missing project if the caller may not see it.
     pub fn project(&self) -> Result<Arc<StoredProject>, GitlabError> {
         self.check_state()?;
-        let project =
-            self.app.gitlab.store.find(self.part(0)).ok_or_else(GitlabError::project_not_found)?;
+        let project = self
+            .app
+            .gitlab
+            .store
+            .find(self.path_parameter(0))
+            .ok_or_else(GitlabError::project_not_found)?;
         self.caller.check_access(project.id).map(|()| project)
     }
 
@@ -78,7 +82,7 @@ impl RequestContext {
     ) -> Result<T, GitlabError> {
         let id = self.project()?.id;
         self.caller.require_role(role)?;
-        self.app.gitlab.store.change(id, self.part(0), change)
+        self.app.gitlab.store.change(id, self.path_parameter(0), change)
     }
 
     /// Changes the project like [`RequestContext::change`], and creates it if it is missing.
@@ -88,14 +92,18 @@ impl RequestContext {
         change: impl FnOnce(&mut Draft) -> GitlabResult,
     ) -> GitlabResult {
         self.check_state()?;
-        let id =
-            self.app.gitlab.store.claim(self.part(0)).ok_or_else(GitlabError::project_not_found)?;
+        let id = self
+            .app
+            .gitlab
+            .store
+            .id_for(self.path_parameter(0))
+            .ok_or_else(GitlabError::project_not_found)?;
         self.caller.check_access(id)?;
         self.caller.require_role(role)?;
-        self.app.gitlab.store.change(id, self.part(0), change)
+        self.app.gitlab.store.change(id, self.path_parameter(0), change)
     }
 
-    /// Returns the requested page of `rows`, from [`paging::page`].
+    /// Returns the requested page of `rows`. See [`paging::page`].
     pub fn page<T>(
         &self,
         fields: &RequestFields,
@@ -106,7 +114,7 @@ impl RequestContext {
     }
 }
 
-/// Parses a number of the path. Anything else counts as a missing item.
+/// Parses a number of the path. Errors as for a missing item if it is not a number.
 fn number(text: &str) -> Result<u64, GitlabError> {
     text.parse().map_err(|_| GitlabError::not_found())
 }
@@ -122,15 +130,15 @@ pub fn position<T>(
 }
 
 /// Returns the merge request with this `iid`.
-pub fn merge_request<'p>(
+pub fn find_merge_request<'p>(
     project: &'p StoredProject,
     iid: &str,
 ) -> Result<&'p StoredMergeRequest, GitlabError> {
     project.merge_request(number(iid)?).ok_or_else(GitlabError::not_found)
 }
 
-/// Returns the merge request with this `iid` for a change.
-pub fn merge_request_mut<'p>(
+/// Returns the merge request with this `iid`, to change it.
+pub fn find_merge_request_mut<'p>(
     project: &'p mut StoredProject,
     iid: &str,
 ) -> Result<&'p mut StoredMergeRequest, GitlabError> {

@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::{RequestContext, position};
 use super::environments;
 use super::fields::{RequestFields, parse_time};
 use super::model::{StoredDeployment, StoredProject};
 use super::paging::sort_rows;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::now;
 use super::tokens::UserRole;
 use super::users::user_json;
@@ -25,8 +25,9 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
     let statuses = [&["created", "skipped", "blocked"][..], &STATUSES].concat();
     let status = fields.choice("status", &statuses)?;
     let environment = fields.text("environment");
-    let matches =
-        |expected: &Option<String>, value: &str| expected.as_ref().is_none_or(|w| w == value);
+    let matches = |expected: &Option<String>, value: &str| {
+        expected.as_ref().is_none_or(|expected| expected == value)
+    };
     let (after, before) = (fields.time("updated_after")?, fields.time("updated_before")?);
     let is_selected = |deployment: &&StoredDeployment| {
         matches(&environment, &deployment.environment)
@@ -34,17 +35,17 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
             && after.is_none_or(|after| parse_time(&deployment.updated_at) >= Some(after))
             && before.is_none_or(|before| parse_time(&deployment.updated_at) <= Some(before))
     };
-    let mut found: Vec<&StoredDeployment> =
+    let mut selected: Vec<&StoredDeployment> =
         project.deployments.iter().filter(is_selected).collect();
     match order.as_deref() {
         Some("updated_at" | "finished_at") => {
-            found.sort_by_key(|deployment| (&deployment.updated_at, deployment.id));
+            selected.sort_by_key(|deployment| (&deployment.updated_at, deployment.id));
         }
-        Some("ref") => found.sort_by_key(|deployment| (&deployment.reference, deployment.id)),
+        Some("ref") => selected.sort_by_key(|deployment| (&deployment.reference, deployment.id)),
         _ => {}
     }
-    sort_rows(&mut found, &fields, "asc")?;
-    request.page(&fields, &found, |deployment| {
+    sort_rows(&mut selected, &fields, "asc")?;
+    request.page(&fields, &selected, |deployment| {
         Some(deployment_json(&request.app, &project, deployment))
     })
 }
@@ -74,9 +75,9 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
             created_at: created_at.clone(),
             updated_at: created_at,
         };
-        let answer = deployment_json(&request.app, &draft.project, &deployment);
+        let document = deployment_json(&request.app, &draft.project, &deployment);
         draft.project.deployments.push(deployment);
-        Ok(created_response(answer))
+        Ok(created_response(document))
     })
 }
 

@@ -2,15 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, ok_response};
 use super::commits::{commit_json, open};
-use super::context::{RequestContext, merge_request, position};
+use super::context::{RequestContext, find_merge_request, position};
 use super::fields::RequestFields;
 use super::git::{FileDiff, GitRefs, GitRepository};
 use super::merge_requests::{known_head, merge_request_json};
 use super::model::{StoredMergeRequest, StoredProject};
+use super::response::{GitlabError, GitlabResult, ok_response};
+use crate::app::App;
 
-/// The commits between which a merge request's changes lie.
+/// The commits that a merge request compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffRefs {
     /// The newest common ancestor of the two branches.
@@ -21,43 +22,69 @@ pub struct DiffRefs {
     pub head: String,
 }
 
-/// Returns the commits of a merge request, or the reason for which they are not known.
-pub fn diff_refs(
+/// The result of a search for the commits of a merge request.
+enum DiffRefsSearch {
+    Success(DiffRefs),
+    /// The repository lacks them, for this reason.
+    Missing(String),
+}
+
+fn search_diff_refs(
     repository: &GitRepository,
     refs: &GitRefs,
     project: &StoredProject,
-    one: &StoredMergeRequest,
-) -> Result<Result<DiffRefs, String>, GitlabError> {
-    let is_missing = |branch: &str| format!("the branch `{branch}` is not in {}", repository.dir());
-    let Some(head) = known_head(refs, project, one) else {
-        return Ok(Err(is_missing(&one.source_branch)));
+    merge_request: &StoredMergeRequest,
+) -> Result<DiffRefsSearch, GitlabError> {
+    let (source, target) = (&merge_request.source_branch, &merge_request.target_branch);
+    let dir = repository.dir();
+    let missing_branch = |branch: &str| {
+        Ok(DiffRefsSearch::Missing(format!("the branch `{branch}` is not in {dir}")))
+    };
+    let Some(head) = known_head(refs, project, merge_request) else {
+        return missing_branch(source);
     };
     let Some(head) = repository.resolve(refs, &head)? else {
-        return Ok(Err(format!("the commit {head} is not in {}", repository.dir())));
+        return Ok(DiffRefsSearch::Missing(format!("the commit {head} is not in {dir}")));
     };
-    let Some(start) = refs.branches.get(&one.target_branch) else {
-        return Ok(Err(is_missing(&one.target_branch)));
+    let Some(start) = refs.branches.get(target) else {
+        return missing_branch(target);
     };
     Ok(match repository.merge_base(start, &head)? {
-        Some(base) => Ok(DiffRefs { base, start: start.clone(), head }),
-        None => Err(format!(
-            "the branches `{}` and `{}` have no common commit",
-            one.source_branch, one.target_branch
+        Some(base) => DiffRefsSearch::Success(DiffRefs { base, start: start.clone(), head }),
+        None => DiffRefsSearch::Missing(format!(
+            "the branches `{source}` and `{target}` have no common commit"
         )),
     })
 }
 
-/// Returns the commits of a merge request. Refuses the request if they are not known.
+/// Returns the commits of a merge request. `None` if there is no git repository or if it lacks them.
+pub fn diff_refs(
+    app: &App,
+    refs: &GitRefs,
+    project: &StoredProject,
+    merge_request: &StoredMergeRequest,
+) -> Result<Option<DiffRefs>, GitlabError> {
+    let Some(repository) = &app.gitlab.repository else { return Ok(None) };
+    match search_diff_refs(repository, refs, project, merge_request)? {
+        DiffRefsSearch::Success(refs) => Ok(Some(refs)),
+        DiffRefsSearch::Missing(_) => Ok(None),
+    }
+}
+
+/// Returns the repository and the commits of a merge request. Errors if the repository lacks them.
 fn find<'a>(
     request: &'a RequestContext,
     project: &StoredProject,
-    one: &StoredMergeRequest,
+    merge_request: &StoredMergeRequest,
 ) -> Result<(&'a GitRepository, DiffRefs), GitlabError> {
     let (repository, refs) = open(request)?;
-    let found = diff_refs(repository, &refs, project, one)?.map_err(|reason| {
-        GitlabError::not_implemented(&format!("the commits of !{}: {reason}", one.iid))
-    })?;
-    Ok((repository, found))
+    match search_diff_refs(repository, &refs, project, merge_request)? {
+        DiffRefsSearch::Success(refs) => Ok((repository, refs)),
+        DiffRefsSearch::Missing(reason) => {
+            let feature = format!("the commits of !{}: {reason}", merge_request.iid);
+            Err(GitlabError::not_implemented(&feature))
+        }
+    }
 }
 
 /// Returns a change in the API's format.
@@ -72,12 +99,12 @@ pub fn diff_json(change: &FileDiff) -> Value {
     })
 }
 
-/// `GET …/commits`, newest first
+/// `GET …/commits`, newest first.
 pub async fn commits(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
     fields.require_known(&[])?;
-    let one = merge_request(&project, request.item())?;
-    let (repository, refs) = find(&request, &project, one)?;
+    let merge_request = find_merge_request(&project, request.item())?;
+    let (repository, refs) = find(&request, &project, merge_request)?;
     let commits = repository.commits(&refs.base, &refs.head)?;
     request.page(&fields, &commits, |commit| Some(commit_json(&request.app, &project, commit)))
 }
@@ -85,15 +112,15 @@ pub async fn commits(request: RequestContext, fields: RequestFields) -> GitlabRe
 /// `GET …/diffs`
 pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
-    refuse_unidiff(&fields, &["unidiff"])?;
-    let one = merge_request(&project, request.item())?;
-    let (repository, refs) = find(&request, &project, one)?;
+    check_diff_parameters(&fields, &["unidiff"])?;
+    let merge_request = find_merge_request(&project, request.item())?;
+    let (repository, refs) = find(&request, &project, merge_request)?;
     request
         .page(&fields, &repository.diff(&refs.base, &refs.head)?, |change| Some(diff_json(change)))
 }
 
-/// Refuses unknown parameters, and the format of diffs that the sandbox lacks.
-fn refuse_unidiff(fields: &RequestFields, known: &[&str]) -> Result<(), GitlabError> {
+/// Refuses unknown parameters and `unidiff=true`.
+fn check_diff_parameters(fields: &RequestFields, known: &[&str]) -> Result<(), GitlabError> {
     fields.require_known(known)?;
     if fields.flag("unidiff") {
         return Err(GitlabError::not_implemented("`unidiff=true`"));
@@ -101,26 +128,30 @@ fn refuse_unidiff(fields: &RequestFields, known: &[&str]) -> Result<(), GitlabEr
     Ok(())
 }
 
-/// `GET …/changes`, which GitLab replaced with `…/diffs`
+/// `GET …/changes`. GitLab replaced it with `…/diffs`.
 pub async fn changes(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
-    refuse_unidiff(&fields, &["unidiff", "access_raw_diffs"])?;
-    let one = merge_request(&project, request.item())?;
-    let (repository, refs) = find(&request, &project, one)?;
+    check_diff_parameters(&fields, &["unidiff", "access_raw_diffs"])?;
+    let merge_request = find_merge_request(&project, request.item())?;
+    let (repository, refs) = find(&request, &project, merge_request)?;
     let changes = repository.diff(&refs.base, &refs.head)?;
     let mut document =
-        merge_request_json(&request.app, &project, one, &request.app.gitlab.refs()?)?;
+        merge_request_json(&request.app, &project, merge_request, &request.app.gitlab.refs()?)?;
     document["changes_count"] = json!(changes.len().to_string());
     document["changes"] = changes.iter().map(diff_json).collect();
     document["overflow"] = json!(false);
     Ok(ok_response(document))
 }
 
-/// Returns the version of a merge request's changes. The sandbox stores no history, so that there is one.
-fn version_json(one: &StoredMergeRequest, refs: &DiffRefs, changes: &[FileDiff]) -> Value {
+/// Returns the only version of a merge request's changes, because the sandbox stores no history.
+fn version_json(
+    merge_request: &StoredMergeRequest,
+    refs: &DiffRefs,
+    changes: &[FileDiff],
+) -> Value {
     json!({
-        "id": one.id, "head_commit_sha": refs.head, "base_commit_sha": refs.base,
-        "start_commit_sha": refs.start, "created_at": one.created_at, "merge_request_id": one.id,
+        "id": merge_request.id, "head_commit_sha": refs.head, "base_commit_sha": refs.base,
+        "start_commit_sha": refs.start, "created_at": merge_request.created_at, "merge_request_id": merge_request.id,
         "state": if changes.is_empty() { "empty" } else { "collected" },
         "real_size": changes.len().to_string(), "patch_id_sha": null,
     })
@@ -130,22 +161,22 @@ fn version_json(one: &StoredMergeRequest, refs: &DiffRefs, changes: &[FileDiff])
 pub async fn versions(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
     fields.require_known(&[])?;
-    let one = merge_request(&project, request.item())?;
-    let (repository, refs) = find(&request, &project, one)?;
+    let merge_request = find_merge_request(&project, request.item())?;
+    let (repository, refs) = find(&request, &project, merge_request)?;
     let changes = repository.diff(&refs.base, &refs.head)?;
-    request.page(&fields, &[()], |()| Some(version_json(one, &refs, &changes)))
+    request.page(&fields, &[()], |()| Some(version_json(merge_request, &refs, &changes)))
 }
 
 /// `GET …/versions/{version}`
 pub async fn version(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
-    refuse_unidiff(&fields, &["unidiff"])?;
-    let one = merge_request(&project, request.item())?;
-    position(&[one.id], request.note(), |id| *id)?;
-    let (repository, refs) = find(&request, &project, one)?;
+    check_diff_parameters(&fields, &["unidiff"])?;
+    let merge_request = find_merge_request(&project, request.item())?;
+    position(&[merge_request.id], request.note(), |id| *id)?;
+    let (repository, refs) = find(&request, &project, merge_request)?;
     let changes = repository.diff(&refs.base, &refs.head)?;
     let commits = repository.commits(&refs.base, &refs.head)?;
-    let mut document = version_json(one, &refs, &changes);
+    let mut document = version_json(merge_request, &refs, &changes);
     document["commits"] =
         commits.iter().map(|commit| commit_json(&request.app, &project, commit)).collect();
     document["diffs"] = changes.iter().map(diff_json).collect();

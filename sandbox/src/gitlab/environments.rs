@@ -4,18 +4,19 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::{RequestContext, position};
 use super::deployments;
 use super::fields::RequestFields;
 use super::model::StoredEnvironment;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::{Draft, now};
 use super::tokens::UserRole;
+use crate::ids::slug_of;
 
-/// The tiers of environments.
+/// The tiers of environments (<https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments>).
 const TIERS: [&str; 5] = ["production", "staging", "testing", "development", "other"];
 
-/// The maximum length of a name and of an address.
+/// The maximum length of a name and of a URL, in characters.
 const MAX_LENGTH: usize = 255;
 
 /// `GET /projects/{project}/environments`
@@ -30,13 +31,14 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
     if search.as_ref().is_some_and(|search| search.chars().count() < 3) {
         return Err(GitlabError::bad_request("Search query is less than 3 characters"));
     }
-    let is_selected = |one: &&StoredEnvironment| {
-        name.as_ref().is_none_or(|name| one.name == *name)
-            && search.as_ref().is_none_or(|search| one.name.contains(search))
-            && states.as_ref().is_none_or(|state| one.state == *state)
+    let is_selected = |environment: &&StoredEnvironment| {
+        name.as_ref().is_none_or(|name| environment.name == *name)
+            && search.as_ref().is_none_or(|search| environment.name.contains(search))
+            && states.as_ref().is_none_or(|state| environment.state == *state)
     };
-    let found: Vec<&StoredEnvironment> = project.environments.iter().filter(is_selected).collect();
-    request.page(&fields, &found, |one| Some(environment_json(one)))
+    let environments: Vec<&StoredEnvironment> =
+        project.environments.iter().filter(is_selected).collect();
+    request.page(&fields, &environments, |environment| Some(environment_json(environment)))
 }
 
 /// `POST /projects/{project}/environments`
@@ -49,11 +51,11 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         if draft.project.environment(&name).is_some() {
             return Err(GitlabError::message(400, json!({ "name": ["has already been taken"] })));
         }
-        let one = ensure(draft, &name);
-        one.external_url = url;
-        one.description = fields.text("description");
-        one.tier = tier.unwrap_or_else(|| one.tier.clone());
-        Ok(created_response(environment_json(one)))
+        let environment = ensure(draft, &name);
+        environment.external_url = url;
+        environment.description = fields.text("description");
+        environment.tier = tier.unwrap_or_else(|| environment.tier.clone());
+        Ok(created_response(environment_json(environment)))
     })
 }
 
@@ -61,31 +63,33 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
 pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
     fields.require_known(&[])?;
-    let one = &project.environments[position(&project.environments, request.item(), |one| one.id)?];
-    let mut answer = environment_json(one);
-    let finished = project.deployments.iter().rev();
-    let mut finished = finished.filter(|d| d.environment == one.name && d.status == "success");
-    answer["last_deployment"] = finished
-        .next()
-        .map_or(Value::Null, |last| deployments::deployment_json(&request.app, &project, last));
-    Ok(ok_response(answer))
+    let environment =
+        &project.environments[position(&project.environments, request.item(), |one| one.id)?];
+    let mut document = environment_json(environment);
+    let last = project
+        .deployments
+        .iter()
+        .rfind(|d| d.environment == environment.name && d.status == "success");
+    document["last_deployment"] =
+        last.map_or(Value::Null, |last| deployments::deployment_json(&request.app, &project, last));
+    Ok(ok_response(document))
 }
 
 /// `PUT /projects/{project}/environments/{environment}`
 pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let url = external_url(&fields)?;
     let tier = fields.choice("tier", &TIERS)?;
-    change(&request, |one| {
-        one.external_url = url.or(one.external_url.take());
-        one.description = fields.text("description").or(one.description.take());
-        one.tier = tier.unwrap_or_else(|| one.tier.clone());
+    change(&request, |environment| {
+        environment.external_url = url.or(environment.external_url.take());
+        environment.description = fields.text("description").or(environment.description.take());
+        environment.tier = tier.unwrap_or_else(|| environment.tier.clone());
     })
 }
 
 /// `POST /projects/{project}/environments/{environment}/stop`. The sandbox has no pipelines, so
 /// no `on_stop` job runs, with or without `force`.
 pub async fn stop(request: RequestContext) -> GitlabResult {
-    change(&request, |one| "stopped".clone_into(&mut one.state))
+    change(&request, |environment| "stopped".clone_into(&mut environment.state))
 }
 
 /// `DELETE /projects/{project}/environments/{environment}`. Refuses an environment that is not stopped.
@@ -97,7 +101,7 @@ pub async fn delete(request: RequestContext) -> GitlabResult {
             return Err(GitlabError::forbidden());
         }
         let removed = all.remove(index);
-        draft.project.deployments.retain(|one| one.environment != removed.name);
+        draft.project.deployments.retain(|deployment| deployment.environment != removed.name);
         Ok(StatusCode::NO_CONTENT.into_response())
     })
 }
@@ -112,10 +116,10 @@ fn change(request: &RequestContext, change: impl FnOnce(&mut StoredEnvironment))
     })
 }
 
-/// Returns the environment of this name and makes it available. Creates it if it is missing.
+/// Returns the environment with this name and makes it available. Creates it if it is missing.
 pub fn ensure<'d>(draft: &'d mut Draft, name: &str) -> &'d mut StoredEnvironment {
     let time = now();
-    let index = draft.project.environments.iter().position(|one| one.name == name);
+    let index = draft.project.environments.iter().position(|environment| environment.name == name);
     let index = index.unwrap_or_else(|| {
         let id = draft.id();
         draft.project.environments.push(StoredEnvironment {
@@ -130,20 +134,20 @@ pub fn ensure<'d>(draft: &'d mut Draft, name: &str) -> &'d mut StoredEnvironment
         });
         draft.project.environments.len() - 1
     });
-    let one = &mut draft.project.environments[index];
-    "available".clone_into(&mut one.state);
-    one.updated_at = time;
-    one
+    let environment = &mut draft.project.environments[index];
+    "available".clone_into(&mut environment.state);
+    environment.updated_at = time;
+    environment
 }
 
 /// Returns `name`. Errors if an environment cannot have this name.
 pub fn validate_name(name: &str) -> Result<String, GitlabError> {
-    let is_selected = |c: char| c.is_ascii_alphanumeric() || " -_/${}.".contains(c);
+    let is_valid = |c: char| c.is_ascii_alphanumeric() || " -_/${}.".contains(c);
     let problem = if name.trim().is_empty() {
         "can't be blank"
     } else if name.chars().count() > MAX_LENGTH {
         "is too long (maximum is 255 characters)"
-    } else if !name.chars().all(is_selected) || name.starts_with('/') || name.ends_with('/') {
+    } else if !name.chars().all(is_valid) || name.starts_with('/') || name.ends_with('/') {
         "can contain only letters, digits, '-', '_', '/', '$', '{', '}', '.', and spaces, but it cannot start or end with '/'"
     } else {
         return Ok(name.to_owned());
@@ -151,7 +155,7 @@ pub fn validate_name(name: &str) -> Result<String, GitlabError> {
     Err(GitlabError::message(400, json!({ "name": [problem] })))
 }
 
-/// Reads the external address of a request. Errors if it is too long or not HTTP.
+/// Reads the parameter `external_url`. Errors if it is too long or not HTTP.
 fn external_url(fields: &RequestFields) -> Result<Option<String>, GitlabError> {
     let url = fields.text("external_url").filter(|url| !url.is_empty());
     match &url {
@@ -169,7 +173,7 @@ fn external_url(fields: &RequestFields) -> Result<Option<String>, GitlabError> {
     }
 }
 
-/// The tier that GitLab guesses from a name
+/// Returns the tier that GitLab derives from a name
 /// (<https://docs.gitlab.com/ci/environments/#deployment-tier-of-environments>).
 fn tier(name: &str) -> &'static str {
     let name = name.to_ascii_lowercase();
@@ -192,13 +196,7 @@ fn tier(name: &str) -> &'static str {
 /// Returns a slug in GitLab's format: at most 24 characters, with a suffix unless the name is a slug
 /// already. The letters of the suffix differ from GitLab's.
 fn slug(name: &str) -> String {
-    let mut slug = String::new();
-    for c in name.to_ascii_lowercase().chars() {
-        let c = if c.is_ascii_alphanumeric() { c } else { '-' };
-        if c != '-' || !slug.ends_with('-') {
-            slug.push(c);
-        }
-    }
+    let mut slug = slug_of(name);
     if !slug.starts_with(|c: char| c.is_ascii_lowercase()) {
         slug = format!("env-{}", slug.trim_start_matches('-'));
     }
@@ -212,14 +210,14 @@ fn slug(name: &str) -> String {
 
 /// Returns an environment in the format of a nested object.
 #[must_use]
-pub fn environment_reference(one: &StoredEnvironment) -> Value {
-    json!({ "id": one.id, "name": one.name, "slug": slug(&one.name), "external_url": one.external_url })
+pub fn environment_reference(environment: &StoredEnvironment) -> Value {
+    json!({ "id": environment.id, "name": environment.name, "slug": slug(&environment.name), "external_url": environment.external_url })
 }
 
-fn environment_json(one: &StoredEnvironment) -> Value {
+fn environment_json(environment: &StoredEnvironment) -> Value {
     json!({
-        "id": one.id, "name": one.name, "slug": slug(&one.name), "external_url": one.external_url,
-        "state": one.state, "tier": one.tier, "created_at": one.created_at,
-        "updated_at": one.updated_at, "auto_stop_at": null, "description": one.description,
+        "id": environment.id, "name": environment.name, "slug": slug(&environment.name), "external_url": environment.external_url,
+        "state": environment.state, "tier": environment.tier, "created_at": environment.created_at,
+        "updated_at": environment.updated_at, "auto_stop_at": null, "description": environment.description,
     })
 }

@@ -9,13 +9,13 @@ use axum::http::header::CONTENT_TYPE;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::answer::GitlabError;
+use super::response::GitlabError;
 
 /// The parameters of a request.
 #[derive(Clone, Debug, Default)]
 pub struct RequestFields {
     values: BTreeMap<String, Value>,
-    /// The query as it was sent.
+    /// The query as the client sent it.
     pub query: String,
     /// The names in the query.
     query_names: Vec<String>,
@@ -43,7 +43,7 @@ impl<S: Send + Sync> FromRequest<S> for RequestFields {
         } else if is_json && !body.is_empty() {
             match serde_json::from_slice(&body) {
                 Ok(Value::Object(object)) => fields.values.extend(object),
-                // GitLab's Go library sends it for a call without options.
+                // GitLab's Go library sends `null` for a call without options.
                 Ok(Value::Null) => {}
                 _ => return Err(GitlabError::message(400, "400 Bad request")),
             }
@@ -74,7 +74,7 @@ fn parse_form(text: &str) -> BTreeMap<String, Value> {
     values
 }
 
-/// Parses a time with an offset, with `Z`, or a date.
+/// Parses a time with an offset or `Z`, or a date.
 #[must_use]
 pub fn parse_time(text: &str) -> Option<SystemTime> {
     // A plus that a client did not encode arrives as a space.
@@ -82,8 +82,7 @@ pub fn parse_time(text: &str) -> Option<SystemTime> {
     if text.len() == 10 {
         return humantime::parse_rfc3339(&format!("{text}T00:00:00Z")).ok();
     }
-    let at = text.len().checked_sub(6)?;
-    let (base, offset) = text.split_at_checked(at)?;
+    let (base, offset) = text.split_at_checked(text.len().checked_sub(6)?)?;
     let sign = offset.chars().next()?;
     if !matches!(sign, '+' | '-') {
         return humantime::parse_rfc3339_weak(&text).ok();
@@ -96,8 +95,8 @@ pub fn parse_time(text: &str) -> Option<SystemTime> {
 }
 
 impl RequestFields {
-    /// Refuses a query with a name that is not among `known`. GitLab ignores unknown names, but it
-    /// knows more of them than the sandbox.
+    /// Refuses a query with a name that is not in `known`. GitLab ignores unknown names, but the sandbox
+    /// lacks some that GitLab knows.
     pub fn require_known(&self, known: &[&str]) -> Result<(), GitlabError> {
         let is_known = |name: &str| PAGING.contains(&name) || known.contains(&name);
         match self.query_names.iter().find(|name| !is_known(name)) {
@@ -108,7 +107,7 @@ impl RequestFields {
         }
     }
 
-    /// Returns a time. A date without a time means its first second.
+    /// Returns a time. `None` if it is missing. A date without a time means the beginning of the day in UTC.
     pub fn time(&self, name: &str) -> Result<Option<SystemTime>, GitlabError> {
         let parse = |text: String| {
             parse_time(&text).ok_or_else(|| GitlabError::error(400, &format!("{name} is invalid")))
@@ -139,7 +138,7 @@ impl RequestFields {
         self.values.contains_key(name)
     }
 
-    /// Returns a list, from an array or a text with commas.
+    /// Returns a list, from an array or a text with commas. `None` if it is missing.
     #[must_use]
     pub fn list(&self, name: &str) -> Option<Vec<String>> {
         let texts = match self.values.get(name)? {
@@ -152,7 +151,7 @@ impl RequestFields {
         Some(texts.into_iter().filter(|text| !text.is_empty()).collect())
     }
 
-    /// Returns a number.
+    /// Returns a number. `None` if it is missing. Errors if the value is not a number.
     pub fn number(&self, name: &str) -> Result<Option<u64>, GitlabError> {
         let parse = |text: String| {
             text.parse().map_err(|_| GitlabError::error(400, &format!("{name} is invalid")))
@@ -160,7 +159,7 @@ impl RequestFields {
         self.text(name).map(parse).transpose()
     }
 
-    /// Returns one of `values`.
+    /// Returns one of `values`. `None` if it is missing. Errors if it has another value.
     pub fn choice(&self, name: &str, values: &[&str]) -> Result<Option<String>, GitlabError> {
         match self.text(name) {
             Some(text) if !values.contains(&text.as_str()) => {

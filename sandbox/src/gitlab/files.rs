@@ -8,18 +8,18 @@ use base64::prelude::BASE64_STANDARD;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, ok_response};
-use super::commits::open;
+use super::commits::{commit_not_found, open};
 use super::context::RequestContext;
 use super::fields::RequestFields;
+use super::response::{GitlabError, GitlabResult, ok_response};
 use crate::ids::hex;
 
-/// Returns the file that the path names, with its content, and everything else in the API's format.
+/// Returns the content of the file that the path names, and its other fields in the API's format.
 fn find(request: &RequestContext, reference: &str) -> Result<(Vec<u8>, Value), GitlabError> {
     let (repository, refs) = open(request)?;
     let path = request.item();
     let commit = repository.resolve(&refs, reference)?;
-    let commit = commit.ok_or_else(|| GitlabError::message(404, "404 Commit Not Found"))?;
+    let commit = commit.ok_or_else(commit_not_found)?;
     let file = repository.file(&commit, path)?;
     let file = file.ok_or_else(|| GitlabError::message(404, "404 File Not Found"))?;
     let last_change = repository.last_change(&commit, path)?;

@@ -1,4 +1,4 @@
-//! Reads the git repository of the projects, with the program `git`.
+//! Reads the git repository of the projects, through the program `git`.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -73,12 +73,13 @@ pub struct GitRefs {
 }
 
 impl GitRepository {
-    /// Opens the repository that contains `dir`.
+    /// Opens the repository that contains `dir`. `None` if `dir` is missing or empty. Errors if it is not in a
+    /// repository.
     pub fn open(dir: Option<&Utf8Path>) -> Result<Option<GitRepository>> {
         let Some(dir) = dir.filter(|dir| !dir.as_str().is_empty()) else { return Ok(None) };
         let repository = GitRepository { dir: dir.to_owned() };
-        let found = repository.run(&["rev-parse", "--git-dir"])?;
-        found.with_context(|| format!("`{dir}` is not in a git repository"))?;
+        let output = repository.run(&["rev-parse", "--git-dir"])?;
+        output.with_context(|| format!("`{dir}` is not in a git repository"))?;
         Ok(Some(repository))
     }
 
@@ -124,21 +125,21 @@ impl GitRepository {
     /// Reads the branches and tags.
     pub fn refs(&self) -> Result<GitRefs> {
         let format = "--format=%(refname)%00%(objectname)%00%(*objectname)";
-        let places = ["refs/remotes/origin/", "refs/heads/", "refs/tags/"];
-        let text = self.text(&[&["for-each-ref", format][..], &places].concat())?;
+        let prefixes = ["refs/remotes/origin/", "refs/heads/", "refs/tags/"];
+        let text = self.text(&[&["for-each-ref", format][..], &prefixes].concat())?;
         let mut refs = GitRefs::default();
         let mut local = BTreeMap::new();
         for line in text.lines() {
             let mut fields = line.split('\0');
             let (name, id) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-            // The commit of an annotated tag.
+            // An annotated tag is a separate object. This is its commit.
             let peeled = fields.next().filter(|peeled| !peeled.is_empty());
             let id = peeled.unwrap_or(id).to_owned();
-            if let Some(name) = name.strip_prefix(places[0]).filter(|name| *name != "HEAD") {
+            if let Some(name) = name.strip_prefix(prefixes[0]).filter(|name| *name != "HEAD") {
                 refs.branches.insert(name.to_owned(), id);
-            } else if let Some(name) = name.strip_prefix(places[1]) {
+            } else if let Some(name) = name.strip_prefix(prefixes[1]) {
                 local.insert(name.to_owned(), id);
-            } else if let Some(name) = name.strip_prefix(places[2]) {
+            } else if let Some(name) = name.strip_prefix(prefixes[2]) {
                 refs.tags.insert(name.to_owned(), id);
             }
         }
@@ -161,7 +162,8 @@ impl GitRepository {
         Ok(read("HEAD")?.map_or_else(|| "main".to_owned(), text))
     }
 
-    /// Returns the commit that a branch, a tag, a hash or `HEAD` names. `HEAD` means the default branch.
+    /// Returns the commit of a branch, a tag, a hash or `HEAD`, which means the default branch. `None` if there
+    /// is none.
     pub fn resolve(&self, refs: &GitRefs, name: &str) -> Result<Option<String>> {
         let name = if name == "HEAD" { &refs.default_branch } else { name };
         let short =
@@ -173,15 +175,15 @@ impl GitRepository {
         if !(4..=40).contains(&name.len()) || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(None);
         }
-        let found =
+        let output =
             self.run(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")])?;
-        Ok(found.map(|output| String::from_utf8_lossy(&output).trim().to_owned()))
+        Ok(output.map(|output| String::from_utf8_lossy(&output).trim().to_owned()))
     }
 
-    /// Returns the newest common ancestor of two commits.
-    pub fn merge_base(&self, one: &str, other: &str) -> Result<Option<String>> {
-        let found = self.run(&["merge-base", one, other])?;
-        Ok(found.map(|output| String::from_utf8_lossy(&output).trim().to_owned()))
+    /// Returns the newest common ancestor of two commits. `None` if they have none.
+    pub fn merge_base(&self, a: &str, b: &str) -> Result<Option<String>> {
+        let output = self.run(&["merge-base", a, b])?;
+        Ok(output.map(|output| String::from_utf8_lossy(&output).trim().to_owned()))
     }
 
     /// Returns whether `old` is `new` or one of its ancestors.
@@ -207,7 +209,7 @@ impl GitRepository {
         parse_commits(&text).into_iter().next().context("git log printed no commit")
     }
 
-    /// Returns the newest commit of `id` and its ancestors that changed `path`.
+    /// Returns the newest commit that changed `path`, among `id` and its ancestors.
     pub fn last_change(&self, id: &str, path: &str) -> Result<Option<String>> {
         let path = format!(":(literal,top){path}");
         let text = self.text(&["log", "--max-count=1", "--format=%H", id, "--", &path])?;
@@ -244,12 +246,14 @@ impl GitRepository {
             return Ok(None);
         }
         let literal = format!(":(literal,top){path}");
-        // It fails for a path outside of the repository.
+        // git fails for a path outside of the repository.
         let output = self.run(&["ls-tree", "-z", "--full-tree", commit, "--", &literal])?;
         let text = String::from_utf8(output.unwrap_or_default()).unwrap_or_default();
         let entry = text.trim_end_matches('\0').split_once('\t');
-        let Some((head, _)) = entry.filter(|(_, found)| *found == path) else { return Ok(None) };
-        let [mode, "blob", blob] = head.split(' ').collect::<Vec<_>>()[..] else { return Ok(None) };
+        let Some((fields, _)) = entry.filter(|(_, name)| *name == path) else { return Ok(None) };
+        let [mode, "blob", blob] = fields.split(' ').collect::<Vec<_>>()[..] else {
+            return Ok(None);
+        };
         let content = self.run(&["cat-file", "blob", blob])?;
         let content = content.with_context(|| format!("cannot read the blob {blob}"))?;
         Ok(Some(GitFile { blob: blob.to_owned(), is_executable: mode == "100755", content }))
@@ -273,7 +277,7 @@ fn parse_commits(text: &str) -> Vec<GitCommit> {
     commits.collect()
 }
 
-/// Returns a time of git in GitLab's format, with milliseconds and an offset.
+/// Converts a time of git to GitLab's format, which has milliseconds and an offset.
 fn time(text: &str) -> String {
     let text = text.replace('Z', "+00:00");
     match text.len().checked_sub(6).and_then(|at| text.split_at_checked(at)) {
@@ -300,7 +304,7 @@ fn parse_diff(text: &str) -> Result<Vec<FileDiff>> {
         };
         let mode = |mode: &str| if mode == "000000" { "0".to_owned() } else { mode.to_owned() };
         let mut text = sections.next().unwrap_or_default();
-        // git shows the change of a file into a link as two patches.
+        // git shows the change of a file into a symlink as two patches.
         if status == 'T' {
             text.push_str(&sections.next().unwrap_or_default());
         }
@@ -318,7 +322,7 @@ fn parse_diff(text: &str) -> Result<Vec<FileDiff>> {
 fn sections(patch: &str) -> Vec<String> {
     let mut sections: Vec<String> = Vec::new();
     let mut is_header = false;
-    // Inside of a hunk, each line begins with another character.
+    // The lines of a hunk begin with a space, `+`, `-` or `\`, so they cannot look like a header.
     for line in patch.split_inclusive('\n') {
         if line.starts_with("diff --git ") {
             sections.push(String::new());
@@ -344,7 +348,7 @@ mod tests {
             diff --git a/new b/new\nnew file mode 100755\nindex 00..cc\nBinary files /dev/null and b/new differ\n\
             diff --git a/old b/moved\nsimilarity index 100%\nrename from old\nrename to moved\n";
         let diffs = parse_diff(&format!("{raw}\0{patch}")).expect("a diff");
-        let found: Vec<(char, &str, &str, &str, &str)> = diffs
+        let changes: Vec<(char, &str, &str, &str, &str)> = diffs
             .iter()
             .map(|one| {
                 let [old, new] = &one.paths;
@@ -352,7 +356,7 @@ mod tests {
             })
             .collect();
         assert_eq!(
-            found,
+            changes,
             [
                 ('M', "a b.txt", "a b.txt", "100644", "@@ -1 +1 @@\n-a\n+diff --git\n"),
                 ('A', "new", "new", "0", "Binary files /dev/null and b/new differ\n"),

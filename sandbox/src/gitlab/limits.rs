@@ -1,7 +1,7 @@
-//! The two kinds of rate limits that GitLab has, and switches for tests.
+//! Limits requests like GitLab: a throttle, and a limit on new notes. Tests control both.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Request, State};
@@ -11,36 +11,38 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::GitlabError;
+use super::response::GitlabError;
 use crate::app::App;
 use crate::cloudflare::auth::RequireToken;
 use crate::cloudflare::body::JsonBody;
+use crate::mutex::lock;
 
 /// The number of notes that a user can create per minute
 /// (<https://docs.gitlab.com/administration/settings/rate_limit_on_notes_creation/>).
 const NOTES_PER_MINUTE: usize = 300;
 
-/// The switches that tests set with `PUT /__sandbox/gitlab`. A request replaces all of them, and a
+/// The settings that tests change with `PUT /__sandbox/gitlab`. A request replaces all of them, and a
 /// restart resets them.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Switches {
-    /// The number of next requests that the throttle refuses.
+pub struct TestSettings {
+    /// The number of the next requests that the throttle refuses.
     throttled: u32,
-    /// The `Retry-After` of those, in seconds.
+    /// The `Retry-After` of these responses, in seconds.
     retry_after: u64,
-    /// The number of next new notes that the limit on notes refuses.
+    /// The number of the next new notes that the limit on notes refuses.
     notes_limited: u32,
     /// Replaces the limit on new notes per minute.
     notes_per_minute: Option<usize>,
-    /// Notes that no caller may read. They take up room on a page and are left out of it.
+    /// The ids of notes that no caller may read. A page counts them but leaves them out.
     unreadable: Vec<u64>,
 }
 
-/// Rate limits, in memory.
+/// The state of the rate limits, in memory.
 #[derive(Debug, Default)]
 pub struct RateLimits {
-    switches: Mutex<Switches>,
+    settings: Mutex<TestSettings>,
+    /// The times of the new notes in the last minute, by user.
     notes: Mutex<BTreeMap<u64, Vec<Instant>>>,
 }
 
@@ -52,15 +54,15 @@ impl RateLimits {
             let text = "This endpoint has been requested too many times. Try again later.";
             Err(GitlabError::message(429, json!({ "error": text })))
         };
-        let mut switches = self.switches();
-        if switches.notes_limited > 0 {
-            switches.notes_limited -= 1;
+        let mut settings = self.settings();
+        if settings.notes_limited > 0 {
+            settings.notes_limited -= 1;
             return refusal();
         }
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut notes = lock(&self.notes);
         let times = notes.entry(user).or_default();
         times.retain(|time| time.elapsed() < Duration::from_mins(1));
-        if times.len() >= switches.notes_per_minute.unwrap_or(NOTES_PER_MINUTE) {
+        if times.len() >= settings.notes_per_minute.unwrap_or(NOTES_PER_MINUTE) {
             return refusal();
         }
         times.push(Instant::now());
@@ -70,11 +72,11 @@ impl RateLimits {
     /// Returns whether no caller may read a note.
     #[must_use]
     pub fn is_unreadable(&self, note: u64) -> bool {
-        self.switches().unreadable.contains(&note)
+        self.settings().unreadable.contains(&note)
     }
 
-    fn switches(&self) -> MutexGuard<'_, Switches> {
-        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
+    fn settings(&self) -> MutexGuard<'_, TestSettings> {
+        lock(&self.settings)
     }
 }
 
@@ -82,20 +84,20 @@ impl RateLimits {
 pub async fn set(
     State(app): State<App>,
     _: RequireToken,
-    JsonBody(switches): JsonBody<Switches>,
+    JsonBody(settings): JsonBody<TestSettings>,
 ) -> StatusCode {
-    *app.gitlab.limits.switches() = switches;
+    *app.gitlab.limits.settings() = settings;
     StatusCode::NO_CONTENT
 }
 
-/// Refuses throttled requests with plain text and headers that tell when to retry
+/// Refuses throttled requests with plain text, and with headers that contain the time of a retry
 /// (<https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/>).
 pub async fn throttle(State(app): State<App>, request: Request, next: Next) -> Response {
     let retry_after = {
-        let mut switches = app.gitlab.limits.switches();
-        let is_throttled = switches.throttled > 0;
-        switches.throttled = switches.throttled.saturating_sub(1);
-        is_throttled.then_some(switches.retry_after)
+        let mut settings = app.gitlab.limits.settings();
+        let is_throttled = settings.throttled > 0;
+        settings.throttled = settings.throttled.saturating_sub(1);
+        is_throttled.then_some(settings.retry_after)
     };
     let Some(seconds) = retry_after else { return next.run(request).await };
     let reset = SystemTime::now() + Duration::from_secs(seconds);

@@ -1,11 +1,11 @@
 //! Renders comments as HTML. Supports the part of GitLab's Markdown that comments use
-//! (<https://docs.gitlab.com/user/markdown/>), and no scripts.
+//! (<https://docs.gitlab.com/user/markdown/>), and removes scripts.
 
 use pulldown_cmark::{
     CowStr, Event, LinkType, Options, Parser, Tag, TagEnd, TextMergeStream, html::push_html,
 };
 
-use crate::serve::missing::escape;
+use crate::serve::error_pages::escape;
 
 /// The HTML tags that a comment may use. Their only attribute is `open`.
 const TAGS: [&str; 18] = [
@@ -22,7 +22,7 @@ pub fn render(markdown: &str) -> String {
         | Options::ENABLE_GFM;
     let mut html = String::new();
     let mut block: Option<String> = None;
-    // Addresses inside links, pictures and code blocks stay text.
+    // URLs inside links, images and code blocks stay text.
     let mut depth = 0_usize;
     let mut events = Vec::new();
     for event in TextMergeStream::new(Parser::new_ext(markdown, options)) {
@@ -37,7 +37,7 @@ pub fn render(markdown: &str) -> String {
             },
             Event::InlineHtml(text) => events.push(Event::InlineHtml(sanitize_html(&text).into())),
             Event::Start(tag) => {
-                depth += usize::from(keeps_addresses(&tag));
+                depth += usize::from(disables_autolinks(&tag));
                 events.push(Event::Start(sanitize_link(tag)));
             }
             Event::End(tag) => {
@@ -45,7 +45,7 @@ pub fn render(markdown: &str) -> String {
                 depth -= usize::from(is_closing);
                 events.push(Event::End(tag));
             }
-            Event::Text(text) if depth == 0 => link_addresses(&text, &mut events),
+            Event::Text(text) if depth == 0 => autolink(&text, &mut events),
             event => events.push(event),
         }
     }
@@ -53,12 +53,12 @@ pub fn render(markdown: &str) -> String {
     html
 }
 
-/// Returns whether addresses inside this tag stay text.
-fn keeps_addresses(tag: &Tag<'_>) -> bool {
+/// Returns whether URLs inside this tag stay text.
+fn disables_autolinks(tag: &Tag<'_>) -> bool {
     matches!(tag, Tag::Link { .. } | Tag::Image { .. } | Tag::CodeBlock(_))
 }
 
-/// Empties links that lead elsewhere than to the web, to mail or to a relative address.
+/// Removes the URL of a link or image, unless it is HTTP, mail or relative.
 fn sanitize_link(tag: Tag<'_>) -> Tag<'_> {
     let safe_url = |url: CowStr<'_>, link: LinkType| {
         let scheme = url.split_once(':').map(|(scheme, _)| scheme.to_ascii_lowercase());
@@ -85,9 +85,9 @@ fn sanitize_link(tag: Tag<'_>) -> Tag<'_> {
 fn sanitize_html(html: &str) -> String {
     let mut out = String::new();
     let mut rest = html;
-    while let Some(at) = rest.find('<') {
-        out.push_str(&rest[..at].replace('>', "&gt;"));
-        rest = &rest[at..];
+    while let Some(index) = rest.find('<') {
+        out.push_str(&rest[..index].replace('>', "&gt;"));
+        rest = &rest[index..];
         if let Some(comment) = rest.strip_prefix("<!--") {
             rest = comment.split_once("-->").map_or("", |(_, after)| after);
             continue;
@@ -115,14 +115,14 @@ fn sanitize_tag(tag: &str) -> Option<String> {
     TAGS.contains(&name.as_str()).then(|| format!("<{closing}{name}{open}>"))
 }
 
-/// Turns the addresses in a text into links.
-fn link_addresses<'e>(text: &str, events: &mut Vec<Event<'e>>) {
+/// Turns the URLs in a text into links.
+fn autolink<'e>(text: &str, events: &mut Vec<Event<'e>>) {
     let text_event = |text: &str| Event::Text(text.to_owned().into());
     let mut rest = text;
-    while let Some(at) = rest.find("https://").into_iter().chain(rest.find("http://")).min() {
-        let (before, address) = rest.split_at(at);
-        let end = address.find(|c: char| c.is_whitespace() || "<>\"`|".contains(c));
-        let candidate = &address[..end.unwrap_or(address.len())];
+    while let Some(index) = rest.find("https://").into_iter().chain(rest.find("http://")).min() {
+        let (before, from_url) = rest.split_at(index);
+        let end = from_url.find(|c: char| c.is_whitespace() || "<>\"`|".contains(c));
+        let candidate = &from_url[..end.unwrap_or(from_url.len())];
         let url = candidate.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', '\'', '*', '_']);
         events.push(text_event(before));
         events.push(Event::Start(Tag::Link {
@@ -133,7 +133,7 @@ fn link_addresses<'e>(text: &str, events: &mut Vec<Event<'e>>) {
         }));
         events.push(text_event(url));
         events.push(Event::End(TagEnd::Link));
-        rest = &address[url.len()..];
+        rest = &from_url[url.len()..];
     }
     events.push(text_event(rest));
 }

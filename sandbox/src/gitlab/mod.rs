@@ -1,8 +1,7 @@
-//! The part of GitLab's API that merge requests, their comments, deployments and environments need
+//! Serves the part of GitLab's API that merge requests, their comments, deployments and environments need
 //! (<https://docs.gitlab.com/api/rest/>).
 
 pub mod access;
-pub mod answer;
 pub mod changes;
 pub mod commits;
 pub mod context;
@@ -20,7 +19,8 @@ pub mod notes;
 pub mod paging;
 pub mod projects;
 pub mod quick_actions;
-pub mod reading;
+pub mod read_only;
+pub mod response;
 pub mod schedules;
 pub mod store;
 pub mod tokens;
@@ -38,7 +38,7 @@ use camino::Utf8Path;
 
 use crate::app::App;
 use crate::cli::Serve;
-use answer::GitlabError;
+use response::GitlabError;
 
 /// The state of the stand-in for GitLab.
 #[derive(Debug)]
@@ -51,12 +51,12 @@ pub struct GitlabState {
     pub limits: limits::RateLimits,
     /// The relative root of the instance, such as `/gitlab`. Empty if it has none.
     pub root: String,
-    /// The git repository of the projects.
+    /// The git repository of the projects. `None` if the sandbox has none.
     pub repository: Option<git::GitRepository>,
 }
 
 impl GitlabState {
-    /// Opens the state in `state`.
+    /// Opens the state in the folder `state`.
     pub fn open(state: &Utf8Path, options: &Serve) -> Result<GitlabState> {
         Ok(GitlabState {
             store: store::ProjectStore::open(state, options.gitlab_project)?,
@@ -67,7 +67,7 @@ impl GitlabState {
         })
     }
 
-    /// Returns the branches and tags of the git repository. Without one there are none.
+    /// Returns the branches and tags of the git repository. Empty if the sandbox has no repository.
     pub fn refs(&self) -> Result<git::GitRefs> {
         self.repository
             .as_ref()
@@ -87,10 +87,10 @@ fn relative_root(text: &str) -> Result<String> {
     let mut parts = root.split('/');
     let is_absolute = parts.next() == Some("");
     if !is_absolute || !parts.clone().all(|part| !part.is_empty() && part.chars().all(is_valid)) {
-        bail!("`{text}` is no relative root: give it as `/gitlab`");
+        bail!("`{text}` is not a relative root; write it like `/gitlab`");
     }
     if matches!(parts.next(), Some("client" | "__sandbox")) {
-        bail!("the relative root `{text}` is the sandbox's own");
+        bail!("the relative root `{text}` is reserved for the sandbox; choose another one");
     }
     Ok(root.to_owned())
 }
@@ -102,58 +102,11 @@ pub fn routes(app: &App) -> Router<App> {
     if root.is_empty() { routes } else { routes.nest(&format!("{root}/api/v4"), api(app)) }
 }
 
+/// Returns the routes of the API.
 fn api(app: &App) -> Router<App> {
-    let merge_request = Router::new()
-        .route("/", get(merge_requests::view).put(merge_requests::update))
-        .route("/merge", put(merge_requests::merge))
-        .route("/approvals", get(reading::approvals))
-        .route("/approval_state", get(reading::approval_state))
-        .route("/approval_rules", get(reading::approval_rules))
-        .route("/closes_issues", get(reading::closes_issues))
-        .route("/participants", get(reading::participants))
-        .route("/commits", get(diffs::commits))
-        .route("/changes", get(diffs::changes))
-        .route("/diffs", get(diffs::list))
-        .route("/versions", get(diffs::versions))
-        .route("/versions/{version}", get(diffs::version))
-        .route("/pipelines", get(reading::merge_request_pipelines))
-        .route("/discussions", get(reading::discussions))
-        .route("/discussions/{discussion}", get(reading::discussion))
-        .route("/notes", get(notes::list).post(notes::create))
-        .route("/notes/{note}", get(notes::view).put(notes::update).delete(notes::delete));
-    let repository = Router::new()
-        .route("/branches", get(commits::branches))
-        .route("/branches/{branch}", get(commits::branch))
-        .route("/commits/{commit}", get(commits::view))
-        .route("/commits/{commit}/comments", get(commits::comments))
-        .route("/commits/{commit}/diff", get(commits::diff))
-        .route("/commits/{commit}/statuses", get(commits::statuses))
-        .route("/compare", get(commits::compare))
-        .route("/files/{file}", get(files::view))
-        .route("/files/{file}/raw", get(files::raw));
-    let project = Router::new()
-        .route("/", get(projects::view))
-        .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
-        .nest("/merge_requests/{iid}", merge_request)
-        .nest("/repository", repository)
-        .route("/pipelines", get(reading::empty_list))
-        .route("/pipelines/{pipeline}", get(reading::missing_item))
-        .route("/jobs", get(reading::empty_list))
-        .route("/jobs/{job}", get(reading::missing_item))
-        .route("/deployments", get(deployments::list).post(deployments::create))
-        .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
-        .route("/pipeline_schedules", get(schedules::list).post(schedules::create))
-        .route("/variables", get(variables::list).post(variables::create))
-        .route("/pipeline_schedules/{schedule}", get(schedules::view).delete(schedules::delete))
-        .route("/variables/{variable}", get(variables::view).put(variables::update))
-        .route("/variables/{variable}", delete(variables::delete))
-        .route("/environments", get(environments::list).post(environments::create))
-        .route("/environments/{environment}", get(environments::view).delete(environments::delete))
-        .route("/environments/{environment}", put(environments::update))
-        .route("/environments/{environment}/stop", post(environments::stop));
     Router::new()
         .route("/projects", get(projects::list))
-        .nest("/projects/{project}", project)
+        .nest("/projects/{project}", project_routes())
         .route("/user", get(users::user))
         .route("/personal_access_tokens/self", get(users::token))
         .route("/version", get(users::version))
@@ -164,12 +117,72 @@ fn api(app: &App) -> Router<App> {
         .layer(from_fn_with_state(app.clone(), limits::throttle))
 }
 
+/// The routes below `/projects/{project}`.
+fn project_routes() -> Router<App> {
+    Router::new()
+        .route("/", get(projects::view))
+        .route("/merge_requests", get(merge_requests::list).post(merge_requests::create))
+        .nest("/merge_requests/{iid}", merge_request_routes())
+        .nest("/repository", repository_routes())
+        .route("/pipelines", get(read_only::empty_list))
+        .route("/pipelines/{pipeline}", get(read_only::missing_item))
+        .route("/jobs", get(read_only::empty_list))
+        .route("/jobs/{job}", get(read_only::missing_item))
+        .route("/deployments", get(deployments::list).post(deployments::create))
+        .route("/deployments/{deployment}", get(deployments::view).put(deployments::update))
+        .route("/pipeline_schedules", get(schedules::list).post(schedules::create))
+        .route("/variables", get(variables::list).post(variables::create))
+        .route("/pipeline_schedules/{schedule}", get(schedules::view).delete(schedules::delete))
+        .route("/variables/{variable}", get(variables::view).put(variables::update))
+        .route("/variables/{variable}", delete(variables::delete))
+        .route("/environments", get(environments::list).post(environments::create))
+        .route("/environments/{environment}", get(environments::view).delete(environments::delete))
+        .route("/environments/{environment}", put(environments::update))
+        .route("/environments/{environment}/stop", post(environments::stop))
+}
+
+/// The routes below `/projects/{project}/repository`.
+fn repository_routes() -> Router<App> {
+    Router::new()
+        .route("/branches", get(commits::branches))
+        .route("/branches/{branch}", get(commits::branch))
+        .route("/commits/{commit}", get(commits::view))
+        .route("/commits/{commit}/comments", get(commits::comments))
+        .route("/commits/{commit}/diff", get(commits::diff))
+        .route("/commits/{commit}/statuses", get(commits::statuses))
+        .route("/compare", get(commits::compare))
+        .route("/files/{file}", get(files::view))
+        .route("/files/{file}/raw", get(files::raw))
+}
+
+/// The routes below `/projects/{project}/merge_requests/{iid}`.
+fn merge_request_routes() -> Router<App> {
+    Router::new()
+        .route("/", get(merge_requests::view).put(merge_requests::update))
+        .route("/merge", put(merge_requests::merge))
+        .route("/approvals", get(read_only::approvals))
+        .route("/approval_state", get(read_only::approval_state))
+        .route("/approval_rules", get(read_only::approval_rules))
+        .route("/closes_issues", get(read_only::closes_issues))
+        .route("/participants", get(read_only::participants))
+        .route("/commits", get(diffs::commits))
+        .route("/changes", get(diffs::changes))
+        .route("/diffs", get(diffs::list))
+        .route("/versions", get(diffs::versions))
+        .route("/versions/{version}", get(diffs::version))
+        .route("/pipelines", get(read_only::merge_request_pipelines))
+        .route("/discussions", get(read_only::discussions))
+        .route("/discussions/{discussion}", get(read_only::discussion))
+        .route("/notes", get(notes::list).post(notes::create))
+        .route("/notes/{note}", get(notes::view).put(notes::update).delete(notes::delete))
+}
+
 async fn not_implemented(method: Method, OriginalUri(uri): OriginalUri) -> Response {
     GitlabError::not_implemented(&format!("the route {method} {}", uri.path())).into_response()
 }
 
-/// Redirects the `web_url` of a merge request to its place on the sandbox's page. `None` if the path
-/// names no merge request.
+/// Redirects the `web_url` of a merge request to the merge request on the sandbox's page. `None` if the path
+/// is not such a URL.
 #[must_use]
 pub fn redirect_to_page(app: &App, path: &str) -> Option<Redirect> {
     let (project, iid) = path.split_once("/-/merge_requests/")?;
@@ -182,7 +195,7 @@ pub fn redirect_to_page(app: &App, path: &str) -> Option<Redirect> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn relative_roots() {
+    fn relative_roots_begin_with_a_slash_and_are_not_reserved() {
         for (text, root) in [("", ""), ("/", ""), ("/gitlab", "/gitlab"), ("/a/b-c/", "/a/b-c")] {
             assert_eq!(super::relative_root(text).expect("a root"), root);
         }

@@ -1,15 +1,15 @@
-//! Defines the stored form of a project, with its merge requests, notes, deployments and environments.
+//! Defines the stored format of a project, with its merge requests, notes, deployments and environments.
 
 use serde::{Deserialize, Serialize};
 
-/// A project. Each one is a file on disk.
+/// A project. Each project is a file on disk.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct StoredProject {
     /// Its id.
     pub id: u64,
     /// Its full path, such as `sandbox/project-1`.
     pub path: String,
-    /// The last id that it assigned. Ids are unique in the instance.
+    /// The last id that was assigned in this project. Ids are unique in the instance.
     pub last_id: u64,
     /// Merge requests, oldest first.
     pub merge_requests: Vec<StoredMergeRequest>,
@@ -35,11 +35,11 @@ pub struct StoredSchedule {
     /// The branch or tag, as `refs/heads/main`.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// The times, as five fields.
+    /// The cron expression, which has five fields.
     pub cron: String,
     /// The time zone of `cron`.
     pub cron_timezone: String,
-    /// `true` if it starts pipelines.
+    /// `true` if it is active.
     pub active: bool,
     /// The user whose rights its pipelines have.
     pub owner: StoredUser,
@@ -76,7 +76,7 @@ pub struct StoredUser {
 /// A merge request.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StoredMergeRequest {
-    /// The id in the instance. Addresses hold the `iid` instead.
+    /// The id in the instance. URLs contain the `iid` instead.
     pub id: u64,
     /// The number in its project.
     pub iid: u64,
@@ -88,7 +88,7 @@ pub struct StoredMergeRequest {
     pub state: MergeRequestState,
     /// The branch with the changes.
     pub source_branch: String,
-    /// The branch that the changes go to.
+    /// The branch into which it is merged.
     pub target_branch: String,
     /// The project of the source branch, which differs for a fork.
     pub source_project: u64,
@@ -162,7 +162,7 @@ pub struct StoredDeployment {
     /// The branch or tag.
     #[serde(rename = "ref")]
     pub reference: String,
-    /// `true` if `reference` is a tag.
+    /// `true` if `ref` is a tag.
     pub tag: bool,
     /// `created`, `running`, `success`, `failed`, `canceled`.
     pub status: String,
@@ -179,9 +179,9 @@ pub struct StoredDeployment {
 pub struct StoredEnvironment {
     /// The id in the instance.
     pub id: u64,
-    /// Its name. A slash separates the folder.
+    /// Its name. The part before a slash is its folder.
     pub name: String,
-    /// Its address.
+    /// Its URL.
     pub external_url: Option<String>,
     /// `available` or `stopped`.
     pub state: String,

@@ -5,13 +5,13 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Map, Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::changes::{MergeRequestAction, apply};
-use super::context::{RequestContext, merge_request, merge_request_mut, position};
+use super::context::{RequestContext, find_merge_request, find_merge_request_mut, position};
 use super::fields::RequestFields;
 use super::model::{StoredMergeRequest, StoredNote, StoredProject, StoredUser};
 use super::paging::sort_rows;
 use super::quick_actions::parse_comment;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::{Draft, now};
 use super::tokens::{Caller, UserRole};
 use super::users::user_json;
@@ -23,7 +23,7 @@ const MAX_LENGTH: usize = 1_000_000;
 /// `GET …/notes`
 pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
-    let one = merge_request(&project, request.item())?;
+    let merge_request = find_merge_request(&project, request.item())?;
     fields.require_known(&["activity_filter"])?;
     let order = fields.choice("order_by", &["created_at", "updated_at"])?;
     let filters = ["all_notes", "only_comments", "only_activity"];
@@ -33,14 +33,14 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
         "only_activity" => note.system,
         _ => true,
     };
-    let mut notes: Vec<&StoredNote> = one.notes.iter().filter(is_selected).collect();
+    let mut notes: Vec<&StoredNote> = merge_request.notes.iter().filter(is_selected).collect();
     if order.as_deref() == Some("updated_at") {
         notes.sort_by_key(|note| (&note.updated_at, note.id));
     }
     sort_rows(&mut notes, &fields, "desc")?;
     request.page(&fields, &notes, |note| {
         is_readable(&request, note)
-            .then(|| note_json(&request.app, &project, one, note, &Map::new()))
+            .then(|| note_json(&request.app, &project, merge_request, note, &Map::new()))
     })
 }
 
@@ -48,21 +48,22 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
 pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let project = request.project()?;
     fields.require_known(&[])?;
-    let one = merge_request(&project, request.item())?;
-    let note = &one.notes[position(&one.notes, request.note(), |note| note.id)?];
+    let merge_request = find_merge_request(&project, request.item())?;
+    let note =
+        &merge_request.notes[position(&merge_request.notes, request.note(), |note| note.id)?];
     if !is_readable(&request, note) {
         return Err(GitlabError::message(404, "404 Note Not Found"));
     }
-    Ok(ok_response(note_json(&request.app, &project, one, note, &Map::new())))
+    Ok(ok_response(note_json(&request.app, &project, merge_request, note, &Map::new())))
 }
 
-/// `POST …/notes`. Applies the quick actions of the text and removes them from it. A text of quick
-/// actions alone creates no note.
+/// `POST …/notes`. Applies the quick actions in the text and removes them. A text with only quick
+/// actions creates no note.
 pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabResult {
     request.app.gitlab.limits.count_note(request.caller.user.id)?;
     let (iid, user) = (request.item(), &request.caller.user);
     request.change(UserRole::Guest, |draft| {
-        let one = merge_request_mut(&mut draft.project, iid)?;
+        let merge_request = find_merge_request_mut(&mut draft.project, iid)?;
         fields.require(&["body"])?;
         let text = fields.text("body").unwrap_or_default();
         find_problem(&text)
@@ -71,7 +72,7 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
         let comment = parse_comment(&text);
         let actions: Vec<MergeRequestAction> =
             comment.commands.iter().map(|(_, action)| action.clone()).collect();
-        let applied = apply(one, &actions, &request.caller);
+        let applied = apply(merge_request, &actions, &request.caller);
         if comment.body.is_empty() {
             if applied.summary.is_empty() {
                 let errors = comment.commands.iter();
@@ -79,24 +80,31 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
                 return Err(GitlabError::bad_request(&errors.collect::<Vec<_>>().join(", ")));
             }
             add_system_notes(draft, iid, &applied.system_notes, user)?;
-            let answer = json!({ "commands_changes": applied.changes, "summary": applied.summary });
-            return Ok((StatusCode::ACCEPTED, Json(answer)).into_response());
+            let document =
+                json!({ "commands_changes": applied.changes, "summary": applied.summary });
+            return Ok((StatusCode::ACCEPTED, Json(document)).into_response());
         }
         let note = add_note(draft, iid, &comment.body, user, false, internal)?;
         add_system_notes(draft, iid, &applied.system_notes, user)?;
-        let one = merge_request(&draft.project, iid)?;
-        Ok(created_response(note_json(&request.app, &draft.project, one, &note, &applied.changes)))
+        let merge_request = find_merge_request(&draft.project, iid)?;
+        Ok(created_response(note_json(
+            &request.app,
+            &draft.project,
+            merge_request,
+            &note,
+            &applied.changes,
+        )))
     })
 }
 
-/// `PUT …/notes/{note}`. Applies quick actions as well. A text of quick actions alone deletes the note,
+/// `PUT …/notes/{note}`. Applies quick actions too. A text with only quick actions deletes the note,
 /// and the client gets an error (`app/services/notes/update_service.rb` in GitLab's source).
 pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabResult {
     let (iid, user) = (request.item(), &request.caller.user);
     request.change(UserRole::Guest, |draft| {
-        let one = merge_request_mut(&mut draft.project, iid)?;
-        let index = position(&one.notes, request.note(), |note| note.id)?;
-        require_editable(&request.caller, &one.notes[index])?;
+        let merge_request = find_merge_request_mut(&mut draft.project, iid)?;
+        let index = position(&merge_request.notes, request.note(), |note| note.id)?;
+        require_editable(&request.caller, &merge_request.notes[index])?;
         fields.require(&["body"])?;
         let text = fields.text("body").unwrap_or_default();
         if text.trim().is_empty() {
@@ -108,36 +116,42 @@ pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabRes
         let comment = parse_comment(&text);
         let actions: Vec<MergeRequestAction> =
             comment.commands.into_iter().map(|(_, action)| action).collect();
-        let applied = apply(one, &actions, &request.caller);
+        let applied = apply(merge_request, &actions, &request.caller);
         if comment.body.is_empty() {
-            drop(one.notes.remove(index));
+            drop(merge_request.notes.remove(index));
             add_system_notes(draft, iid, &applied.system_notes, user)?;
-            return Ok(Err(refusal("{:note=>[\"can't be blank\"]}")));
+            return Ok(refusal("{:note=>[\"can't be blank\"]}").into_response());
         }
-        let note = &mut one.notes[index];
+        let note = &mut merge_request.notes[index];
         if note.body != comment.body {
             note.body.clone_from(&comment.body);
             note.updated_at = now();
         }
         let note = note.clone();
         add_system_notes(draft, iid, &applied.system_notes, user)?;
-        let one = merge_request(&draft.project, iid)?;
-        Ok(Ok(ok_response(note_json(&request.app, &draft.project, one, &note, &applied.changes))))
-    })?
+        let merge_request = find_merge_request(&draft.project, iid)?;
+        Ok(ok_response(note_json(
+            &request.app,
+            &draft.project,
+            merge_request,
+            &note,
+            &applied.changes,
+        )))
+    })
 }
 
 /// `DELETE …/notes/{note}`
 pub async fn delete(request: RequestContext) -> GitlabResult {
     request.change(UserRole::Guest, |draft| {
-        let one = merge_request_mut(&mut draft.project, request.item())?;
-        let index = position(&one.notes, request.note(), |note| note.id)?;
-        require_editable(&request.caller, &one.notes[index])?;
-        drop(one.notes.remove(index));
+        let merge_request = find_merge_request_mut(&mut draft.project, request.item())?;
+        let index = position(&merge_request.notes, request.note(), |note| note.id)?;
+        require_editable(&request.caller, &merge_request.notes[index])?;
+        drop(merge_request.notes.remove(index));
         Ok(StatusCode::NO_CONTENT.into_response())
     })
 }
 
-/// Adds system notes.
+/// Adds system notes with these texts to a merge request.
 pub fn add_system_notes(
     draft: &mut Draft,
     iid: &str,
@@ -165,9 +179,9 @@ fn add_note(
         system,
         internal,
     };
-    let one = merge_request_mut(&mut draft.project, iid)?;
-    one.notes.push(note.clone());
-    one.updated_at = created_at;
+    let merge_request = find_merge_request_mut(&mut draft.project, iid)?;
+    merge_request.notes.push(note.clone());
+    merge_request.updated_at = created_at;
     Ok(note)
 }
 
@@ -197,16 +211,16 @@ fn require_editable(caller: &Caller, note: &StoredNote) -> Result<(), GitlabErro
 pub(super) fn note_json(
     app: &App,
     project: &StoredProject,
-    one: &StoredMergeRequest,
+    merge_request: &StoredMergeRequest,
     note: &StoredNote,
     changes: &Map<String, Value>,
 ) -> Value {
     json!({
         "id": note.id, "type": null, "body": note.body, "attachment": null,
         "author": user_json(app, &note.author), "created_at": note.created_at, "updated_at": note.updated_at,
-        "system": note.system, "noteable_id": one.id, "noteable_type": "MergeRequest",
+        "system": note.system, "noteable_id": merge_request.id, "noteable_type": "MergeRequest",
         "project_id": project.id, "resolvable": false, "confidential": note.internal,
         "internal": note.internal, "imported": false, "imported_from": "none",
-        "noteable_iid": one.iid, "commands_changes": changes,
+        "noteable_iid": merge_request.iid, "commands_changes": changes,
     })
 }

@@ -1,4 +1,4 @@
-//! Offset-based pagination (<https://docs.gitlab.com/api/rest/#offset-based-pagination>).
+//! Divides lists into pages (offset-based pagination, <https://docs.gitlab.com/api/rest/#offset-based-pagination>).
 
 use axum::extract::{FromRequestParts, OriginalUri};
 use axum::http::header::HOST;
@@ -7,10 +7,10 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use serde_json::Value;
 
-use super::answer::{GitlabError, ok_response};
 use super::fields::RequestFields;
+use super::response::{GitlabError, ok_response};
 
-/// GitLab counts rows up to this number.
+/// The maximum number of rows that GitLab counts. It sends no totals for longer lists.
 const MAX_COUNTED: usize = 10_000;
 
 /// The URL of a request as the client sees it, without the query.
@@ -28,7 +28,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestUrl {
     }
 }
 
-/// Reverses rows if the request asks for descending order.
+/// Reverses ascending rows if the request wants descending order. `default` is `asc` or `desc`.
 pub fn sort_rows<T>(
     rows: &mut [T],
     fields: &RequestFields,
@@ -41,8 +41,8 @@ pub fn sort_rows<T>(
     Ok(())
 }
 
-/// Returns the requested page of `rows` with its headers. `to_json` may leave rows out, so a page can
-/// be short although more pages follow.
+/// Returns the requested page of `rows` with its headers. `to_json` returns `None` for hidden rows, so a page
+/// can be short although more pages follow.
 pub fn page<T>(
     url: &RequestUrl,
     fields: &RequestFields,
@@ -59,7 +59,7 @@ pub fn page<T>(
     let page = read_number("page")?.unwrap_or(1).max(1);
     let pages = rows.len().div_ceil(per_page).max(1);
     let on_page = rows.iter().skip((page - 1).saturating_mul(per_page)).take(per_page);
-    let mut answer = ok_response(Value::Array(on_page.filter_map(to_json).collect()));
+    let mut response = ok_response(Value::Array(on_page.filter_map(to_json).collect()));
     let is_counted = rows.len() <= MAX_COUNTED;
     let text = |number: Option<usize>| number.map(|number| number.to_string()).unwrap_or_default();
     let next = (page < pages).then_some(page + 1);
@@ -68,8 +68,8 @@ pub fn page<T>(
         let others = fields.query.split('&').filter(|pair| {
             !pair.is_empty() && !pair.starts_with("page=") && !pair.starts_with("per_page=")
         });
-        let own = [format!("page={page}"), format!("per_page={per_page}")];
-        let query: Vec<String> = others.map(str::to_owned).chain(own).collect();
+        let paging = [format!("page={page}"), format!("per_page={per_page}")];
+        let query: Vec<String> = others.map(str::to_owned).chain(paging).collect();
         format!("<{}?{}>; rel=\"{name}\"", url.0, query.join("&"))
     };
     let links = [
@@ -80,7 +80,7 @@ pub fn page<T>(
     ];
     let mut set = |name: &'static str, value: String| {
         if let Ok(value) = HeaderValue::from_str(&value) {
-            answer.headers_mut().insert(HeaderName::from_static(name), value);
+            response.headers_mut().insert(HeaderName::from_static(name), value);
         }
     };
     set("x-per-page", per_page.to_string());
@@ -92,5 +92,5 @@ pub fn page<T>(
         set("x-total", rows.len().to_string());
         set("x-total-pages", pages.to_string());
     }
-    Ok(answer)
+    Ok(response)
 }

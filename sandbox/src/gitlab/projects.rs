@@ -3,12 +3,12 @@
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabResult, ok_response};
 use super::context::RequestContext;
 use super::fields::RequestFields;
 use super::git::GitRefs;
 use super::model::StoredProject;
 use super::paging::{RequestUrl, page, sort_rows};
+use super::response::{GitlabResult, ok_response};
 use super::tokens::Caller;
 use super::users::instance_url;
 use crate::app::App;
@@ -32,14 +32,15 @@ pub async fn list(
         ["archived", "membership", "min_access_level", "simple", "with_merge_requests_enabled"];
     fields.require_known(&known)?;
     let refs = app.gitlab.refs()?;
-    let is_hidden = fields.flag("archived");
+    // The sandbox has no archived projects.
+    let wants_archived = fields.flag("archived");
     let mut projects = app.gitlab.store.all();
-    projects.retain(|project| !is_hidden && caller.check_access(project.id).is_ok());
+    projects.retain(|project| !wants_archived && caller.check_access(project.id).is_ok());
     sort_rows(&mut projects, &fields, "desc")?;
     page(&url, &fields, &projects, |project| Some(project_json(&app, project, &refs)))
 }
 
-/// Returns the address of a project's page.
+/// Returns the URL of a project.
 #[must_use]
 pub fn web_url(app: &App, project: &StoredProject) -> String {
     format!("{}/{}", instance_url(app), project.path)
@@ -56,7 +57,7 @@ fn project_json(app: &App, project: &StoredProject, refs: &GitRefs) -> Value {
         "default_branch": default_branch, "visibility": "private", "archived": false,
         "web_url": web_url(app, project), "name_with_namespace": project.path.replace('/', " / "),
         "description": null, "topics": [], "merge_method": "merge", "squash_option": "default_off",
-        // The sandbox serves no repository to git, and no issues.
+        // The sandbox has no issues, and git cannot clone its projects.
         "http_url_to_repo": null, "ssh_url_to_repo": null, "issues_enabled": false,
         "merge_requests_enabled": true, "issues_access_level": access(false),
         "merge_requests_access_level": access(true),

@@ -13,7 +13,7 @@ pub struct ParsedComment {
 
 /// Splits a comment like GitLab's `lib/gitlab/quick_actions/extractor.rb`. Removes carriage returns,
 /// then each line that begins with a command outside code fences, `>>>` quotes and HTML blocks. Newer
-/// versions of GitLab skip more blocks; a client must be safe with the older ones too.
+/// versions of GitLab skip more blocks, but clients must work with older versions too.
 #[must_use]
 pub fn parse_comment(text: &str) -> ParsedComment {
     let text = text.replace('\r', "");
@@ -28,12 +28,12 @@ pub fn parse_comment(text: &str) -> ParsedComment {
             continue;
         }
         index += 1;
-        let Some(command) = command(line) else {
+        let Some(command) = parse_command(line) else {
             body.push(line);
             continue;
         };
         commands.push(command);
-        // The blank lines after a command are removed too.
+        // GitLab also removes the blank lines after a command.
         while lines.get(index).is_some_and(|line| line.trim().is_empty()) {
             index += 1;
         }
@@ -41,7 +41,7 @@ pub fn parse_comment(text: &str) -> ParsedComment {
     ParsedComment { body: body.join("\n").trim_end().to_owned(), commands }
 }
 
-/// Returns the length of the block that begins with the first line. Lines of a block are no commands.
+/// Returns the number of lines of the block that begins with the first line. A block contains no commands.
 /// `None` if no block begins there or if it is never closed.
 fn block_length(lines: &[&str]) -> Option<usize> {
     let first = lines.first()?;
@@ -55,11 +55,12 @@ fn block_length(lines: &[&str]) -> Option<usize> {
     } else {
         return None;
     };
-    // An empty block is none.
+    // A block has at least one line between its first and its last one.
     lines.iter().skip(2).position(|line| closes(line)).map(|between| between + 3)
 }
 
-fn command(line: &str) -> Option<(String, MergeRequestAction)> {
+/// Parses a command such as `/label ~bug`. `None` if the line is not a known command.
+fn parse_command(line: &str) -> Option<(String, MergeRequestAction)> {
     let rest = line.strip_prefix('/')?;
     let (name, argument) = rest.split_once(' ').unwrap_or((rest.trim_end(), ""));
     let name = name.to_ascii_lowercase();
@@ -70,12 +71,12 @@ fn command(line: &str) -> Option<(String, MergeRequestAction)> {
         "merge" => MergeRequestAction::Merge,
         "approve" => MergeRequestAction::Approve,
         "unapprove" => MergeRequestAction::Unapprove,
-        "label" | "labels" => MergeRequestAction::Label(names(argument, '~')),
-        "unlabel" | "remove_label" => MergeRequestAction::Unlabel(names(argument, '~')),
-        "relabel" => MergeRequestAction::Relabel(names(argument, '~')),
+        "label" | "labels" => MergeRequestAction::Label(parse_names(argument, '~')),
+        "unlabel" | "remove_label" => MergeRequestAction::Unlabel(parse_names(argument, '~')),
+        "relabel" => MergeRequestAction::Relabel(parse_names(argument, '~')),
         "title" => MergeRequestAction::Title(argument.to_owned()),
-        "assign" => MergeRequestAction::Assign(names(argument, '@')),
-        "unassign" => MergeRequestAction::Unassign(names(argument, '@')),
+        "assign" => MergeRequestAction::Assign(parse_names(argument, '@')),
+        "unassign" => MergeRequestAction::Unassign(parse_names(argument, '@')),
         "draft" | "wip" => MergeRequestAction::Draft(true),
         "ready" => MergeRequestAction::Draft(false),
         "lock" => MergeRequestAction::Lock(true),
@@ -91,7 +92,7 @@ fn command(line: &str) -> Option<(String, MergeRequestAction)> {
 }
 
 /// Parses a list of names such as `~one ~"two words" three`.
-fn names(text: &str, mark: char) -> Vec<String> {
+fn parse_names(text: &str, mark: char) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {

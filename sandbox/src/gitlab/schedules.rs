@@ -1,14 +1,14 @@
-//! Reads and creates pipeline schedules (<https://docs.gitlab.com/api/pipeline_schedules/>). The sandbox has no
-//! pipelines, so none is started.
+//! Reads, creates and deletes pipeline schedules (<https://docs.gitlab.com/api/pipeline_schedules/>). They start
+//! nothing, because the sandbox has no pipelines.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::{RequestContext, position};
 use super::fields::RequestFields;
 use super::model::StoredSchedule;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::store::now;
 use super::tokens::UserRole;
 use super::users::user_json;
@@ -17,7 +17,7 @@ use crate::app::App;
 /// The ranges of the five fields of a cron expression. Sunday is 0 and 7.
 const RANGES: [(u32, u32); 5] = [(0, 59), (0, 23), (1, 31), (1, 12), (0, 7)];
 
-/// The names that GitLab takes for months and days.
+/// The names that GitLab accepts for months and weekdays.
 const NAMES: [&str; 19] = [
     "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "sun",
     "mon", "tue", "wed", "thu", "fri", "sat",
@@ -29,11 +29,11 @@ pub async fn list(request: RequestContext, fields: RequestFields) -> GitlabResul
     request.caller.require_role(UserRole::Developer)?;
     fields.require_known(&["scope"])?;
     let scope = fields.choice("scope", &["active", "inactive"])?;
-    let is_selected = |one: &&StoredSchedule| {
-        scope.as_ref().is_none_or(|scope| (scope == "active") == one.active)
+    let is_selected = |schedule: &&StoredSchedule| {
+        scope.as_ref().is_none_or(|scope| (scope == "active") == schedule.active)
     };
-    let found: Vec<&StoredSchedule> = project.schedules.iter().filter(is_selected).collect();
-    request.page(&fields, &found, |one| Some(schedule_json(&request.app, one)))
+    let schedules: Vec<&StoredSchedule> = project.schedules.iter().filter(is_selected).collect();
+    request.page(&fields, &schedules, |schedule| Some(schedule_json(&request.app, schedule)))
 }
 
 /// `POST /projects/{project}/pipeline_schedules`
@@ -59,7 +59,7 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
             return refusal("cron_timezone", "syntax is invalid");
         }
         let reference = text("ref");
-        let one = StoredSchedule {
+        let schedule = StoredSchedule {
             id: draft.id(),
             description: text("description"),
             reference: match reference.starts_with("refs/") {
@@ -72,9 +72,9 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
             owner,
             created_at: now(),
         };
-        let answer = schedule_json(&request.app, &one);
-        draft.project.schedules.push(one);
-        Ok(created_response(answer))
+        let document = schedule_json(&request.app, &schedule);
+        draft.project.schedules.push(schedule);
+        Ok(created_response(document))
     })
 }
 
@@ -90,7 +90,7 @@ pub async fn view(request: RequestContext, fields: RequestFields) -> GitlabResul
     Ok(ok_response(document))
 }
 
-/// `DELETE /projects/{project}/pipeline_schedules/{schedule}`. Needs its owner or a maintainer.
+/// `DELETE /projects/{project}/pipeline_schedules/{schedule}`. Only its owner or a maintainer may delete it.
 pub async fn delete(request: RequestContext) -> GitlabResult {
     request.change(UserRole::Developer, |draft| {
         let schedules = &mut draft.project.schedules;
@@ -104,7 +104,7 @@ pub async fn delete(request: RequestContext) -> GitlabResult {
     })
 }
 
-/// Tells whether a text is a cron expression of five fields.
+/// Returns whether a text is a cron expression of five fields.
 fn is_cron(text: &str) -> bool {
     let fields: Vec<&str> = text.split_whitespace().collect();
     fields.len() == RANGES.len()
@@ -114,6 +114,7 @@ fn is_cron(text: &str) -> bool {
             .all(|(field, range)| field.split(',').all(|part| is_part(part, range)))
 }
 
+/// Returns whether `part` is a value, a span or `*`, with an optional step.
 fn is_part(part: &str, (first, last): (u32, u32)) -> bool {
     let (span, step) = part.split_once('/').map_or((part, None), |(span, step)| (span, Some(step)));
     let is_value = |text: &str| {
@@ -125,11 +126,11 @@ fn is_part(part: &str, (first, last): (u32, u32)) -> bool {
     is_span && step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0))
 }
 
-fn schedule_json(app: &App, one: &StoredSchedule) -> Value {
+fn schedule_json(app: &App, schedule: &StoredSchedule) -> Value {
     json!({
-        "id": one.id, "description": one.description, "ref": one.reference, "cron": one.cron,
-        "cron_timezone": one.cron_timezone, "next_run_at": null, "active": one.active,
-        "created_at": one.created_at, "updated_at": one.created_at, "owner": user_json(app, &one.owner),
+        "id": schedule.id, "description": schedule.description, "ref": schedule.reference, "cron": schedule.cron,
+        "cron_timezone": schedule.cron_timezone, "next_run_at": null, "active": schedule.active,
+        "created_at": schedule.created_at, "updated_at": schedule.created_at, "owner": user_json(app, &schedule.owner),
     })
 }
 
@@ -138,7 +139,7 @@ mod tests {
     use super::is_cron;
 
     #[test]
-    fn times_are_five_fields_in_their_ranges() {
+    fn cron_expressions_have_five_fields_in_their_ranges() {
         for text in ["17 3 * * *", "*/5 0-6 1,15 jan-mar mon", "0 0 31 12 7"] {
             assert!(is_cron(text), "{text}");
         }

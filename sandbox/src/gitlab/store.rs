@@ -1,31 +1,33 @@
 //! Stores projects on disk. A change is on disk before the client gets its response.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::model::StoredProject;
+use crate::mutex::lock;
 use crate::state::seal::{seal, unseal};
-use crate::state::{remove_temporary, write_durably};
+use crate::state::{RESTORE_OR_DELETE, remove_temporary, report_damage, write_durably};
 
-/// The first id. It is high, so that a client that mistakes an id for an `iid` fails.
+/// The first id. It is high, so that a client fails if it confuses an id with an `iid`.
 const FIRST_ID: u64 = 1001;
 
-/// All projects. Requests read memory. A lock serializes changes.
+/// All projects. Requests read them from memory. Changes are serialized.
 #[derive(Debug)]
 pub struct ProjectStore {
     dir: Utf8PathBuf,
-    only: u64,
+    /// The id of the only project, or 0.
+    only_project: u64,
     projects: Mutex<BTreeMap<u64, Arc<StoredProject>>>,
     /// Projects whose state file cannot be read, with the reason.
     damaged: BTreeMap<u64, String>,
     write_lock: Mutex<()>,
 }
 
-/// A copy of a project for one change.
+/// A copy of a project that a change modifies.
 #[derive(Debug)]
 pub struct Draft {
     /// The project.
@@ -44,9 +46,9 @@ impl Draft {
 }
 
 impl ProjectStore {
-    /// Opens the projects in `state`. If `only` is not 0, it is the id of the only project. Otherwise
+    /// Opens the projects in `state`. If `only_project` is not 0, it is the id of the only project. Otherwise
     /// the first merge request, deployment or environment creates its project.
-    pub fn open(state: &Utf8Path, only: u64) -> Result<ProjectStore> {
+    pub fn open(state: &Utf8Path, only_project: u64) -> Result<ProjectStore> {
         let dir = state.join("gitlab");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
         remove_temporary(&dir)?;
@@ -58,52 +60,49 @@ impl ProjectStore {
             match read(path, id) {
                 Ok(project) => drop(projects.insert(id, Arc::new(project))),
                 Err(error) => {
-                    let reason = format!(
-                        "The state file {path} is damaged: {error:#}. Restore or delete it, then \
-                         restart the sandbox"
-                    );
-                    crate::log::line(&reason);
-                    damaged.insert(id, reason);
+                    damaged.insert(id, report_damage(path, &error, RESTORE_OR_DELETE));
                 }
             }
         }
-        if only > 0 {
-            projects.retain(|id, _| *id == only);
-            damaged.retain(|id, _| *id == only);
+        if only_project > 0 {
+            projects.retain(|id, _| *id == only_project);
+            damaged.retain(|id, _| *id == only_project);
             if damaged.is_empty() {
-                projects.entry(only).or_insert_with(|| Arc::new(new_project(only, None)));
+                projects
+                    .entry(only_project)
+                    .or_insert_with(|| Arc::new(new_project(only_project, None)));
             }
         }
         Ok(ProjectStore {
             dir,
-            only,
+            only_project,
             projects: Mutex::new(projects),
             damaged,
             write_lock: Mutex::new(()),
         })
     }
 
-    /// Returns the damage that may affect the project at `place`. `None` if every state file is intact or
+    /// Returns the damage that may affect a project, by its id or path. `None` if every state file is intact or
     /// if an intact project has this id or path. The path of a damaged project is unknown.
     #[must_use]
-    pub fn damage(&self, place: &str) -> Option<&str> {
-        if self.find(place).is_some() {
+    pub fn damage(&self, identifier: &str) -> Option<&str> {
+        if self.find(identifier).is_some() {
             return None;
         }
-        let reason = match place.parse::<u64>() {
+        let reason = match identifier.parse::<u64>() {
             Ok(id) => self.damaged.get(&id),
             Err(_) => self.damaged.values().next(),
         };
         reason.map(String::as_str)
     }
 
-    /// Returns the project that `place` names, by id or by path.
+    /// Returns a project by its id or path.
     #[must_use]
-    pub fn find(&self, place: &str) -> Option<Arc<StoredProject>> {
+    pub fn find(&self, identifier: &str) -> Option<Arc<StoredProject>> {
         let projects = self.lock();
-        match place.parse::<u64>() {
+        match identifier.parse::<u64>() {
             Ok(id) => projects.get(&id).cloned(),
-            Err(_) => projects.values().find(|project| project.path == place).cloned(),
+            Err(_) => projects.values().find(|project| project.path == identifier).cloned(),
         }
     }
 
@@ -113,39 +112,40 @@ impl ProjectStore {
         self.lock().values().cloned().collect()
     }
 
-    /// Returns the id of the project at `place`, or the id that a new project would get.
+    /// Returns the id of a project by its id or path, or the id that a new project would get. `None` if such a
+    /// project cannot exist.
     #[must_use]
-    pub fn claim(&self, place: &str) -> Option<u64> {
-        if let Some(project) = self.find(place) {
+    pub fn id_for(&self, identifier: &str) -> Option<u64> {
+        if let Some(project) = self.find(identifier) {
             return Some(project.id);
         }
-        match place.parse::<u64>() {
-            _ if self.only > 0 => None,
+        match identifier.parse::<u64>() {
+            _ if self.only_project > 0 => None,
             Ok(id) => (id > 0).then_some(id),
-            Err(_) if place.contains('/') => {
+            Err(_) if identifier.contains('/') => {
                 Some(self.lock().keys().next_back().map_or(1, |last| last + 1))
             }
             Err(_) => None,
         }
     }
 
-    /// Changes the project at `place`, whose id comes from [`ProjectStore::claim`]. If `change` or the write
+    /// Changes or creates a project. `id` is the result of [`ProjectStore::id_for`] for `identifier`. If `change` or the write
     /// fails, nothing is changed.
     pub fn change<T, E: From<anyhow::Error>>(
         &self,
         id: u64,
-        place: &str,
+        identifier: &str,
         change: impl FnOnce(&mut Draft) -> Result<T, E>,
     ) -> Result<T, E> {
-        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = lock(&self.write_lock);
         let (project, last) = {
             let projects = self.lock();
             let last = projects.values().map(|project| project.last_id).max().unwrap_or_default();
-            // The ids of damaged projects are unknown, so new ids keep a distance.
+            // The ids in damaged projects are unknown, so this skips many ids to avoid a collision.
             let last = last + 1_000_000 * self.damaged.len() as u64;
             (projects.get(&id).cloned(), last)
         };
-        let path = place.contains('/').then_some(place);
+        let path = identifier.contains('/').then_some(identifier);
         let project = project.map_or_else(|| new_project(id, path), Arc::unwrap_or_clone);
         let mut draft = Draft { project, next_id: FIRST_ID.max(last + 1) };
         let result = change(&mut draft)?;
@@ -155,7 +155,7 @@ impl ProjectStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<StoredProject>>> {
-        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.projects)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tokens of callers. Each one belongs to a user.
+//! Loads the tokens of callers. Each token belongs to a user.
 
 use std::fmt;
 
@@ -18,15 +18,15 @@ pub const VARIABLE: &str = "SANDBOX_GITLAB_TOKENS";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenKind {
-    /// A person's, with the scope `api`.
+    /// A personal access token with the scope `api`.
     Personal,
-    /// A project's bot, with the scope `api`.
+    /// A project access token with the scope `api`.
     Project,
-    /// A person's, with the scope `read_api`.
+    /// A personal access token with the scope `read_api`.
     ReadApi,
-    /// `CI_JOB_TOKEN`.
+    /// A job token (`CI_JOB_TOKEN`).
     Job,
-    /// A person's, expired.
+    /// An expired personal access token.
     Expired,
 }
 
@@ -40,7 +40,7 @@ pub enum UserRole {
     Reporter,
     /// May merge and deploy as well.
     Developer,
-    /// May edit what others wrote as well.
+    /// May edit the notes of others as well.
     Maintainer,
 }
 
@@ -67,7 +67,7 @@ pub struct Caller {
     pub role: UserRole,
 }
 
-/// All tokens. Holds only hashes, and its `Debug` hides them.
+/// The hashes of all tokens, with their callers. Its `Debug` hides the hashes.
 pub struct Tokens(Vec<(blake3::Hash, Caller)>);
 
 impl fmt::Debug for Tokens {
@@ -78,18 +78,18 @@ impl fmt::Debug for Tokens {
 
 impl Tokens {
     /// Loads the tokens from the environment. Without them, uses one project token from `gitlab-token`
-    /// in `state`, which is created if it is missing. It grants access to the project `only`, or to all
-    /// projects if `only` is 0.
-    pub fn load(state: &Utf8Path, only: u64) -> Result<Tokens> {
+    /// in `state`, which is created if it is missing. It grants access to `only_project`, or to all
+    /// projects if `only_project` is 0.
+    pub fn load(state: &Utf8Path, only_project: u64) -> Result<Tokens> {
         if let Some(text) = std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty()) {
             return Tokens::parse(&text);
         }
         let token = Token::from_file(&state.join("gitlab-token"), "glpat-")?;
-        let project = (only > 0).then_some(only);
+        let project = (only_project > 0).then_some(only_project);
         let hash = token.hash();
         let caller = Caller {
             kind: TokenKind::Project,
-            user: bot(only, &hash),
+            user: bot(only_project, &hash),
             project,
             role: UserRole::Developer,
         };
@@ -97,10 +97,10 @@ impl Tokens {
     }
 
     fn parse(text: &str) -> Result<Tokens> {
-        // The message of the error could contain a token.
+        // The message of serde could contain a token.
         let entries: Vec<TokenEntry> = serde_json::from_str(text).map_err(|error| {
             anyhow!(
-                "{VARIABLE} is no list of {{token, kind, user, project, role}}: line {}, column {}",
+                "{VARIABLE} is not a list of {{token, kind, user, project, role}}: line {}, column {}",
                 error.line(),
                 error.column()
             )
@@ -108,8 +108,8 @@ impl Tokens {
         Ok(Tokens(entries.into_iter().map(caller_of).collect()))
     }
 
-    /// Returns the caller that `token` belongs to. Compares hashes, so that the time of the comparison
-    /// tells nothing about the token.
+    /// Returns the caller that `token` belongs to. Compares hashes, so that the duration of the comparison does not
+    /// depend on the token.
     #[must_use]
     pub fn find(&self, token: &str) -> Option<&Caller> {
         let hash = blake3::hash(token.as_bytes());
@@ -131,13 +131,13 @@ fn caller_of(entry: TokenEntry) -> (blake3::Hash, Caller) {
     (hash, Caller { kind: entry.kind, user, project: entry.project, role })
 }
 
-/// Returns the bot of a project token. Each token has another bot.
+/// Returns the bot of a project token. Each token has a separate bot.
 fn bot(project: u64, token: &blake3::Hash) -> StoredUser {
     let digest = blake3::derive_key("sandbox gitlab bot", token.as_bytes());
     user(&format!("project_{project}_bot_{}", hex(&digest[..16])), "Preview bot")
 }
 
-/// Returns a user. The id is derived from the username, so it needs no storage.
+/// Returns a user. The id depends only on the username, so it is not stored.
 #[must_use]
 pub fn user(username: &str, name: &str) -> StoredUser {
     let hash = blake3::hash(username.as_bytes());

@@ -1,11 +1,11 @@
-//! Reads the user and the token of the caller, and the version of the stand-in.
+//! Reads the user and the token of the caller, and the version of GitLab.
 
 use axum::extract::State;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabResult, ok_response};
 use super::fields::RequestFields;
 use super::model::StoredUser;
+use super::response::{GitlabResult, ok_response};
 use super::tokens::{Caller, TokenKind};
 use crate::app::App;
 
@@ -21,7 +21,7 @@ pub fn user_json(app: &App, user: &StoredUser) -> Value {
     })
 }
 
-/// Returns the address of the instance.
+/// Returns the URL of the instance.
 #[must_use]
 pub fn instance_url(app: &App) -> String {
     format!("http://127.0.0.1:{}{}", app.port, app.gitlab.root)

@@ -1,21 +1,21 @@
 //! Reads, creates and changes a project's variables (<https://docs.gitlab.com/api/project_level_variables/>).
-//! The sandbox does not store their values. All are *masked and hidden*, and GitLab never returns
-//! hidden values.
+//! The sandbox does not store their values. All variables are *masked and hidden*, and GitLab never returns the
+//! values of hidden variables.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 use serde_json::{Value, json};
 
-use super::answer::{GitlabError, GitlabResult, created_response, ok_response};
 use super::context::RequestContext;
 use super::fields::RequestFields;
 use super::model::ProjectVariable;
+use super::response::{GitlabError, GitlabResult, created_response, ok_response};
 use super::tokens::UserRole;
 
-/// The maximum length of a name.
+/// The maximum length of a name, in characters.
 const MAX_KEY: usize = 255;
 
-/// The maximum length of a value.
+/// The maximum length of a value, in characters.
 const MAX_VALUE: usize = 10_000;
 
 /// `GET /projects/{project}/variables`
@@ -31,7 +31,7 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
     request.create(UserRole::Maintainer, |draft| {
         fields.require(&["key", "value"])?;
         let text = |name: &str| fields.text(name).unwrap_or_default();
-        let one = ProjectVariable {
+        let variable = ProjectVariable {
             key: text("key"),
             protected: fields.flag("protected"),
             masked: fields.flag("masked"),
@@ -39,35 +39,40 @@ pub async fn create(request: RequestContext, fields: RequestFields) -> GitlabRes
             empty: text("value").is_empty(),
         };
         let refusal = |problem: &str| Err(GitlabError::message(400, json!({ "key": [problem] })));
-        if one.key.is_empty() || !one.key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        if variable.key.is_empty()
+            || !variable.key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        {
             return refusal("can contain only letters, digits and '_'.");
         }
-        if one.key.len() > MAX_KEY {
+        if variable.key.len() > MAX_KEY {
             return refusal("is too long (maximum is 255 characters)");
         }
-        check_value(&text("value"), one.masked, fields.flag("raw"))?;
+        check_value(&text("value"), variable.masked, fields.flag("raw"))?;
         let variables = &mut draft.project.variables;
-        if variables.iter().any(|other| other.key == one.key && other.scope == one.scope) {
-            return refusal(&format!("({}) has already been taken", one.key));
+        if variables.iter().any(|other| other.key == variable.key && other.scope == variable.scope)
+        {
+            return refusal(&format!("({}) has already been taken", variable.key));
         }
-        let answer = variable_json(&one);
-        variables.push(one);
-        Ok(created_response(answer))
+        let document = variable_json(&variable);
+        variables.push(variable);
+        Ok(created_response(document))
     })
 }
 
-/// Returns the index of the variable that a request names. The scope is needed if several variables have the name.
+/// Returns the index of the variable that a request names. Errors if several variables have the name and the
+/// request has no scope.
 fn find(
     variables: &[ProjectVariable],
     request: &RequestContext,
     fields: &RequestFields,
 ) -> Result<usize, GitlabError> {
     let scope = fields.text("filter[environment_scope]");
-    let is_meant = |one: &ProjectVariable| {
-        one.key == request.item() && scope.as_ref().is_none_or(|scope| one.scope == *scope)
+    let matches = |variable: &ProjectVariable| {
+        variable.key == request.item()
+            && scope.as_ref().is_none_or(|scope| variable.scope == *scope)
     };
-    let mut found = (0..variables.len()).filter(|index| is_meant(&variables[*index]));
-    match (found.next(), found.next()) {
+    let mut indexes = (0..variables.len()).filter(|index| matches(&variables[*index]));
+    match (indexes.next(), indexes.next()) {
         (Some(index), None) => Ok(index),
         (None, _) => Err(GitlabError::not_found()),
         (Some(_), Some(_)) => Err(GitlabError::message(
@@ -101,18 +106,18 @@ pub async fn delete(request: RequestContext, fields: RequestFields) -> GitlabRes
 pub async fn update(request: RequestContext, fields: RequestFields) -> GitlabResult {
     request.change(UserRole::Maintainer, |draft| {
         let index = find(&draft.project.variables, &request, &fields)?;
-        let one = &mut draft.project.variables[index];
+        let variable = &mut draft.project.variables[index];
         if fields.has("protected") {
-            one.protected = fields.flag("protected");
+            variable.protected = fields.flag("protected");
         }
         if fields.has("masked") {
-            one.masked = fields.flag("masked");
+            variable.masked = fields.flag("masked");
         }
         if let Some(value) = fields.text("value") {
-            check_value(&value, one.masked, fields.flag("raw"))?;
-            one.empty = value.is_empty();
+            check_value(&value, variable.masked, fields.flag("raw"))?;
+            variable.empty = value.is_empty();
         }
-        Ok(ok_response(variable_json(one)))
+        Ok(ok_response(variable_json(variable)))
     })
 }
 
@@ -127,8 +132,8 @@ fn check_value(value: &str, is_masked: bool, is_raw: bool) -> Result<(), GitlabE
     Ok(())
 }
 
-/// Tells whether GitLab can hide a value in job logs: one line of at least 8 characters without spaces, and only some
-/// characters if variables in it are expanded
+/// Returns whether GitLab can mask a value in job logs. It is one line of at least 8 characters without spaces. Unless
+/// it is raw, only some characters are permitted
 /// (<https://docs.gitlab.com/ci/variables/#mask-a-cicd-variable>).
 fn is_maskable(value: &str, is_raw: bool) -> bool {
     let is_permitted = |c: char| match is_raw {
@@ -138,10 +143,10 @@ fn is_maskable(value: &str, is_raw: bool) -> bool {
     value.chars().count() >= 8 && value.chars().all(is_permitted)
 }
 
-fn variable_json(one: &ProjectVariable) -> Value {
+fn variable_json(variable: &ProjectVariable) -> Value {
     json!({
-        "key": one.key, "value": one.empty.then_some(""), "variable_type": "env_var",
-        "protected": one.protected, "masked": one.masked, "hidden": !one.empty, "raw": false,
-        "environment_scope": one.scope, "description": null,
+        "key": variable.key, "value": variable.empty.then_some(""), "variable_type": "env_var",
+        "protected": variable.protected, "masked": variable.masked, "hidden": !variable.empty, "raw": false,
+        "environment_scope": variable.scope, "description": null,
     })
 }

@@ -15,13 +15,13 @@ function age(time) {
 const time = (at) => make("time", { dateTime: at, title: at }, age(at));
 const badge = (text, kind = "") => make("span", { className: `badge ${kind}` }, text);
 const cell = (...children) => make("td", {}, ...children);
-/** A cell whose text is cut at the width of its column. */
+/** Makes a cell whose text is truncated at the width of its column. */
 const cut = (text, ...children) => make("td", { className: "cut", title: text }, ...(children.length > 0 ? children : [text]));
 
-/** A path without the account's id, which may break after each slash. */
+/** Makes a path without the account's id. A line may break after each slash. */
 const path = (text) => text.replace(/(\/accounts\/)[0-9a-f]{32}/, "$1…").split(/(?<=\/)/).flatMap((part) => [part, make("wbr")]);
 
-/** A table with a heading for each column. A region that scrolls can be reached by keyboard. */
+/** Makes a table with a heading for each column. It scrolls in a region that the keyboard can reach. */
 function table(kind, caption, headings, rows, of) {
 	if (rows.length === 0) return null;
 	const head = make("tr", {}, ...headings.map((text) => make("th", { scope: "col" }, text)));
@@ -32,7 +32,7 @@ function table(kind, caption, headings, rows, of) {
 	return scroll;
 }
 
-/** A command line with a button that copies it. */
+/** Makes a command line with a button that copies it. */
 function command(text, label) {
 	const button = make("button", { className: "copy", type: "button" }, "copy");
 	button.setAttribute("aria-label", `Copy the command to ${label}`);
@@ -50,11 +50,11 @@ const options = (worker) => (isLocal(worker) ? "" : ` --env ${worker.environment
 function commands(worker) {
 	const live = worker.timeline.find((entry) => entry.live);
 	const wasLive = (entry) => entry.source !== "upload" && !entry.source.startsWith("preview ");
-	const before = worker.timeline.find((entry) => entry.version !== live?.version && wasLive(entry));
+	const previous = worker.timeline.find((entry) => entry.version !== live?.version && wasLive(entry));
 	const preview = worker.timeline.find((entry) => entry.source.startsWith("preview "));
 	const lines = [];
 	if (preview && preview.version !== live?.version) lines.push(command(`cargo xtask promote ${worker.project} --from ${preview.source.slice(8)}${options(worker)}`, "promote the latest preview"));
-	if (before) lines.push(command(`cargo xtask rollback ${worker.project} --to ${before.version.slice(0, 8)}${options(worker)}`, "roll back"));
+	if (previous) lines.push(command(`cargo xtask rollback ${worker.project} --to ${previous.version.slice(0, 8)}${options(worker)}`, "roll back"));
 	const environment = isLocal(worker) ? "" : ` --env ${worker.environment}`;
 	for (const cron of worker.crons) lines.push(command(`cargo xtask sandbox cron ${worker.project} --cron '${cron}'${environment}`, `run the cron trigger ${cron}`));
 	return lines.length > 0 ? make("ul", { className: "commands" }, ...lines) : null;
@@ -89,7 +89,7 @@ function workerPreviews(worker) {
 
 function workerSection(worker) {
 	const title = worker.environment ?? "default environment";
-	const hint = worker.previews ? null : make("p", { className: "note" }, "Versions have no URL: ", make("code", {}, '"preview_urls": true'), " is not set.");
+	const hint = worker.previews ? null : make("p", { className: "note" }, "Versions have no URL, because ", make("code", {}, '"preview_urls": true'), " is not set.");
 	const element = make("section", { className: "worker", id: worker.name },
 		make("div", { className: "top" }, make("h3", {}, title), make("span", { className: "soft" }, "Worker ", make("code", {}, worker.name))),
 		hosts(worker), hint, timeline(worker), workerPreviews(worker), commands(worker));
@@ -97,14 +97,14 @@ function workerSection(worker) {
 	return element;
 }
 
-/** Draws each project with its Workers, one for each environment. */
+/** Makes an article for each project, with a section for each of its Workers. */
 function projects(workers) {
 	const byProject = Map.groupBy(workers, (worker) => worker.project);
-	return [...byProject].map(([project, own]) => make("article", {},
-		make("div", { className: "top" }, make("h2", {}, project)), ...own.map(workerSection)));
+	return [...byProject].map(([project, projectWorkers]) => make("article", {},
+		make("div", { className: "top" }, make("h2", {}, project)), ...projectWorkers.map(workerSection)));
 }
 
-// GitLab draws these emoji too, because not every machine has a font with them.
+// The page draws these emoji like GitLab does, because some machines have no font with them.
 const MARKS = { "✅": ["✓", "good"], "❌": ["✗", "bad"], "⏳": ["…", ""], "🗑": ["–", ""] };
 function drawEmoji(element) {
 	const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
@@ -115,7 +115,7 @@ function drawEmoji(element) {
 	return element;
 }
 
-/** Gives the headings of a comment a level below the merge request's. */
+/** Makes the headings of a comment one level lower than the heading of the merge request. */
 function lowerHeadings(element) {
 	for (const heading of element.querySelectorAll("h1, h2, h3, h4, h5, h6")) {
 		heading.setAttribute("role", "heading");
@@ -125,7 +125,7 @@ function lowerHeadings(element) {
 }
 
 function comment(note) {
-	// The server sanitized this HTML. It has no tags that can run scripts.
+	// The server sanitized this HTML, so it has no scripts.
 	const text = lowerHeadings(drawEmoji(make("div", { className: "text", innerHTML: note.html, tabIndex: 0 })));
 	text.setAttribute("role", "group");
 	text.setAttribute("aria-label", `Comment of ${note.author}`);
@@ -148,7 +148,7 @@ function mergeRequest(request) {
 		...request.comments.map(comment));
 }
 
-/** Keeps open what people opened when the page is drawn again. */
+/** Draws again, and keeps the details elements open that the user opened. */
 function keepOpen(draw) {
 	const all = () => [...document.querySelectorAll(".text details")];
 	const key = (element) => `${element.closest(".comment").id} ${element.querySelector("summary")?.textContent}`;
@@ -162,17 +162,17 @@ const fill = (id, elements, otherwise) => document.getElementById(id).replaceChi
 
 function drawState({ workers, mergeRequests: requests }) {
 	fill("workers", projects(workers), empty("Nothing is deployed yet.", "cargo xtask deploy website"));
-	fill("merge-requests", requests.map(mergeRequest), empty("There is no merge request yet."));
+	fill("merge-requests", requests.map(mergeRequest), empty("There are no merge requests yet."));
 }
 
-/** Draws a line of the log: its time, its Worker, and what it says. The level is a word unless it is the usual one. */
+/** Makes a line of the log with its time, Worker and text. Shows the level unless it is `log` or `info`. */
 function logLine({ text, error }) {
-	const [, at, worker, level, words] = /^(\S+) (\S+) (\S+) ([^]*)$/.exec(text) ?? [null, "", "", "", text];
+	const [, at, worker, level, message] = /^(\S+) (\S+) (\S+) ([^]*)$/.exec(text) ?? [null, "", "", "", text];
 	const stamp = make("time", { dateTime: at, title: at }, new Date(at).toLocaleTimeString("en-GB"));
 	const isUsual = level === "log" || level === "info";
 	return make("p", { className: error ? "bad" : level }, stamp,
 		make("strong", { className: "cut", title: worker }, worker),
-		make("span", {}, ...(isUsual ? [] : [make("span", { className: "level" }, level), " "]), words));
+		make("span", {}, ...(isUsual ? [] : [make("span", { className: "level" }, level), " "]), message));
 }
 
 function drawActivity({ requests, output }) {
@@ -181,12 +181,12 @@ function drawActivity({ requests, output }) {
 		make("td", { className: "wide", title: one.path }, ...path(one.path)),
 		make("td", { className: one.status >= 500 ? "bad" : "" }, String(one.status)), cell(`${one.milliseconds} ms`)));
 	const element = table("requests", "The latest requests", ["When", "Method", "Host", "Path", "Status", "Duration"], rows);
-	fill("requests", element ? [make("article", {}, element)] : [], empty("No request was answered since the sandbox started."));
+	fill("requests", element ? [make("article", {}, element)] : [], empty("There were no requests since the sandbox started."));
 	const lines = output.map(logLine);
 	const log = make("div", { className: "output", tabIndex: 0 }, ...lines);
 	log.setAttribute("role", "region");
 	log.setAttribute("aria-label", "Output of Workers, newest last");
-	fill("logs", lines.length > 0 ? [log] : [], empty("No Worker wrote anything since the sandbox started.", "cargo xtask sandbox logs"));
+	fill("logs", lines.length > 0 ? [log] : [], empty("There was no output since the sandbox started.", "cargo xtask sandbox logs"));
 }
 
 const tabs = [...document.querySelectorAll("[role=tab]")];
@@ -201,8 +201,8 @@ function select(tab) {
 	}
 }
 
-/** Shows the view that the address names, or the one that holds the element that it names. */
-function follow() {
+/** Shows the view, or the element in a view, that the fragment of the URL names. */
+function followFragment() {
 	const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
 	const tab = target && tabs.find((one) => panel(one).contains(target));
 	if (!tab) return;
@@ -223,10 +223,11 @@ for (const [index, tab] of tabs.entries()) {
 		next?.click();
 	});
 }
-addEventListener("hashchange", follow);
+addEventListener("hashchange", followFragment);
 
+/** The data that each part of the page shows, by its path. */
 const drawn = new Map();
-/** Draws again if something changed. Ages change by themselves once a minute. */
+/** Draws again if the data changed, and once a minute for the ages. */
 async function load(path, draw) {
 	const text = await (await fetch(path)).text();
 	const now = text + Math.floor(Date.now() / 60000);
@@ -234,8 +235,8 @@ async function load(path, draw) {
 	const isFirst = !drawn.has(path);
 	drawn.set(path, now);
 	keepOpen(() => draw(JSON.parse(text)));
-	// The target of an address such as `#mr-1-5` exists only after drawing.
-	if (isFirst) follow();
+	// The target of a fragment such as `#mr-1-5` exists only after drawing.
+	if (isFirst) followFragment();
 }
 
 async function refresh() {
@@ -251,6 +252,6 @@ async function refresh() {
 		state.className = "away";
 	}
 }
-follow();
+followFragment();
 await refresh();
 setInterval(refresh, 2000);

@@ -7,17 +7,17 @@ use crate::state::model::{Worker, WorkerDeployment, WorkerVersion};
 /// An entry of a Worker's timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TimelineEntry {
-    /// The version.
+    /// The id of the version.
     pub version: String,
-    /// The commit that it was built from, if its message names one.
+    /// The short hash of the commit that it was built from. `None` if the message has none.
     pub commit: Option<String>,
-    /// The message.
+    /// The message of the version.
     pub message: Option<String>,
-    /// The content key.
+    /// The tag of the version, in which xtask stores the content key.
     pub tag: Option<String>,
     /// The kind of event: `deploy`, `preview mr-42`, `upload`, `secret`, `rollback`, `promote`.
     pub source: String,
-    /// The time when it happened, RFC 3339.
+    /// The time of the event, RFC 3339.
     pub at: String,
     /// `true` if this event made the current version live.
     pub live: bool,
@@ -32,7 +32,7 @@ pub fn timeline(worker: &Worker, limit: usize) -> Vec<TimelineEntry> {
     let mut previous: Option<&WorkerVersion> = None;
     let mut deployed: Vec<&str> = Vec::new();
     for deployment in &worker.deployments {
-        let Some(version) = largest(worker, deployment) else { continue };
+        let Some(version) = worker.main_version(deployment) else { continue };
         let is_first = !deployed.contains(&version.id.as_str());
         deployed.push(&version.id);
         let source = if let Some(operation) = operation(deployment) {
@@ -55,7 +55,7 @@ pub fn timeline(worker: &Worker, limit: usize) -> Vec<TimelineEntry> {
         let alias = version.annotations.get("workers/alias");
         let source = match alias {
             Some(alias) => format!("preview {alias}"),
-            // The entry of its deployment has the same content.
+            // The deployment of this version has an entry already.
             None if deployed.contains(&version.id.as_str()) => continue,
             None if is_secret_change(version) => "secret".to_owned(),
             None => "upload".to_owned(),
@@ -81,23 +81,18 @@ fn entry(version: &WorkerVersion, source: String, at: &str, live: bool) -> Timel
     }
 }
 
-fn largest<'a>(worker: &'a Worker, deployment: &WorkerDeployment) -> Option<&'a WorkerVersion> {
-    let shares = deployment.versions.iter();
-    let largest = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
-    worker.version(&largest.version_id)
-}
-
-/// Returns the operation of xtask that the deployment's message names.
+/// Returns the operation of xtask in the message of a deployment. `None` for other deployments.
 fn operation(deployment: &WorkerDeployment) -> Option<&'static str> {
     let message = deployment.annotations.get("workers/message")?.strip_prefix("xtask: ")?;
     ["rollback", "promote"].into_iter().find(|operation| message.starts_with(operation))
 }
 
+/// Returns whether a change of a secret created the version.
 fn is_secret_change(version: &WorkerVersion) -> bool {
     version.annotations.get("workers/triggered_by").is_some_and(|by| by == "secret")
 }
 
-/// Returns the commit at the beginning of a message, shortened.
+/// Returns the short hash of the commit at the beginning of a message. `None` if there is none.
 fn commit(message: &str) -> Option<String> {
     let word = message.split([' ', ',', '+']).next()?;
     let is_commit = word.len() == 40 && word.bytes().all(|b| b.is_ascii_hexdigit());
@@ -132,22 +127,22 @@ mod tests {
             version(4, "06", &[]),
         ];
         let mut deploy = |at: &str, version: &str, message: &str| {
-            let notes = BTreeMap::from([("workers/message".to_owned(), message.to_owned())]);
+            let annotations = BTreeMap::from([("workers/message".to_owned(), message.to_owned())]);
             let versions: Vec<TrafficShare> = full_traffic(version);
-            worker.deploy(versions, notes);
-            worker.deployments.last_mut().expect("it").created_on = at.to_owned();
+            worker.deploy(versions, annotations);
+            worker.deployments.last_mut().expect("a deployment").created_on = at.to_owned();
         };
         deploy("01", "v1", "");
         deploy("03", "v2", "");
         deploy("04", "v3", "");
         deploy("05", "v1", "xtask: rollback from v3");
         let entries = timeline(&worker, 10);
-        let shown: Vec<String> = entries
+        let lines: Vec<String> = entries
             .iter()
-            .map(|one| format!("{} {} {} {}", one.at, one.version, one.source, one.live))
+            .map(|entry| format!("{} {} {} {}", entry.at, entry.version, entry.source, entry.live))
             .collect();
         assert_eq!(
-            shown,
+            lines,
             [
                 "06 v4 upload false",
                 "05 v1 rollback true",

@@ -1,4 +1,4 @@
-//! Translates a version's bindings, modules and assets into options of miniflare 5.
+//! Converts a version's bindings, modules and assets into options of miniflare 5.
 
 use camino::Utf8Path;
 use serde_json::{Map, Value, json};
@@ -6,15 +6,15 @@ use serde_json::{Map, Value, json};
 use super::group::{self, AccountState, BindingTarget, VersionNode};
 use super::hyperdrive;
 use crate::state::model::WorkerVersion;
-use crate::state::resources::StoredWorkflow;
+use crate::state::resources::{DEFAULT_MAX_RETRIES, StoredWorkflow};
 
-/// The Worker of the runtime that replaces bindings without a local form.
+/// The helper Worker of the runtime that replaces bindings without a local form.
 const STUB: &str = "@stub";
 
-/// The end of the text of every stub. The proxy recognizes the runtime's response by it.
+/// The phrase in the text of every stub. The proxy recognizes the exception of a stub by this phrase.
 pub const NO_LOCAL_FORM: &str = "has no local form in the sandbox";
 
-/// Returns the `env` of a member. A binding without a local form throws its reason when it is used.
+/// Returns the `env` of a member. Every use of a binding without a local form throws the reason.
 #[must_use]
 pub fn env(account: &AccountState, node: &VersionNode) -> Map<String, Value> {
     let bindings = node.version().map_or(&[] as &[Value], |version| &version.bindings);
@@ -34,7 +34,7 @@ fn value(account: &AccountState, node: &VersionNode, name: &str, binding: &Value
         "r2_bucket" => json!({ "type": "r2", "name": binding["bucket_name"] }),
         "d1" => json!({ "type": "d1", "id": binding["id"] }),
         "service" => return service(account, node, binding),
-        "durable_object_namespace" => return object(account, node, binding),
+        "durable_object_namespace" => return durable_object(account, node, binding),
         "workflow" => return workflow(account, node, binding),
         "queue" => json!({
             "type": "queue", "name": binding["queue_name"],
@@ -60,7 +60,7 @@ fn value(account: &AccountState, node: &VersionNode, name: &str, binding: &Value
             ));
         }
     };
-    // miniflare accepts a missing field, but no null.
+    // miniflare accepts a missing field, but not null.
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|_, field| !field.is_null());
     }
@@ -87,7 +87,7 @@ fn service(account: &AccountState, node: &VersionNode, binding: &Value) -> Value
     }
 }
 
-fn object(account: &AccountState, node: &VersionNode, binding: &Value) -> Value {
+fn durable_object(account: &AccountState, node: &VersionNode, binding: &Value) -> Value {
     match account.owner(node, binding) {
         BindingTarget::Unavailable(reason) => stub(&reason),
         BindingTarget::Member(member) => json!({
@@ -100,13 +100,13 @@ fn workflow(account: &AccountState, node: &VersionNode, binding: &Value) -> Valu
     match account.owner(node, binding) {
         BindingTarget::Unavailable(reason) => stub(&reason),
         BindingTarget::Member(member) => json!({
-            "type": "workflow", "name": group::workflow(node, binding), "worker": member,
+            "type": "workflow", "name": group::workflow_name(node, binding), "worker": member,
             "exportName": binding["class_name"],
         }),
     }
 }
 
-/// Returns the delay of messages to a queue in seconds: of the binding, or else of the queue.
+/// Returns the delay of the messages of a binding in seconds. The binding's delay overrides the queue's.
 fn delivery_delay(account: &AccountState, binding: &Value) -> Value {
     let name = binding["queue_name"].as_str().unwrap_or_default();
     let of_queue = || account.resources.queue(name)?.settings["delivery_delay"].as_u64();
@@ -115,11 +115,11 @@ fn delivery_delay(account: &AccountState, binding: &Value) -> Value {
 
 fn hyperdrive(account: &AccountState, name: &str, binding: &Value) -> Value {
     let id = binding["id"].as_str().unwrap_or_default();
-    match hyperdrive::address(&account.resources, name, id) {
-        Some(address) => json!({
-            "type": "hyperdrive", "id": id, "dev": { "connectionString": address },
+    match hyperdrive::connection_string(&account.resources, name, id) {
+        Some(text) => json!({
+            "type": "hyperdrive", "id": id, "dev": { "connectionString": text },
         }),
-        // The runtime answers its connections with the text: a property of this binding cannot throw.
+        // The runtime refuses connections with this text, because a property of this binding cannot throw.
         None => json!({
             "type": "hyperdrive", "id": id,
             "reason": format!(
@@ -130,7 +130,7 @@ fn hyperdrive(account: &AccountState, name: &str, binding: &Value) -> Value {
     }
 }
 
-/// Returns the workflows of a member to which it has no binding, as bindings.
+/// Returns bindings to the workflows of a member that it has no binding to.
 #[must_use]
 pub fn unbound_workflows(account: &AccountState, node: &VersionNode) -> Vec<Value> {
     let to_binding = |workflow: &StoredWorkflow| {
@@ -142,7 +142,7 @@ pub fn unbound_workflows(account: &AccountState, node: &VersionNode) -> Vec<Valu
     account.unbound_workflows(node).into_iter().map(to_binding).collect()
 }
 
-/// Returns the classes of a member that bindings can name.
+/// Returns the `exports` of a member: its classes of Durable Objects.
 #[must_use]
 pub fn exports(node: &VersionNode) -> Map<String, Value> {
     let export = |class: crate::state::model::DurableClass| {
@@ -154,7 +154,7 @@ pub fn exports(node: &VersionNode) -> Map<String, Value> {
     node.classes().into_iter().map(export).collect()
 }
 
-/// Returns the queues that a member consumes, with Cloudflare's defaults for missing settings
+/// Returns the triggers of a member: the queues that it consumes. Missing settings have Cloudflare's defaults
 /// (<https://developers.cloudflare.com/queues/configuration/configure-queues/>).
 #[must_use]
 pub fn triggers(account: &AccountState, node: &VersionNode) -> Vec<Value> {
@@ -164,10 +164,10 @@ pub fn triggers(account: &AccountState, node: &VersionNode) -> Vec<Value> {
         let mut trigger = json!({
             "type": "queue", "name": queue, "maxBatchSize": setting("batch_size", 10),
             "maxBatchTimeout": setting("max_wait_time_ms", 5000).div_ceil(1000),
-            "maxRetries": setting("max_retries", 3), "retryDelay": setting("retry_delay", 0),
+            "maxRetries": setting("max_retries", DEFAULT_MAX_RETRIES), "retryDelay": setting("retry_delay", 0),
         });
-        if let Some(letters) = &consumer.dead_letter_queue {
-            trigger["deadLetterQueue"] = json!(letters);
+        if let Some(queue) = &consumer.dead_letter_queue {
+            trigger["deadLetterQueue"] = json!(queue);
         }
         trigger
     };
@@ -184,19 +184,19 @@ pub(super) fn metadata(version: &WorkerVersion) -> Value {
 #[must_use]
 pub fn assets(folder: &Utf8Path, config: &Value) -> Value {
     let mut assets = json!({ "directory": folder });
-    for (ours, theirs) in [
+    for (field, option) in [
         ("html_handling", "htmlHandling"),
         ("not_found_handling", "notFoundHandling"),
         ("run_worker_first", "runWorkerFirst"),
     ] {
-        if !config[ours].is_null() {
-            assets[theirs] = config[ours].clone();
+        if !config[field].is_null() {
+            assets[option] = config[field].clone();
         }
     }
     assets
 }
 
-/// Returns miniflare's name for the kind of a module.
+/// Returns miniflare's type of a module.
 #[must_use]
 pub fn module_kind(content_type: &str) -> &'static str {
     match content_type.split(';').next().unwrap_or_default().trim() {

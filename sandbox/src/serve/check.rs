@@ -1,5 +1,5 @@
-//! Loads a version once in workerd before it is stored, to check that it starts and to read its
-//! exports. The message of a refusal is workerd's.
+//! Loads a version once in workerd before it is stored. Checks that it starts, and reads its exports. If it does
+//! not start, the client gets workerd's message.
 
 use std::fmt::Write as _;
 use std::process::Stdio;
@@ -15,36 +15,37 @@ use tokio::time::timeout;
 use super::files;
 use crate::ids::{hex, random};
 use crate::state::blobs::BlobStore;
-use crate::state::model::{Entrypoint, Exports, StoredModule, WorkerVersion};
+use crate::state::model::{Entrypoint, Exports, HANDLERS, StoredModule, WorkerVersion};
 
-/// The time limit for the start of a version. Cloudflare allows a second of CPU time. This is wall
-/// clock time on a machine that may be busy.
+/// The time limit for the start of a version. Cloudflare allows a second of CPU time. This limit is higher, because
+/// it is wall clock time and the machine may be busy.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The name of the check module among those of the version.
+/// The name of the check module, next to the modules of the version.
 const CHECK_MODULE: &str = "sandbox-check.js";
 
 /// The marker before the result of the check module.
 const MARKER: &str = "sandbox-check:";
 
-/// The part of `cloudflare:email` that workerd lacks. miniflare adds it when a version runs.
+/// The part of `cloudflare:email` that workerd lacks. miniflare adds the same part when a version runs.
 const EMAIL: &str = "class EmailMessage { constructor(from, to, raw) { Object.assign(this, { from, to, raw }); } }\n\
      export default { EmailMessage };";
 
 /// The beginning of workerd's messages about the version.
 const MESSAGE_PREFIX: &str = "service main: ";
 
-/// The location of modules in workerd's messages, which Cloudflare hides.
+/// The folder of modules in workerd's messages. Cloudflare does not show it.
 const BUNDLE: &str = "file:///bundle/";
 
 const MIB: u64 = 1024 * 1024;
 
-/// The maximum size of a version's code in a paid plan in MiB, before and after compression
+/// The maximum size of a version's code in a paid plan, in MiB, before and after compression
 /// (<https://developers.cloudflare.com/workers/platform/limits/#worker-size>).
 const MAX_CODE_SIZE: u64 = 64;
 const MAX_GZIP_SIZE: u64 = 10;
 
-/// Prints the size of files after compression. Bun runs it, so that the sandbox needs no library for this.
+/// A program for Bun that prints the total size of files after compression. With it, the sandbox needs no
+/// compression library.
 const GZIP_CODE: &str = "const files = await Promise.all(process.argv.slice(1).map((path) => Bun.file(path).bytes()));\n\
      console.log(Bun.gzipSync(Buffer.concat(files)).length);";
 
@@ -70,13 +71,13 @@ pub struct StartChecker {
 }
 
 impl StartChecker {
-    /// Makes a checker of the workerd in `packages`, with its files below `dir`.
+    /// Makes a checker that runs the workerd in `packages`. Its temporary files are below `dir`.
     pub fn new(bun: &Utf8Path, packages: &Utf8Path, dir: &Utf8Path) -> Result<StartChecker> {
         let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
         let machine = if cfg!(target_arch = "x86_64") { "64" } else { "arm64" };
         let workerd = packages.join(format!("@cloudflare/workerd-{os}-{machine}/bin/workerd"));
         if !workerd.is_file() {
-            bail!("{workerd} is missing; install the toolchain's packages first");
+            bail!("{workerd} is missing; install the packages of the toolchain first");
         }
         let path = packages.join("workerd/package.json");
         let text = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
@@ -87,7 +88,7 @@ impl StartChecker {
         Ok(StartChecker { workerd, bun: bun.to_owned(), dir: dir.to_owned(), newest_date })
     }
 
-    /// Loads `version` once. Errors only if workerd itself cannot be run.
+    /// Loads `version` once. Errors only if workerd cannot run.
     pub async fn check(&self, blobs: &BlobStore, version: &WorkerVersion) -> Result<CheckOutcome> {
         let Some(main) = &version.main_module else {
             return Ok(CheckOutcome::Starts(Exports::default()));
@@ -101,7 +102,7 @@ impl StartChecker {
         outcome
     }
 
-    /// Returns the limit in MiB that the code of a version exceeds.
+    /// Returns the limit in MiB that the code of a version exceeds. `None` if it exceeds none.
     async fn exceeded_limit(
         &self,
         blobs: &BlobStore,
@@ -138,39 +139,11 @@ impl StartChecker {
         folder: &Utf8Path,
     ) -> Result<CheckOutcome> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
-        let mut modules =
-            format!("(name = {}, esModule = embed \"check.js\")", quote(CHECK_MODULE));
-        std::fs::write(folder.join("check.js"), check_module(main))?;
-        for (index, module) in version.modules.iter().filter(is_code).enumerate() {
-            std::fs::write(folder.join(format!("m{index}")), blobs.read(&module.blob)?)?;
-            let kind = match super::bindings::module_kind(&module.content_type) {
-                "esm" => "esModule",
-                "cjs" => "commonJsModule",
-                kind @ ("wasm" | "text" | "json") => kind,
-                _ => "data",
-            };
-            let name = quote(&module.name);
-            write!(modules, ", (name = {name}, {kind} = embed \"m{index}\")")?;
-        }
+        let modules = write_modules(blobs, version, main, folder)?;
         let mut command = Command::new(&self.workerd);
         command.env_clear().env("TMPDIR", folder);
-        let bindings = bindings(version, &mut command)?;
-        let flags: Vec<String> =
-            version.compatibility_flags.iter().map(|flag| quote(flag)).collect();
-        let date = version.compatibility_date.as_str().min(self.newest_date.as_str());
-        let config = format!(
-            "using Workerd = import \"/workerd/workerd.capnp\";\n\
-             const config :Workerd.Config = (services = [(name = \"main\", worker = .main),\n\
-             (name = \"none\", external = (address = \"127.0.0.1:1\", http = ()))],\n\
-             extensions = [(modules = [(name = \"cloudflare-internal:email\", internal = true,\n\
-             esModule = {})])]);\n\
-             const main :Workerd.Worker = (modules = [{modules}],\n\
-             compatibilityDate = {}, compatibilityFlags = [{}], bindings = [{bindings}]);\n",
-            quote(EMAIL),
-            quote(date),
-            flags.join(", "),
-        );
-        std::fs::write(folder.join("config.capnp"), config)?;
+        let bindings = bindings(version, &mut command);
+        std::fs::write(folder.join("config.capnp"), self.config(version, &modules, &bindings))?;
         command
             .args(["test", "config.capnp"])
             .current_dir(folder)
@@ -179,7 +152,7 @@ impl StartChecker {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        // When the time is over, the drop of the future kills the process.
+        // After the timeout, the drop of the future kills the process.
         let Ok(output) = timeout(START_TIMEOUT, command.output()).await else {
             return Ok(CheckOutcome::Fails("Script startup exceeded CPU time limit.".to_owned()));
         };
@@ -194,17 +167,59 @@ impl StartChecker {
         }
         match reason(&messages) {
             Some(reason) => Ok(CheckOutcome::Fails(reason)),
-            None => bail!("workerd ended with {}: {}", output.status, messages.trim()),
+            None => bail!("workerd exited with {}: {}", output.status, messages.trim()),
         }
+    }
+
+    /// Returns the config of workerd.
+    fn config(&self, version: &WorkerVersion, modules: &str, bindings: &str) -> String {
+        let flags: Vec<String> =
+            version.compatibility_flags.iter().map(|flag| quote(flag)).collect();
+        let date = version.compatibility_date.as_str().min(self.newest_date.as_str());
+        format!(
+            "using Workerd = import \"/workerd/workerd.capnp\";\n\
+             const config :Workerd.Config = (services = [(name = \"main\", worker = .main),\n\
+             (name = \"none\", external = (address = \"127.0.0.1:1\", http = ()))],\n\
+             extensions = [(modules = [(name = \"cloudflare-internal:email\", internal = true,\n\
+             esModule = {})])]);\n\
+             const main :Workerd.Worker = (modules = [{modules}],\n\
+             compatibilityDate = {}, compatibilityFlags = [{}], bindings = [{bindings}]);\n",
+            quote(EMAIL),
+            quote(date),
+            flags.join(", "),
+        )
     }
 }
 
-/// Returns whether a module is loaded and counted. Source maps are not.
+/// Writes the check module and the modules of the version into `folder`. Returns them for the config of workerd.
+fn write_modules(
+    blobs: &BlobStore,
+    version: &WorkerVersion,
+    main: &str,
+    folder: &Utf8Path,
+) -> Result<String> {
+    std::fs::write(folder.join("check.js"), check_module(main))?;
+    let mut modules = format!("(name = {}, esModule = embed \"check.js\")", quote(CHECK_MODULE));
+    for (index, module) in version.modules.iter().filter(is_code).enumerate() {
+        std::fs::write(folder.join(format!("m{index}")), blobs.read(&module.blob)?)?;
+        let kind = match super::bindings::module_kind(&module.content_type) {
+            "esm" => "esModule",
+            "cjs" => "commonJsModule",
+            kind @ ("wasm" | "text" | "json") => kind,
+            _ => "data",
+        };
+        let name = quote(&module.name);
+        write!(modules, ", (name = {name}, {kind} = embed \"m{index}\")")?;
+    }
+    Ok(modules)
+}
+
+/// Returns whether a module is code. Source maps are neither loaded nor counted.
 fn is_code(module: &&StoredModule) -> bool {
     module.content_type != "application/source-map"
 }
 
-/// The newest date of a version such as `1.20261117.1`.
+/// Returns the newest compatibility date of a workerd version such as `1.20261117.1`.
 fn newest_date(version: &str) -> Option<String> {
     let date = version.split('.').nth(1).filter(|date| date.len() == 8)?;
     date.bytes().all(|b| b.is_ascii_digit()).then(|| {
@@ -214,24 +229,24 @@ fn newest_date(version: &str) -> Option<String> {
     })
 }
 
-/// Returns the first message about the version with its stack, in Cloudflare's format.
+/// Returns workerd's first message about the version and its stack, in Cloudflare's format. `None` if there is none.
 fn reason(messages: &str) -> Option<String> {
     let mut lines = messages.lines().skip_while(|line| !line.starts_with(MESSAGE_PREFIX));
     let first = lines.next()?.strip_prefix(MESSAGE_PREFIX)?;
     let stack = lines.take_while(|line| line.starts_with("  "));
-    // The check module is an implementation detail.
+    // Cloudflare has no check module.
     let stack = stack.filter(|line| !line.contains(CHECK_MODULE));
     let text: Vec<&str> = std::iter::once(first).chain(stack).collect();
     Some(text.join("\n").replace(BUNDLE, ""))
 }
 
-/// Returns the bindings that code may use while it starts. Storage bindings are inert, because code
-/// cannot send requests while it starts.
-fn bindings(version: &WorkerVersion, command: &mut Command) -> Result<String> {
-    let mut all = Vec::new();
+/// Returns the bindings that code may use while it starts, for the config of workerd. Storage bindings lead
+/// nowhere, because code cannot send requests while it starts. Secrets become variables of `command`.
+fn bindings(version: &WorkerVersion, command: &mut Command) -> String {
+    let mut entries = Vec::new();
     for (index, binding) in version.bindings.iter().enumerate() {
         let value = match binding["type"].as_str().unwrap_or_default() {
-            // Secrets go through the environment, so that no file holds them.
+            // Texts are passed in the environment, so that no file has a secret.
             "plain_text" | "secret_text" => {
                 let variable = format!("BINDING_{index}");
                 let text = binding["text"].as_str().unwrap_or_default().replace('\0', "");
@@ -253,65 +268,66 @@ fn bindings(version: &WorkerVersion, command: &mut Command) -> Result<String> {
             _ => continue,
         };
         let name = quote(binding["name"].as_str().unwrap_or_default());
-        all.push(format!("(name = {name}, {value})"));
+        entries.push(format!("(name = {name}, {value})"));
     }
-    Ok(all.join(",\n"))
+    entries.join(",\n")
 }
 
-/// Quotes a text for Cap'n Proto.
+/// Returns a text as a string literal of Cap'n Proto.
 fn quote(text: &str) -> String {
-    let mut text_in_quotes = String::from("\"");
+    let mut literal = String::from("\"");
     for c in text.chars() {
         match c {
-            '"' | '\\' => text_in_quotes.extend(['\\', c]),
-            '\n' => text_in_quotes += "\\n",
-            '\r' => text_in_quotes += "\\r",
-            '\t' => text_in_quotes += "\\t",
-            c if c.is_ascii_control() => text_in_quotes += &format!("\\x{:02x}", u32::from(c)),
-            c => text_in_quotes.push(c),
+            '"' | '\\' => literal.extend(['\\', c]),
+            '\n' => literal += "\\n",
+            '\r' => literal += "\\r",
+            '\t' => literal += "\\t",
+            c if c.is_ascii_control() => literal += &format!("\\x{:02x}", u32::from(c)),
+            c => literal.push(c),
         }
     }
-    text_in_quotes + "\""
+    literal + "\""
 }
 
-/// Returns the check module, which reports the exports of the version. It calls no code of the version.
+/// Returns the code of the check module. It reports the exports of the version, and calls none of its code.
 fn check_module(main: &str) -> String {
     let main = Value::String(main.to_owned());
     format!(
         r#"import {{ DurableObject, WorkerEntrypoint, WorkflowEntrypoint }} from "cloudflare:workers";
 import * as user from {main};
 const kinds = {{ "durable-object": DurableObject, workflow: WorkflowEntrypoint, worker: WorkerEntrypoint }};
-const known = ["fetch", "scheduled", "queue", "email", "tail", "tailStream", "trace", "alarm"];
+const handlers = {HANDLERS:?};
 const ends = [Object.prototype, ...Object.values(kinds).map((base) => base.prototype)];
 function methods(value) {{
-	const found = [];
-	for (let at = value; at && !ends.includes(at); at = Object.getPrototypeOf(at))
-		for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(at)))
-			if (name !== "constructor" && (property.get || typeof property.value === "function") && !found.includes(name)) found.push(name);
-	return found;
+	const names = new Set();
+	for (let prototype = value; prototype && !ends.includes(prototype); prototype = Object.getPrototypeOf(prototype))
+		for (const [name, property] of Object.entries(Object.getOwnPropertyDescriptors(prototype)))
+			if (name !== "constructor" && (property.get || typeof property.value === "function")) names.add(name);
+	return [...names];
 }}
 const isObject = (value) => typeof value === "object" && value !== null;
 const isClass = (value) => typeof value === "function" && isObject(value.prototype);
-const described = (value) => (isClass(value) ? methods(value.prototype) : isObject(value) ? methods(value) : []);
+const methodsOf = (value) => (isClass(value) ? methods(value.prototype) : isObject(value) ? methods(value) : []);
 const kindOf = (value) => isClass(value)
 	? (Object.entries(kinds).find(([, base]) => value.prototype instanceof base)?.[0] ?? "class") : "worker";
 export default {{
 	test() {{
-		const found = {{ handlers: [], entrypoints: [], loadable: [] }};
+		const report = {{ handlers: [], entrypoints: [], loadable: [] }};
 		for (const [name, value] of Object.entries(user)) {{
-			if (name === "default") found.handlers = described(value).filter((one) => isClass(value) || known.includes(one));
-			else if (isClass(value) || (isObject(value) && described(value).length))
-				found.entrypoints.push({{ name, kind: kindOf(value), handlers: described(value) }});
+			if (name === "default") report.handlers = methodsOf(value).filter((method) => isClass(value) || handlers.includes(method));
+			else if (isClass(value) || (isObject(value) && methodsOf(value).length))
+				report.entrypoints.push({{ name, kind: kindOf(value), handlers: methodsOf(value) }});
 		}}
 		const names = Object.keys(user).filter((name) => typeof user[name] === "function" || isObject(user[name]));
-		if (names.length < Object.keys(user).length) found.loadable = names;
-		console.log({MARKER:?} + JSON.stringify(found));
+		if (names.length < Object.keys(user).length) report.loadable = names;
+		console.log({MARKER:?} + JSON.stringify(report));
 	}},
 }};
 "#
     )
 }
 
+/// The report of the check module.
 #[derive(Deserialize)]
 struct ExportReport {
     handlers: Vec<String>,

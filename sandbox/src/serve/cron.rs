@@ -21,18 +21,18 @@ use crate::log;
 use crate::state::model::Worker;
 
 /// The header with a command for the runtime.
-pub(super) const COMMAND_HEADER: &str = "mf-sandbox-order";
+pub(super) const COMMAND_HEADER: &str = "mf-sandbox-command";
 
-/// The result of one run.
+/// The result of one run of a trigger.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct TriggerRun {
-    /// The cron that the Worker received.
+    /// The cron string that the Worker received.
     pub cron: String,
     /// `ok`, `exception` or another outcome of workerd.
     pub outcome: String,
 }
 
-/// The body of a request to run triggers.
+/// The body of `POST /__sandbox/cron/{worker}`. Without `cron` all triggers run.
 #[derive(Debug, Deserialize)]
 pub struct CronRequest {
     cron: Option<String>,
@@ -50,8 +50,8 @@ fn is_due(cron: &str, minute: DateTime<Utc>) -> bool {
     CronSchedule::parse(cron).is_some_and(|schedule| schedule.is_due(minute))
 }
 
-/// Runs the triggers of all live Workers, each in its minute. Skips minutes in which the machine slept. The clock is
-/// `ahead` of the machine's.
+/// Runs the triggers of all live Workers on schedule. Skips the minutes in which the machine slept. `ahead` is added to
+/// the current time.
 pub async fn run_schedules(app: App, ahead: Duration) {
     loop {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + ahead;
@@ -85,16 +85,16 @@ async fn run(app: &App, node: &VersionNode, cron: &str, time: DateTime<Utc>) -> 
         .post(format!("http://127.0.0.1:{}/", loaded.port))
         .header(proxy::MEMBER_HEADER, node.name())
         .header(COMMAND_HEADER, "cron");
-    let answer = request.body(body).send().await.map_err(reqwest::Error::without_url)?;
-    if !answer.status().is_success() {
-        bail!("the runtime answered with {}", answer.status());
+    let response = request.body(body).send().await.map_err(reqwest::Error::without_url)?;
+    if !response.status().is_success() {
+        bail!("the runtime responded with {}", response.status());
     }
-    let answer: Value = serde_json::from_slice(&answer.bytes().await?)?;
-    let outcome = answer["outcome"].as_str().context("the runtime's answer has no outcome")?;
+    let result: Value = serde_json::from_slice(&response.bytes().await?)?;
+    let outcome = result["outcome"].as_str().context("the runtime's response has no outcome")?;
     Ok(TriggerRun { cron: cron.to_owned(), outcome: outcome.to_owned() })
 }
 
-/// `POST /__sandbox/cron/{worker}`: runs all triggers of a Worker now, or the requested one
+/// `POST /__sandbox/cron/{worker}`: runs all triggers of a Worker now, or the requested one.
 pub async fn trigger(
     _: RequireToken,
     State(app): State<App>,
@@ -119,18 +119,18 @@ async fn trigger_now(
         let message = format!("The Worker {name} is not deployed in the sandbox");
         return refuse(StatusCode::NOT_FOUND, message);
     };
-    let all = crons(&node.worker);
+    let crons = crons(&node.worker);
     let selected: Vec<&str> = match requested {
-        None => all.clone(),
-        Some(requested) => all.iter().copied().filter(|cron| *cron == requested).collect(),
+        None => crons.clone(),
+        Some(requested) => crons.iter().copied().filter(|cron| *cron == requested).collect(),
     };
     if selected.is_empty() {
-        let message = match (requested, all.is_empty()) {
+        let message = match (requested, crons.is_empty()) {
             (_, true) => format!("The Worker {name} has no cron triggers"),
             (requested, false) => format!(
                 "The Worker {name} has no cron trigger `{}`; it has `{}`",
                 requested.unwrap_or_default(),
-                all.join("`, `")
+                crons.join("`, `")
             ),
         };
         return refuse(StatusCode::CONFLICT, message);

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::state::blobs::BlobStore;
 use crate::state::model::Assets;
 
-/// Fills `folder` with the assets, and with `_headers` and `_redirects` as they were uploaded.
+/// Fills `folder` with the assets, and with the uploaded `_headers` and `_redirects`.
 pub fn link_assets(
     folder: &Utf8Path,
     blobs: &BlobStore,
@@ -19,10 +19,10 @@ pub fn link_assets(
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent).with_context(|| format!("cannot make {parent}"))?;
         }
-        let from = blobs.asset_file(account, &path, &asset)?;
-        std::fs::hard_link(&from, &file)
-            .or_else(|_| std::fs::copy(&from, &file).map(|_| ()))
-            .with_context(|| format!("cannot place the asset {path}"))?;
+        let source = blobs.asset_file(account, &path, &asset)?;
+        std::fs::hard_link(&source, &file)
+            .or_else(|_| std::fs::copy(&source, &file).map(|_| ()))
+            .with_context(|| format!("cannot copy the asset {path}"))?;
     }
     for name in ["_headers", "_redirects"] {
         if let Some(text) = assets.config[name].as_str() {
@@ -32,7 +32,7 @@ pub fn link_assets(
     Ok(())
 }
 
-/// Removes a folder, if there is one.
+/// Removes a folder. Does nothing if it does not exist.
 pub fn remove(folder: &Utf8Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -40,7 +40,7 @@ pub fn remove(folder: &Utf8Path) -> std::io::Result<()> {
     }
 }
 
-/// Returns a manifest path as a relative path. Wrangler 4.164 does not encode it. Errors if it leads out
+/// Converts a path of a manifest to a relative path. Wrangler 4.164 does not encode it. Errors if it is outside
 /// of the folder.
 fn relative(path: &str) -> Result<Utf8PathBuf> {
     let path_in_folder = path.strip_prefix('/').unwrap_or_default();

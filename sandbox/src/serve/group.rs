@@ -1,6 +1,6 @@
 //! Groups Workers that must run in one process.
 //!
-//! A Worker that binds another one runs in the same process. Workers that share a Durable Object, a
+//! A Worker with a binding to another one runs in the same process. Workers that share a Durable Object, a
 //! queue or a workflow must share a process too, because each process has a separate copy of it. Most
 //! groups have one member.
 
@@ -12,12 +12,12 @@ use serde_json::Value;
 use crate::state::model::{DurableClass, WORKFLOW, Worker, WorkerVersion};
 use crate::state::resources::{Resources, StoredWorkflow};
 
-/// The relation of a version to its Worker.
+/// The role of a version of a Worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NodeRole {
     /// It serves the Worker's traffic.
     Live,
-    /// It is uploaded and has a separate address.
+    /// It serves a separate URL.
     Uploaded,
     /// It is a deployment of the Worker Preview with this id, which has separate storage.
     Preview(String),
@@ -26,11 +26,11 @@ pub enum NodeRole {
 /// A version to run, with its Worker.
 #[derive(Clone, Debug)]
 pub struct VersionNode {
-    /// Its Worker.
+    /// The Worker.
     pub worker: Arc<Worker>,
-    /// Its id.
+    /// The id of the version.
     pub id: String,
-    /// Its relation to the Worker.
+    /// The role of the version.
     pub role: NodeRole,
 }
 
@@ -39,7 +39,7 @@ impl VersionNode {
     #[must_use]
     pub fn new(worker: &Arc<Worker>, version: &str) -> VersionNode {
         let has_version =
-            |one: &&crate::state::preview::WorkerPreview| one.deployment(version).is_some();
+            |preview: &&crate::state::preview::WorkerPreview| preview.deployment(version).is_some();
         let role = match worker.previews.iter().find(has_version) {
             Some(preview) => NodeRole::Preview(preview.id.clone()),
             None if worker.live().is_some_and(|live| live.id == version) => NodeRole::Live,
@@ -48,7 +48,7 @@ impl VersionNode {
         VersionNode { worker: worker.clone(), id: version.to_owned(), role }
     }
 
-    /// Makes the node of a Worker's live version. `None` if nothing is live.
+    /// Makes the node of a Worker's live version. `None` if it has none.
     #[must_use]
     pub fn live(worker: &Arc<Worker>) -> Option<VersionNode> {
         let id = worker.live()?.id.clone();
@@ -82,8 +82,8 @@ impl VersionNode {
         exports.is_some_and(|exports| exports.has_class(name, kind))
     }
 
-    /// Lists its classes of Durable Objects. An uploaded version has none, because its bindings use
-    /// those of the live version.
+    /// Lists its classes of Durable Objects. An uploaded version has none, because its bindings use the classes
+    /// of the live version.
     #[must_use]
     pub fn classes(&self) -> Vec<DurableClass> {
         let exports = self.version().and_then(|version| version.exports.as_ref());
@@ -97,9 +97,11 @@ impl VersionNode {
             NodeRole::Preview(preview) => {
                 let find_class =
                     |name: &str| self.worker.classes.iter().find(|class| class.name == name);
-                let own = self.bindings("durable_object_namespace").filter(|one| self.is_own(one));
+                let bindings = self
+                    .bindings("durable_object_namespace")
+                    .filter(|binding| self.is_same_worker(binding));
                 let names: BTreeSet<&str> =
-                    own.filter_map(|one| one["class_name"].as_str()).collect();
+                    bindings.filter_map(|binding| binding["class_name"].as_str()).collect();
                 let class = |name: &str| DurableClass {
                     id: format!("{preview}-{name}"),
                     name: name.to_owned(),
@@ -116,32 +118,36 @@ impl VersionNode {
         bindings.iter().filter(move |binding| binding["type"] == kind)
     }
 
-    /// Returns whether a binding names a class of the same Worker.
+    /// Returns whether a binding to a class leads to a class of the same Worker.
     #[must_use]
-    pub fn is_own(&self, binding: &Value) -> bool {
+    pub fn is_same_worker(&self, binding: &Value) -> bool {
         binding["script_name"].as_str().is_none_or(|script| script == self.worker.name)
     }
 
-    /// Lists the Workers that receive its tail.
+    /// Lists the Workers that receive its invocations.
     #[must_use]
     pub fn tail_consumers(&self) -> Vec<&str> {
         let consumers = self.worker.settings.get("tail_consumers").and_then(Value::as_array);
-        consumers.into_iter().flatten().filter_map(|one| one["service"].as_str()).collect()
+        consumers
+            .into_iter()
+            .flatten()
+            .filter_map(|consumer| consumer["service"].as_str())
+            .collect()
     }
 }
 
-/// The current Workers and resources of an account, from which groups are formed.
+/// The current Workers and resources of an account. Groups are computed from them.
 #[derive(Debug)]
 pub struct AccountState {
     /// The live versions, by Worker.
     live: BTreeMap<String, VersionNode>,
     /// The account's queues and workflows.
     pub resources: Arc<Resources>,
-    /// Versions that do not start, with workerd's message. No group has them.
+    /// Versions that do not start, with workerd's message. They are in no group.
     broken: BTreeMap<String, String>,
 }
 
-/// The Workers and the state that a version uses directly.
+/// The Workers and the shared state that a version uses directly.
 #[derive(Debug, Default)]
 struct Dependencies {
     workers: BTreeSet<String>,
@@ -153,7 +159,7 @@ struct Dependencies {
 pub struct WorkerGroup {
     /// Its members by name.
     pub members: BTreeMap<String, VersionNode>,
-    /// The state that only one process may use at a time: Durable Objects, queues, workflows.
+    /// The names of the state that only one process may use at a time: Durable Objects, queues, workflows.
     pub exclusive: BTreeSet<String>,
 }
 
@@ -205,10 +211,10 @@ impl AccountState {
         }
     }
 
-    /// Resolves the member that has the class of a Durable Object or workflow binding.
+    /// Resolves a Durable Object or workflow binding to the member that has the class.
     #[must_use]
     pub fn owner(&self, from: &VersionNode, binding: &Value) -> BindingTarget {
-        match binding["script_name"].as_str().filter(|_| !from.is_own(binding)) {
+        match binding["script_name"].as_str().filter(|_| !from.is_same_worker(binding)) {
             Some(script) => self.target(from, script),
             None if from.role == NodeRole::Uploaded => self.target(from, &from.worker.name),
             None => BindingTarget::Member(from.name()),
@@ -221,26 +227,26 @@ impl AccountState {
         if node.role != NodeRole::Live {
             return Vec::new();
         }
-        let is_ours = |script: Option<&str>| script == Some(node.worker.name.as_str());
+        let is_consumer = |script: Option<&str>| script == Some(node.worker.name.as_str());
         let all = self.resources.queues.iter().flat_map(|queue| {
             queue.consumers.iter().map(|consumer| (queue.name.as_str(), consumer))
         });
-        all.filter(|(_, consumer)| is_ours(consumer.script.as_deref())).collect()
+        all.filter(|(_, consumer)| is_consumer(consumer.script.as_deref())).collect()
     }
 
-    /// Lists the workflows of a live version to which it has no binding. The API runs them too.
+    /// Lists the workflows of a live version that it has no binding to. Clients of the API can run them too.
     #[must_use]
     pub fn unbound_workflows(&self, node: &VersionNode) -> Vec<&StoredWorkflow> {
         let is_bound = |name: &str| {
             node.bindings("workflow").any(|binding| {
-                node.is_own(binding) && binding["workflow_name"].as_str() == Some(name)
+                node.is_same_worker(binding) && binding["workflow_name"].as_str() == Some(name)
             })
         };
-        let all = self.resources.workflows.iter().filter(|one| {
+        let all = self.resources.workflows.iter().filter(|workflow| {
             node.role == NodeRole::Live
-                && one.script_name == node.worker.name
-                && !is_bound(&one.name)
-                && node.exports_class(&one.class_name, WORKFLOW)
+                && workflow.script_name == node.worker.name
+                && !is_bound(&workflow.name)
+                && node.exports_class(&workflow.class_name, WORKFLOW)
         });
         all.collect()
     }
@@ -259,13 +265,15 @@ impl AccountState {
         };
         node.bindings("service").for_each(|binding| add_worker(&binding["service"]));
         for kind in ["durable_object_namespace", "workflow"] {
-            let others = node.bindings(kind).filter(|binding| !node.is_own(binding));
+            let others = node.bindings(kind).filter(|binding| !node.is_same_worker(binding));
             others.for_each(|binding| add_worker(&binding["script_name"]));
         }
         dependencies.workers.extend(node.tail_consumers().into_iter().map(str::to_owned));
-        let has_own = |kind| node.bindings(kind).any(|binding| node.is_own(binding));
+        let uses_class_of_worker =
+            |kind| node.bindings(kind).any(|binding| node.is_same_worker(binding));
         if node.role == NodeRole::Uploaded
-            && (has_own("durable_object_namespace") || has_own("workflow"))
+            && (uses_class_of_worker("durable_object_namespace")
+                || uses_class_of_worker("workflow"))
         {
             dependencies.workers.insert(node.worker.name.clone());
         }
@@ -274,7 +282,7 @@ impl AccountState {
             dependencies.shared.insert(format!("class {}", class.id));
         }
         for binding in node.bindings("workflow") {
-            dependencies.shared.insert(format!("workflow {}", workflow(node, binding)));
+            dependencies.shared.insert(format!("workflow {}", workflow_name(node, binding)));
         }
         for workflow in self.unbound_workflows(node) {
             dependencies.shared.insert(format!("workflow {}", workflow.name));
@@ -284,17 +292,17 @@ impl AccountState {
         }
         for (queue, consumer) in self.consumers(node) {
             dependencies.shared.insert(format!("queue {queue}"));
-            let letters = consumer.dead_letter_queue.as_ref();
-            dependencies.shared.extend(letters.map(|queue| format!("queue {queue}")));
+            let dead_letter_queue = consumer.dead_letter_queue.as_ref();
+            dependencies.shared.extend(dead_letter_queue.map(|queue| format!("queue {queue}")));
         }
         dependencies
     }
 
-    /// Returns the group of a version and all Workers that it can reach, with the state that they use.
+    /// Returns the group of a version and of all Workers that it reaches directly or indirectly, with their state.
     fn closure(&self, node: &VersionNode) -> WorkerGroup {
         let mut group = WorkerGroup { members: BTreeMap::new(), exclusive: BTreeSet::new() };
-        let mut waiting = vec![node.clone()];
-        while let Some(node) = waiting.pop() {
+        let mut pending = vec![node.clone()];
+        while let Some(node) = pending.pop() {
             let name = node.name();
             if group.members.contains_key(&name) {
                 continue;
@@ -302,7 +310,7 @@ impl AccountState {
             let dependencies = self.dependencies(&node);
             group.exclusive.extend(dependencies.shared);
             let is_startable = |node: &&VersionNode| !self.broken.contains_key(&node.id);
-            waiting.extend(
+            pending.extend(
                 dependencies
                     .workers
                     .iter()
@@ -315,8 +323,8 @@ impl AccountState {
         group
     }
 
-    /// Returns the group of a version. `others` are recently used versions that are not live. They stay
-    /// in the group that has their state.
+    /// Returns the group of a version. `others` are recently used versions that are not live. They join the
+    /// group that has their state.
     #[must_use]
     pub fn group(&self, node: &VersionNode, others: &[VersionNode]) -> WorkerGroup {
         let mut group = self.closure(node);
@@ -328,26 +336,27 @@ impl AccountState {
             live.chain(others).map(|node| self.closure(node)).collect();
         // Each Worker that joins the group may add state that others use.
         loop {
-            let joins = |one: &WorkerGroup| !one.exclusive.is_disjoint(&group.exclusive);
+            let joins =
+                |candidate: &WorkerGroup| !candidate.exclusive.is_disjoint(&group.exclusive);
             let (joining, remaining): (Vec<_>, Vec<_>) = candidates.into_iter().partition(joins);
             if joining.is_empty() {
                 return group;
             }
-            for one in joining {
-                group.members.extend(one.members);
-                group.exclusive.extend(one.exclusive);
+            for candidate in joining {
+                group.members.extend(candidate.members);
+                group.exclusive.extend(candidate.exclusive);
             }
             candidates = remaining;
         }
     }
 }
 
-/// Returns the name of a workflow that its instances are stored under. A Preview has a separate name.
+/// Returns the name under which the instances of a workflow are stored. A Preview has a separate name.
 #[must_use]
-pub fn workflow(node: &VersionNode, binding: &Value) -> String {
+pub fn workflow_name(node: &VersionNode, binding: &Value) -> String {
     let name = binding["workflow_name"].as_str().unwrap_or_default();
     match &node.role {
-        NodeRole::Preview(preview) if node.is_own(binding) => format!("{name}-{preview}"),
+        NodeRole::Preview(preview) if node.is_same_worker(binding) => format!("{name}-{preview}"),
         _ => name.to_owned(),
     }
 }
@@ -498,7 +507,7 @@ mod tests {
         let BindingTarget::Unavailable(reason) =
             account_state.target(&account_state.live["a"], "b")
         else {
-            panic!("it leads")
+            panic!("the target is available")
         };
         assert_eq!(reason, "The Worker b does not start: SyntaxError");
     }

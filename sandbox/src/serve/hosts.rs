@@ -12,21 +12,21 @@ use crate::state::model::{Worker, WorkerVersion};
 /// The target of a host name.
 #[derive(Debug)]
 pub enum HostTarget {
-    /// This version.
+    /// A version of a Worker.
     Version(Arc<Worker>, Box<WorkerVersion>),
     /// A Worker that has never been deployed.
     NotDeployed(String),
-    /// A Worker whose workers.dev address is disabled.
-    Off(String),
-    /// A version or alias of a Worker whose preview addresses are disabled.
-    PreviewsOff(String),
-    /// Nothing.
-    Nothing,
+    /// A Worker whose workers.dev URL is disabled.
+    WorkerDisabled(String),
+    /// A version or alias of a Worker whose preview URLs are disabled.
+    PreviewsDisabled(String),
+    /// No Worker has this host.
+    Unknown,
 }
 
-/// Returns the name of a `Host` header in lower case, without the port and a final dot.
+/// Returns the host name in a `Host` header, in lower case, without the port and a final dot.
 #[must_use]
-pub fn name(header: &str) -> String {
+pub fn host_name(header: &str) -> String {
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
     let name = match header.rsplit_once(':') {
         Some((name, digits)) if is_port(digits) => name,
@@ -35,51 +35,53 @@ pub fn name(header: &str) -> String {
     name.trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// Returns whether a host name belongs to the sandbox itself: the API and the page.
+/// Returns whether a host name is a loopback name, which reaches the APIs and the page. A request
+/// without a host does too.
 #[must_use]
-pub fn is_own(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     matches!(host, "" | "localhost" | "127.0.0.1" | "[::1]")
 }
 
 /// Resolves `host` to a version.
 ///
-/// The forms are `<worker>`, `<alias>-<worker>` and `<first 8 digits of the version>-<worker>`, and the
-/// same with a Preview's slug and deployment. They are below `localhost` or the account's workers.dev
-/// subdomain. A custom domain works alone or below `localhost`. Below `localhost` a Worker is always
-/// enabled.
+/// The first label is `<worker>`, `<alias>-<worker>` or `<first 8 digits of the version>-<worker>`. A Preview
+/// has the slug instead of the alias, and its deployment instead of the version. The label is below `localhost`
+/// or below the account's workers.dev subdomain. A custom domain works alone or below `localhost`. Below
+/// `localhost` a Worker is always enabled.
 #[must_use]
 pub fn find(workers: &[Arc<Worker>], host: &str) -> HostTarget {
     find_by(workers, host, &Worker::live)
 }
 
-/// Finds the version that a request to `host` gets. Where a deployment has two versions, the request's headers decide, as
-/// at Cloudflare, else chance
+/// Finds the version that serves a request to `host`. If a deployment has two versions, the headers of the request
+/// select one. Without them the selection is random, by the percentages of the traffic
 /// (<https://developers.cloudflare.com/workers/configuration/versions-and-deployments/gradual-deployments/>).
 #[must_use]
 pub fn find_for(workers: &[Arc<Worker>], host: &str, headers: &HeaderMap) -> HostTarget {
     find_by(workers, host, &|worker: &Worker| choose(worker, headers))
 }
 
-/// The header that names versions: `shop="VERSION", other="VERSION"`.
-const OVERRIDES: &str = "cloudflare-workers-version-overrides";
+/// The header that selects versions: `shop="VERSION", other="VERSION"`.
+const OVERRIDES_HEADER: &str = "cloudflare-workers-version-overrides";
 
-/// The header whose value always leads to the same version of a deployment.
-const KEY: &str = "cloudflare-workers-version-key";
+/// The header whose value always selects the same version of a deployment.
+const KEY_HEADER: &str = "cloudflare-workers-version-key";
 
+/// Selects the version of a Worker that serves a request with these headers.
 fn choose<'w>(worker: &'w Worker, headers: &HeaderMap) -> Option<&'w WorkerVersion> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
-    let expected = text(OVERRIDES).and_then(|text| {
+    let id = text(OVERRIDES_HEADER).and_then(|text| {
         text.split(',').find_map(|entry| {
             let (name, version) = entry.trim().split_once('=')?;
             (name == worker.name).then(|| version.trim_matches('"'))
         })
     });
-    // A version that is not part of the deployment counts as not named.
-    let named = expected.and_then(|id| worker.serving().find(|(version, _)| version.id == id));
-    if let Some((version, _)) = named {
+    // Cloudflare ignores a version that is not in the deployment.
+    let selected = id.and_then(|id| worker.serving().find(|(version, _)| version.id == id));
+    if let Some((version, _)) = selected {
         return Some(version);
     }
-    let bytes: [u8; 4] = match text(KEY) {
+    let bytes: [u8; 4] = match text(KEY_HEADER) {
         Some(key) => {
             let hash = digest(&SHA256, key.as_bytes());
             hash.as_ref().first_chunk().copied().unwrap_or_default()
@@ -89,30 +91,30 @@ fn choose<'w>(worker: &'w Worker, headers: &HeaderMap) -> Option<&'w WorkerVersi
     worker.version_at(f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0) * 100.0)
 }
 
-/// Chooses the version of a Worker that answers.
+/// Selects the version of a Worker that serves a request.
 type Choose<'c> = dyn Fn(&Worker) -> Option<&WorkerVersion> + 'c;
 
 fn find_by(workers: &[Arc<Worker>], host: &str, choose: &Choose<'_>) -> HostTarget {
     let live = |worker: &Arc<Worker>| live(worker, choose);
     let workers_dev = format!(".{SUBDOMAIN}.workers.dev");
     let local = host.strip_suffix(".localhost");
-    let of_domain = |name: &str| {
-        let has = |worker: &&Arc<Worker>| worker.domains.iter().any(|domain| domain == name);
-        workers.iter().find(has).map_or(HostTarget::Nothing, live)
+    let find_domain = |name: &str| {
+        let has_domain = |worker: &&Arc<Worker>| worker.domains.iter().any(|domain| domain == name);
+        workers.iter().find(has_domain).map_or(HostTarget::Unknown, live)
     };
     let Some(label) = local.or_else(|| host.strip_suffix(workers_dev.as_str())) else {
-        return of_domain(host);
+        return find_domain(host);
     };
     if local.is_some() && label.contains('.') {
-        return of_domain(label);
+        return find_domain(label);
     }
     if let Some(worker) = workers.iter().find(|worker| worker.name == label) {
         if local.is_none() && !worker.enabled {
-            return HostTarget::Off(worker.name.clone());
+            return HostTarget::WorkerDisabled(worker.name.clone());
         }
         return live(worker);
     }
-    // Longer names first, because `a-b` may be a Worker or the alias `a` of `b`.
+    // The longest name first, because `x-a-b` can be the alias `x` of `a-b`, or `x-a` of `b`.
     let prefix = |name: &str| label.strip_suffix(name)?.strip_suffix('-').map(str::to_owned);
     let mut candidates: Vec<(&Arc<Worker>, String)> =
         workers.iter().filter_map(|worker| Some((worker, prefix(&worker.name)?))).collect();
@@ -121,13 +123,13 @@ fn find_by(workers: &[Arc<Worker>], host: &str, choose: &Choose<'_>) -> HostTarg
         let version = worker.preview_deployment(&prefix).or_else(|| worker.alias(&prefix));
         match version.or_else(|| by_short_id(worker, &prefix)) {
             Some(_) if !worker.previews_enabled => {
-                return HostTarget::PreviewsOff(worker.name.clone());
+                return HostTarget::PreviewsDisabled(worker.name.clone());
             }
             Some(version) => return HostTarget::Version(worker.clone(), Box::new(version.clone())),
             None => {}
         }
     }
-    HostTarget::Nothing
+    HostTarget::Unknown
 }
 
 fn live(worker: &Arc<Worker>, choose: &Choose<'_>) -> HostTarget {
@@ -182,25 +184,25 @@ mod tests {
             ("mr-1-site.localhost", "00000000-site"),
             ("mr-2-site.sandbox.workers.dev", "00000002-site"),
             ("00000000-site.localhost", "00000000-site"),
-            ("0000000-site.localhost", "Nothing"),
+            ("0000000-site.localhost", "Unknown"),
             ("mr-1-b-site.localhost", "00000000-b-site"),
             ("b-site.localhost", "00000000-b-site"),
             ("example.com", "00000002-site"),
             ("example.com.localhost", "00000002-site"),
-            ("www.example.com.localhost", "Nothing"),
-            ("site.sandbox.workers.dev", "Off(\"site\")"),
+            ("www.example.com.localhost", "Unknown"),
+            ("site.sandbox.workers.dev", "WorkerDisabled(\"site\")"),
             ("new.localhost", "NotDeployed(\"new\")"),
-            ("mr-3-site.localhost", "Nothing"),
-            ("other.localhost", "Nothing"),
-            ("www.example.com", "Nothing"),
-            ("site.evil.com", "Nothing"),
+            ("mr-3-site.localhost", "Unknown"),
+            ("other.localhost", "Unknown"),
+            ("www.example.com", "Unknown"),
+            ("site.evil.com", "Unknown"),
         ] {
             assert_eq!(resolve(&workers, host), expected, "{host}");
         }
     }
 
-    /// Returns the versions that answer 400 requests with these headers, each with its number.
-    fn answers(
+    /// Returns the versions that serve 400 requests with these headers, each with its number of requests.
+    fn count_versions(
         workers: &[Arc<Worker>],
         headers: &[(&'static str, &str)],
     ) -> BTreeMap<String, usize> {
@@ -208,18 +210,18 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().expect("a value"));
         }
-        let mut resolve = BTreeMap::new();
+        let mut counts = BTreeMap::new();
         for _ in 0..400 {
             let HostTarget::Version(_, version) = find_for(workers, "site.localhost", &map) else {
                 panic!("no version")
             };
-            *resolve.entry(version.id).or_insert(0) += 1;
+            *counts.entry(version.id).or_insert(0) += 1;
         }
-        resolve
+        counts
     }
 
     #[test]
-    fn two_versions_answer_by_their_percentages() {
+    fn two_versions_share_traffic_by_their_percentages() {
         let mut site = worker("site", &["mr-1", "mr-2"]);
         let (old, new) = ("00000000-site", "00000001-site");
         let share =
@@ -234,17 +236,17 @@ mod tests {
             );
         }
         let workers = [Arc::new(site)];
-        let by_chance = answers(&workers, &[]);
-        // With 400 requests fewer than 40 or more than 190 happen once in more than 10^10 runs.
-        assert!((40..190).contains(&by_chance[new]), "{by_chance:?}");
+        let random_counts = count_versions(&workers, &[]);
+        // Of 400 requests, fewer than 40 or more than 190 occur less than once in 10^10 runs.
+        assert!((40..190).contains(&random_counts[new]), "{random_counts:?}");
         let by_name = format!("other=\"x\", site=\"{new}\"");
         assert_eq!(
-            answers(&workers, &[(OVERRIDES, &by_name)]),
+            count_versions(&workers, &[(OVERRIDES_HEADER, &by_name)]),
             BTreeMap::from([(new.to_owned(), 400)])
         );
-        let unknown = answers(&workers, &[(OVERRIDES, "site=\"gone\"")]);
+        let unknown = count_versions(&workers, &[(OVERRIDES_HEADER, "site=\"gone\"")]);
         assert_eq!(unknown.len(), 2, "{unknown:?}");
-        assert_eq!(answers(&workers, &[(KEY, "visitor-7")]).len(), 1);
+        assert_eq!(count_versions(&workers, &[(KEY_HEADER, "visitor-7")]).len(), 1);
     }
 
     #[test]
@@ -252,7 +254,7 @@ mod tests {
         let mut site = worker("site", &["mr-1"]);
         site.previews_enabled = false;
         let workers = [Arc::new(site)];
-        assert_eq!(resolve(&workers, "mr-1-site.localhost"), "PreviewsOff(\"site\")");
+        assert_eq!(resolve(&workers, "mr-1-site.localhost"), "PreviewsDisabled(\"site\")");
         assert_eq!(resolve(&workers, "site.localhost"), "00000000-site");
     }
 
@@ -266,7 +268,7 @@ mod tests {
             ("site.localhost.:80", "site.localhost"),
             ("", ""),
         ] {
-            assert_eq!(name(header), expected, "{header}");
+            assert_eq!(host_name(header), expected, "{header}");
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Serves deployed versions by host name, through the real workerd.
 //!
 //! `hosts` resolves a host name to a version. `group` finds the Workers that run in the same process,
-//! `bindings` translates them for miniflare, and `runtime` loads them. `proxy` forwards the request.
+//! `bindings` converts their bindings for miniflare, and `runtime` loads them. `proxy` forwards the request.
 
 pub mod bindings;
 pub mod check;
 pub mod cron;
+pub mod error_pages;
 pub mod files;
 pub mod group;
 pub mod hosts;
 pub mod hyperdrive;
-pub mod missing;
 pub mod output;
 pub mod plan;
 pub mod process;
@@ -26,20 +26,20 @@ use crate::app::App;
 use group::{NodeRole, VersionNode};
 use hosts::HostTarget;
 
-/// Serves a request for a Worker's host.
+/// Serves a request to the host of a Worker.
 pub async fn handle(app: &App, host: &str, request: Request) -> Response {
     match hosts::find_for(&app.store.workers(), host, request.headers()) {
         HostTarget::Version(worker, version) => {
             let node = VersionNode::new(&worker, &version.id);
-            let gets_traffic = worker.serving().any(|(one, _)| one.id == version.id);
+            let gets_traffic = worker.serving().any(|(serving, _)| serving.id == version.id);
             if node.role == NodeRole::Uploaded && !gets_traffic && !worker.classes.is_empty() {
-                return missing::no_preview(app, &worker.name);
+                return error_pages::no_preview(app, &worker.name);
             }
             proxy::forward(app, &node, request).await
         }
-        HostTarget::NotDeployed(worker) => missing::not_deployed(app, &worker),
-        HostTarget::Off(worker) => missing::worker_disabled(app, &worker),
-        HostTarget::PreviewsOff(worker) => missing::previews_disabled(app, &worker),
-        HostTarget::Nothing => missing::unknown_host(app, host),
+        HostTarget::NotDeployed(worker) => error_pages::not_deployed(app, &worker),
+        HostTarget::WorkerDisabled(worker) => error_pages::worker_disabled(app, &worker),
+        HostTarget::PreviewsDisabled(worker) => error_pages::previews_disabled(app, &worker),
+        HostTarget::Unknown => error_pages::unknown_host(app, host),
     }
 }

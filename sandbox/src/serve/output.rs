@@ -1,12 +1,12 @@
 //! Stores the console output and the uncaught exceptions of Workers.
 //!
-//! workerd reports them after each invocation, as to a tail Worker at Cloudflare
+//! workerd reports them after each invocation, like Cloudflare to a tail Worker
 //! (<https://developers.cloudflare.com/workers/observability/logs/tail-workers/>).
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
@@ -17,10 +17,12 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
+use crate::mutex::lock;
+
 /// The file of the Workers' output, below the state folder.
 pub const FILE: &str = "logs/workers.log";
 
-/// The size at which the file is rotated.
+/// The size in bytes at which the file is rotated.
 const MAX_FILE_SIZE: u64 = 16 * 1024 * 1024;
 
 /// The maximum number of reports in memory.
@@ -85,13 +87,13 @@ pub struct Exception {
 }
 
 impl Trace {
-    /// Returns the id of the request that caused it. `None` if no request did.
+    /// Returns the id of the request that invoked the Worker. `None` if it was another event.
     #[must_use]
     pub fn ray(&self) -> Option<&str> {
         self.event["request"]["headers"]["cf-ray"].as_str()
     }
 
-    /// Describes the event that invoked the Worker.
+    /// Returns a short description of the event that invoked the Worker.
     #[must_use]
     pub fn cause(&self) -> String {
         let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -173,7 +175,7 @@ impl Exception {
     }
 }
 
-/// Indents all lines after the first one.
+/// Indents all lines after the first one, and removes control characters.
 fn indent(text: &str) -> String {
     let clean: String =
         text.chars().filter(|c| !c.is_control() || *c == '\n' || *c == '\t').collect();
@@ -201,7 +203,7 @@ impl WorkerOutput {
         Ok(WorkerOutput { path, file, recent, sender: broadcast::channel(MAX_RECENT).0 })
     }
 
-    /// Adds a report of workerd. Stores it if the Worker wrote something or failed.
+    /// Adds a report of workerd. Logs and stores it if the Worker wrote something or failed.
     pub fn add(&self, trace: Trace) {
         let text = trace.lines().join("\n");
         let trace = Arc::new(trace);
@@ -218,7 +220,7 @@ impl WorkerOutput {
 
     fn write(&self, text: &str) {
         let mut file = lock(&self.file);
-        // A failed write of the log cannot be reported elsewhere.
+        // If the log cannot be written, the error cannot be reported either.
         let _unwritten = writeln!(file, "{text}");
         if file.metadata().is_ok_and(|meta| meta.len() > MAX_FILE_SIZE)
             && std::fs::rename(&self.path, format!("{}.1", self.path)).is_ok()
@@ -240,11 +242,12 @@ impl WorkerOutput {
         self.sender.subscribe()
     }
 
-    /// Waits for the exceptions of a request, which workerd reports shortly after the response. Returns
-    /// each with its Worker, in the order of their time. Every Worker that an exception passes through
-    /// reports it; only the report with a location is returned. A Durable Object reports another request than
-    /// the one that failed, so its report counts if it has the same title as `uncaught` and came after it began.
-    /// Empty if none arrived in time.
+    /// Waits for the exceptions of a request, which workerd reports shortly after the response. Returns each with
+    /// its Worker, oldest first. Empty if none arrived within `time_limit`.
+    ///
+    /// Every Worker that an exception passes through reports it. This returns only the report with a location. A
+    /// Durable Object reports another request than the one that failed. Its report counts if it has the same
+    /// title as `uncaught` and is not older than the request.
     pub async fn exceptions(
         &self,
         ray: &str,
@@ -252,8 +255,8 @@ impl WorkerOutput {
         time_limit: Duration,
     ) -> Vec<(String, Exception)> {
         let mut reports = self.subscribe();
-        let is_same = |one: &Exception| {
-            one.timestamp >= uncaught.timestamp && one.title() == uncaught.title()
+        let is_same = |exception: &Exception| {
+            exception.timestamp >= uncaught.timestamp && exception.title() == uncaught.title()
         };
         let is_relevant = |trace: &Arc<Trace>| match trace.ray() {
             Some(other) => other == ray && !trace.exceptions.is_empty(),
@@ -263,28 +266,30 @@ impl WorkerOutput {
             self.recent().into_iter().filter(is_relevant).collect();
         let has_location =
             |trace: &Arc<Trace>| trace.exceptions.iter().any(Exception::has_location);
-        let mut until = Instant::now() + time_limit;
+        let mut deadline = Instant::now() + time_limit;
         loop {
             if reports_of_request.last().is_some_and(has_location) {
-                until = until.min(Instant::now() + REPORT_DELAY);
+                deadline = deadline.min(Instant::now() + REPORT_DELAY);
             }
-            match timeout_at(until, reports.recv()).await {
+            match timeout_at(deadline, reports.recv()).await {
                 Ok(Ok(trace)) if is_relevant(&trace) => reports_of_request.push(trace),
                 Ok(Ok(_) | Err(RecvError::Lagged(_))) => {}
                 Ok(Err(RecvError::Closed)) | Err(_) => break,
             }
         }
-        let all = reports_of_request.iter().flat_map(|trace| {
-            trace.exceptions.iter().map(|one| (trace.worker.clone(), one.clone()))
+        let exceptions = reports_of_request.iter().flat_map(|trace| {
+            trace.exceptions.iter().map(|exception| (trace.worker.clone(), exception.clone()))
         });
-        let mut exceptions: Vec<(String, Exception)> = all.collect();
-        let located: Vec<String> = exceptions
+        let mut exceptions: Vec<(String, Exception)> = exceptions.collect();
+        let titles_with_location: Vec<String> = exceptions
             .iter()
-            .filter(|(_, one)| one.has_location())
-            .map(|(_, one)| one.title())
+            .filter(|(_, exception)| exception.has_location())
+            .map(|(_, exception)| exception.title())
             .collect();
-        exceptions.retain(|(_, one)| one.has_location() || !located.contains(&one.title()));
-        exceptions.sort_by_key(|(_, one)| one.timestamp);
+        exceptions.retain(|(_, exception)| {
+            exception.has_location() || !titles_with_location.contains(&exception.title())
+        });
+        exceptions.sort_by_key(|(_, exception)| exception.timestamp);
         exceptions
     }
 }
@@ -293,10 +298,6 @@ fn append(path: &Utf8Path) -> Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let file = File::options().create(true).append(true).mode(0o600).open(path);
     file.with_context(|| format!("cannot open {path}"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -309,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_name_time_worker_level_and_place() {
+    fn lines_have_time_worker_level_and_location() {
         let trace = trace(json!({
             "worker": "shop", "version": "1", "outcome": "exception", "eventTimestamp": 0,
             "event": { "request": { "method": "GET", "url": "http://shop.localhost:8787/buy?card=1" } },

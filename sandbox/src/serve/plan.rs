@@ -1,4 +1,4 @@
-//! Describes the groups of an account for the runtime.
+//! Computes the groups of an account and caches them for the runtime.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -7,29 +7,29 @@ use serde_json::{Map, Value, json};
 
 use super::bindings;
 use super::group::{AccountState, VersionNode, WorkerGroup};
-use super::runtime::lock;
+use crate::mutex::lock;
 use crate::state::model::Worker;
 use crate::state::resources::Resources;
 
-/// A cached state of an account, valid until one of its Workers changes.
+/// The cached state of an account, which is valid until its Workers or resources change.
 pub struct AccountSnapshot {
     /// The account's Workers.
     pub workers: Vec<Arc<Worker>>,
     /// The account's resources.
     pub resources: Arc<Resources>,
     /// The recently used versions that are not live.
-    pub guests: Vec<VersionNode>,
+    pub recent_versions: Vec<VersionNode>,
     /// The number of versions that do not start.
     pub broken: usize,
-    /// The Workers as groups see them.
+    /// The state from which groups are computed.
     pub state: AccountState,
-    /// The plans that were made before, by node.
+    /// The cached plans, by node.
     pub plans: Mutex<HashMap<String, Arc<GroupPlan>>>,
 }
 
-/// The description of a group to load.
+/// The plan of a group to load.
 pub struct GroupPlan {
-    /// A hash of everything that the group consists of.
+    /// The hash of all members and options of the group.
     pub key: String,
     /// The account.
     pub account: String,
@@ -44,23 +44,23 @@ pub struct GroupPlan {
 /// The queues of a group.
 #[derive(Debug, Default)]
 pub struct GroupQueues {
-    /// Each with its name and the delay of its messages.
+    /// All queues, each with its name and the delay of its messages.
     pub all: Vec<Value>,
-    /// The names of those that no Worker consumes.
-    pub kept: Vec<String>,
-    /// The names of those that deliver nothing. This can change while the group is loaded.
+    /// The names of the queues that no Worker consumes.
+    pub without_worker: Vec<String>,
+    /// The names of the paused queues. This can change while the group is loaded.
     pub paused: Vec<String>,
 }
 
 impl GroupQueues {
     fn new(group: &WorkerGroup, resources: &Resources) -> GroupQueues {
         let mut queues = GroupQueues::default();
-        for name in group.exclusive.iter().filter_map(|one| one.strip_prefix("queue ")) {
+        for name in group.exclusive.iter().filter_map(|name| name.strip_prefix("queue ")) {
             let Some(queue) = resources.queue(name) else { continue };
             let delay = &queue.settings["delivery_delay"];
             queues.all.push(json!({ "name": name, "deliveryDelay": delay }));
-            if queue.is_kept() {
-                queues.kept.push(name.to_owned());
+            if !queue.has_worker() {
+                queues.without_worker.push(name.to_owned());
             }
             if queue.is_paused() {
                 queues.paused.push(name.to_owned());
@@ -71,13 +71,13 @@ impl GroupQueues {
 }
 
 impl AccountSnapshot {
-    /// Returns the plan of the group of a version.
+    /// Returns the plan of the group of a version. Computes it on the first call.
     pub fn plan(&self, node: &VersionNode, account: &str) -> Arc<GroupPlan> {
         let name = format!("{} {}", node.name(), node.id);
         if let Some(plan) = lock(&self.plans).get(&name) {
             return plan.clone();
         }
-        let group = self.state.group(node, &self.guests);
+        let group = self.state.group(node, &self.recent_versions);
         let member_options = |node: &VersionNode| -> Value {
             let live = |name: &&str| self.state.live().any(|node| node.worker.name == **name);
             let tails = node.tail_consumers().into_iter().filter(live);
@@ -97,7 +97,7 @@ impl AccountSnapshot {
             group.members.iter().map(|(name, node)| (name.clone(), member_options(node))).collect();
         let ids: Vec<&str> = group.members.values().map(|node| node.id.as_str()).collect();
         let queues = GroupQueues::new(&group, &self.resources);
-        let key = json!([account, ids, options, queues.all, queues.kept]).to_string();
+        let key = json!([account, ids, options, queues.all, queues.without_worker]).to_string();
         let key = blake3::hash(key.as_bytes()).to_hex().to_string();
         let plan = Arc::new(GroupPlan { key, account: account.to_owned(), group, options, queues });
         lock(&self.plans).insert(name, plan.clone());

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -19,8 +19,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::output::{Trace, WorkerOutput};
-use super::queues::{KeptBatch, KeptMessages};
+use super::queues::{MessageBacklog, MessageBatch};
 use crate::log;
+use crate::mutex::lock;
 
 /// The time limit for loading a group.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,18 +31,18 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 const INHERITED_VARIABLES: [&str; 4] =
     ["BUN_RUNTIME_TRANSPILER_CACHE_PATH", "HOME", "LANG", "PATH"];
 
-/// A running process.
+/// A running process of Bun that hosts the groups.
 #[derive(Debug)]
 pub struct Process {
     commands: mpsc::UnboundedSender<String>,
     pending: Arc<PendingReplies>,
     next_id: AtomicU64,
     child: tokio::sync::Mutex<Child>,
-    /// Its process group. The process id is unknown after `wait`, but the group may still exist.
+    /// Its process group, which may still exist after the process has exited.
     group: Option<Pid>,
 }
 
-/// The receivers of replies, by command id. `None` after the process has ended.
+/// The receivers of replies, by command id. `None` after the process has exited.
 type PendingReplies = Mutex<Option<HashMap<u64, oneshot::Sender<CommandReply>>>>;
 
 /// A line of the process's stdout.
@@ -50,7 +51,7 @@ type PendingReplies = Mutex<Option<HashMap<u64, oneshot::Sender<CommandReply>>>>
 enum ProcessLine {
     Reply(CommandReply),
     Event { trace: Box<Trace> },
-    Messages { kept: KeptBatch },
+    Messages { backlog: MessageBatch },
 }
 
 /// The reply to a command.
@@ -63,13 +64,13 @@ struct CommandReply {
 
 impl Process {
     /// Starts `bun dir/serve.ts packages`. The output of Workers goes to `output`, and the messages that
-    /// no Worker consumes go to `kept`.
+    /// no Worker consumes go to `backlog`.
     pub fn start(
         bun: &Utf8Path,
         dir: &Utf8Path,
         packages: &Utf8Path,
         output: Arc<WorkerOutput>,
-        kept: Arc<KeptMessages>,
+        backlog: Arc<MessageBacklog>,
     ) -> Result<Process> {
         let mut command = Command::new(bun);
         command.arg("serve.ts").arg(packages).current_dir(dir).env_clear();
@@ -78,10 +79,15 @@ impl Process {
                 command.env(name, value);
             }
         }
+        let compile_cache = packages.join(".cache/compile");
+        if compile_cache.is_dir() {
+            // xtask has Bun keep what it compiles of wrangler there. Miniflare is a part of it.
+            command.env("NODE_COMPILE_CACHE", compile_cache);
+        }
         let mut child = command
             .env("TMPDIR", dir.join("tmp"))
             .env("CLOUDFLARE_CF_FETCH_ENABLED", "false")
-            // Bun's optimizing compiler does not pay off here and takes CPU from wrangler.
+            // Bun's optimizing compiler is not worth its CPU time here. wrangler needs the CPU.
             .env("BUN_JSC_thresholdForOptimizeAfterWarmUp", "20000")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -101,7 +107,7 @@ impl Process {
         let pending = Arc::new(Mutex::new(Some(HashMap::new())));
         let (commands, received) = mpsc::unbounded_channel();
         tokio::spawn(write(stdin, received));
-        tokio::spawn(read(stdout, pending.clone(), group, (output, kept)));
+        tokio::spawn(read(stdout, pending.clone(), group, (output, backlog)));
         tokio::spawn(async move {
             let mut lines = BufReader::new(stderr).lines();
             while let Ok(Some(line)) = lines.next_line().await {
@@ -111,25 +117,26 @@ impl Process {
         Ok(Process { commands, pending, next_id: AtomicU64::new(1), child, group })
     }
 
-    /// Returns whether the process has ended.
+    /// Returns whether the process has exited.
     #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    pub fn has_exited(&self) -> bool {
+        lock(&self.pending).is_none()
     }
 
     /// Loads a group and returns the loopback port that it listens on.
     pub async fn load(&self, command: &Value) -> Result<u16> {
         let reply =
             timeout(LOAD_TIMEOUT, self.request("load", command)).await.map_err(|_| {
-                anyhow!("the runtime did not load it in {} s", LOAD_TIMEOUT.as_secs())
+                anyhow!("the runtime did not load the Worker within {} s", LOAD_TIMEOUT.as_secs())
             })??;
         match (reply.port, reply.error) {
             (Some(port), None) => Ok(port),
-            (_, error) => bail!("workerd refuses it: {}", error.unwrap_or_default()),
+            (_, error) => bail!("workerd cannot load the Worker: {}", error.unwrap_or_default()),
         }
     }
 
-    /// Sets whether every invocation is reported. Otherwise only those that write, fail or throw are.
+    /// Sets whether every invocation is reported. If `is_tailed` is false, only invocations that write, fail or
+    /// throw are reported.
     pub async fn set_tailed(&self, is_tailed: bool) -> Result<()> {
         self.request("tail", &json!(is_tailed)).await.map(drop)
     }
@@ -137,12 +144,12 @@ impl Process {
     async fn request(&self, name: &str, command: &Value) -> Result<CommandReply> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, reply) = oneshot::channel();
-        match &mut *self.pending.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &mut *lock(&self.pending) {
             Some(pending) => pending.insert(id, sender),
-            None => bail!("the runtime has ended"),
+            None => bail!("the runtime has exited"),
         };
         self.send(&json!({ "id": id, name: command }));
-        reply.await.map_err(|_| anyhow!("the runtime has ended"))
+        reply.await.map_err(|_| anyhow!("the runtime has exited"))
     }
 
     /// Stops a group's workerd and removes its folder.
@@ -151,14 +158,14 @@ impl Process {
     }
 
     fn send(&self, command: &Value) {
-        // Fails if the process has ended, which closes all pending replies too.
-        let _ended = self.commands.send(format!("{command}\n"));
+        // Fails if the process has exited. Then all pending replies fail too.
+        let _exited = self.commands.send(format!("{command}\n"));
     }
 
-    /// Stops the process. Kills it if it does not end in time.
+    /// Stops the process. Kills it if it does not exit within 5 seconds.
     pub async fn stop(&self) {
-        // An empty order closes its stdin.
-        let _ended = self.commands.send(String::new());
+        // An empty command closes its stdin.
+        let _exited = self.commands.send(String::new());
         let mut child = self.child.lock().await;
         if timeout(Duration::from_secs(5), child.wait()).await.is_err() {
             kill_group(self.group);
@@ -169,8 +176,8 @@ impl Process {
 /// Kills a process group.
 fn kill_group(group: Option<Pid>) {
     if let Some(group) = group {
-        // Fails if all processes have ended.
-        let _ended = killpg(group, Signal::SIGKILL);
+        // Fails if all processes have exited.
+        let _exited = killpg(group, Signal::SIGKILL);
     }
 }
 
@@ -186,7 +193,7 @@ async fn read(
     stdout: impl AsyncRead + Unpin,
     pending: Arc<PendingReplies>,
     group: Option<Pid>,
-    (output, messages): (Arc<WorkerOutput>, Arc<KeptMessages>),
+    (output, backlog): (Arc<WorkerOutput>, Arc<MessageBacklog>),
 ) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
@@ -196,8 +203,8 @@ async fn read(
                 output.add(*trace);
                 continue;
             }
-            Ok(ProcessLine::Messages { kept }) => {
-                messages.add(kept);
+            Ok(ProcessLine::Messages { backlog: batch }) => {
+                backlog.add(batch);
                 continue;
             }
             Err(_) => {
@@ -205,14 +212,14 @@ async fn read(
                 continue;
             }
         };
-        let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pending = lock(&pending);
         if let Some(sender) = pending.as_mut().and_then(|pending| pending.remove(&reply.id)) {
-            // The receiver may be gone by now.
-            let _gone = sender.send(reply);
+            // Fails if the receiver was dropped.
+            let _dropped = sender.send(reply);
         }
     }
-    *pending.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    log::line("runtime: ended");
-    // The workerds of a killed process keep running.
+    *lock(&pending) = None;
+    log::line("runtime: exited");
+    // If the process was killed, its workerds still run.
     kill_group(group);
 }

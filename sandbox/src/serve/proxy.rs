@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
 use super::bindings::NO_LOCAL_FORM;
+use super::error_pages;
 use super::group::VersionNode;
-use super::missing;
 use super::output::Exception;
 use super::runtime::LoadedGroup;
 use super::upgrade::ProtocolUpgrade;
@@ -22,10 +22,10 @@ use crate::log;
 use crate::stream;
 
 /// Cloudflare's header with the id of a request.
-const RAY: &str = "cf-ray";
+const RAY_HEADER: &str = "cf-ray";
 
-/// The prefix of miniflare's own paths.
-const LOCAL: &str = "/cdn-cgi/local/";
+/// The prefix of the paths of miniflare's tools.
+const LOCAL_PATHS: &str = "/cdn-cgi/local/";
 
 /// Headers of one connection (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [&str; 9] = [
@@ -40,13 +40,13 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// miniflare's header with a line for its log. Cloudflare does not send it.
+/// The header in which miniflare sends a line for its log. Cloudflare has no such header.
 const LOG_HEADER: &str = "x-mf-additional-response-log";
 
 /// The maximum number of attempts to load a group for one request.
 const ATTEMPTS: usize = 3;
 
-/// The header with the member of the group that a request is for.
+/// The header with the member of the group that serves the request.
 pub const MEMBER_HEADER: &str = "mf-sandbox-member";
 
 /// The header in which the runtime reports an exception that the Worker did not catch.
@@ -59,7 +59,7 @@ const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 pub async fn forward(app: &App, node: &VersionNode, mut request: Request) -> Response {
     let upgrade = ProtocolUpgrade::take(&mut request);
     let (mut parts, body) = request.into_parts();
-    strip(&mut parts.headers);
+    strip_headers(&mut parts.headers);
     if let Some(upgrade) = &upgrade {
         upgrade.add_headers(&mut parts.headers);
     }
@@ -67,61 +67,62 @@ pub async fn forward(app: &App, node: &VersionNode, mut request: Request) -> Res
     let began = UNIX_EPOCH.elapsed().unwrap_or_default().as_millis();
     let began = u64::try_from(began).unwrap_or_default();
     let name = node.name();
-    for (header, value) in [(MEMBER_HEADER, name.as_str()), (RAY, &ray)] {
+    for (header, value) in [(MEMBER_HEADER, name.as_str()), (RAY_HEADER, &ray)] {
         if let Ok(value) = HeaderValue::from_str(value) {
             parts.headers.insert(header, value);
         }
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    if path.starts_with(LOCAL) {
-        // miniflare serves its own pages there. Cloudflare has no such path.
+    if path.starts_with(LOCAL_PATHS) {
+        // miniflare serves its tools there. Cloudflare has no such path.
         return StatusCode::NOT_FOUND.into_response();
     }
-    // A body can be sent only once. A failed connection did not send it.
+    // A body can be sent only once, so only GET and HEAD are retried.
     let mut body = Some(body);
     let mut reason = String::new();
     for _ in 0..ATTEMPTS {
         let loaded = match app.runtime.load(&app.store, node).await {
             Ok(loaded) => loaded,
             Err(error) => {
-                return missing::unavailable(app, &node.worker.name, &format!("{error:#}"));
+                return error_pages::unavailable(app, &node.worker.name, &format!("{error:#}"));
             }
         };
         let url = format!("http://127.0.0.1:{}{path}", loaded.port);
-        let mut upstream = client().request(parts.method.clone(), url);
-        upstream = upstream.headers(parts.headers.clone());
+        let mut builder = client().request(parts.method.clone(), url);
+        builder = builder.headers(parts.headers.clone());
         let is_repeatable = matches!(parts.method, Method::GET | Method::HEAD);
         if !is_repeatable && let Some(body) = body.take() {
-            upstream = upstream.body(reqwest::Body::wrap_stream(body.into_data_stream()));
+            builder = builder.body(reqwest::Body::wrap_stream(body.into_data_stream()));
         }
-        match upstream.send().await {
-            Ok(answer) => match exception(&answer, began) {
+        match builder.send().await {
+            Ok(response) => match exception(&response, began) {
                 Some(exception) => {
                     return exception_response(app, node, &parts, &ray, exception).await;
                 }
-                None => return forward_response(answer, upgrade, loaded),
+                None => return forward_response(response, upgrade, loaded),
             },
             Err(error) => reason = format!("{:#}", anyhow::Error::from(error.without_url())),
         }
-        log::line(&format!("{} {}: no answer: {reason}", node.worker.name, node.id));
+        log::line(&format!("{} {}: no response: {reason}", node.worker.name, node.id));
         app.runtime.unload_version(node).await;
         if !is_repeatable {
             break;
         }
     }
-    missing::unavailable(app, &node.worker.name, &reason)
+    error_pages::unavailable(app, &node.worker.name, &reason)
 }
 
-/// Returns the exception that ended a request of the time `timestamp`. `None` if the Worker responded.
-fn exception(answer: &reqwest::Response, timestamp: u64) -> Option<Exception> {
-    let header = answer.headers().get(EXCEPTION_HEADER)?.as_bytes();
+/// Returns the exception that a Worker did not catch. `None` if the Worker responded. `timestamp` is the time of the
+/// request in milliseconds.
+fn exception(response: &reqwest::Response, timestamp: u64) -> Option<Exception> {
+    let header = response.headers().get(EXCEPTION_HEADER)?.as_bytes();
     let text = percent_encoding::percent_decode(header).decode_utf8_lossy();
     let error: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let field = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
     Some(Exception { name: field("name"), message: field("message"), stack: None, timestamp })
 }
 
-/// Makes the response for a Worker that threw.
+/// Makes the response for an uncaught exception.
 async fn exception_response(
     app: &App,
     node: &VersionNode,
@@ -130,18 +131,22 @@ async fn exception_response(
     exception: Exception,
 ) -> Response {
     if exception.message.contains(NO_LOCAL_FORM) {
-        return missing::cannot_run(app, &node.worker.name, &exception.message);
+        return error_pages::cannot_run(app, &node.worker.name, &exception.message);
     }
     let mut exceptions = app.runtime.output.exceptions(ray, &exception, REPORT_TIMEOUT).await;
     if exceptions.is_empty() {
         exceptions.push((node.worker.name.clone(), exception));
     }
     let accept = parts.headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-    missing::uncaught(app, &exceptions, accept.is_some_and(|accept| accept.contains("text/html")))
+    error_pages::uncaught_exceptions(
+        app,
+        &exceptions,
+        accept.is_some_and(|accept| accept.contains("text/html")),
+    )
 }
 
-/// Removes headers of the connection and commands for miniflare.
-fn strip(headers: &mut HeaderMap) {
+/// Removes the headers of the connection and the headers that control miniflare.
+fn strip_headers(headers: &mut HeaderMap) {
     for name in HOP_BY_HOP {
         headers.remove(name);
     }
@@ -152,24 +157,24 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// Forwards a response, which keeps the group loaded until its last byte.
+/// Forwards a response. The group stays loaded until its last byte.
 fn forward_response(
-    answer: reqwest::Response,
+    upstream: reqwest::Response,
     upgrade: Option<ProtocolUpgrade>,
     loaded: Arc<LoadedGroup>,
 ) -> Response {
     if let Some(upgrade) = upgrade
-        && answer.status() == StatusCode::SWITCHING_PROTOCOLS
+        && upstream.status() == StatusCode::SWITCHING_PROTOCOLS
     {
-        return upgrade.join(answer, loaded);
+        return upgrade.join(upstream, loaded);
     }
     let mut response = Response::new(Body::empty());
-    *response.status_mut() = answer.status();
-    *response.headers_mut() = answer.headers().clone();
+    *response.status_mut() = upstream.status();
+    *response.headers_mut() = upstream.headers().clone();
     for name in HOP_BY_HOP.into_iter().chain([LOG_HEADER]) {
         response.headers_mut().remove(name);
     }
-    *response.body_mut() = Body::from_stream(stream::keep_alive(answer.bytes_stream(), loaded));
+    *response.body_mut() = Body::from_stream(stream::keep_alive(upstream.bytes_stream(), loaded));
     response
 }
 

@@ -1,5 +1,5 @@
-//! Keeps the messages of queues that no Worker consumes, such as those that clients pull over HTTP, and sends
-//! orders to the queues of the runtime.
+//! Stores the messages of queues that no Worker consumes, such as those that clients pull over HTTP. Sends
+//! commands to the queues of the runtime.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,11 +12,11 @@ use serde_json::Value;
 use super::cron::COMMAND_HEADER;
 use super::group::VersionNode;
 use super::proxy;
-use super::runtime::lock;
 use crate::app::App;
-use crate::ids::{hex, random};
+use crate::ids::random_id;
+use crate::mutex::lock;
 
-/// The maximum size of the messages of a queue, as base64. The oldest ones above it are dropped.
+/// The maximum size of the messages of a queue in bytes of base64. The oldest messages above it are dropped.
 const MAX_SIZE: usize = 64 * 1024 * 1024;
 
 /// A message as its producer sent it.
@@ -32,14 +32,14 @@ pub struct QueueMessage {
     pub content_type: String,
     /// Its bytes as base64.
     pub body: String,
-    /// The delay of its delivery.
+    /// The delay of its delivery, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delay_seconds: Option<u64>,
 }
 
 /// Messages of a queue.
 #[derive(Debug, Deserialize)]
-pub struct KeptBatch {
+pub struct MessageBatch {
     /// The account.
     pub account: String,
     /// The name of the queue.
@@ -48,18 +48,18 @@ pub struct KeptBatch {
     pub messages: Vec<QueueMessage>,
 }
 
-/// A message that waits for a client.
+/// A stored message.
 #[derive(Debug)]
-struct WaitingMessage {
+struct StoredMessage {
     message: QueueMessage,
     attempts: u64,
-    /// The time from which a client can pull it.
+    /// The time after which a client can pull it.
     available: SystemTime,
-    /// The leases that clients got. Each of them can acknowledge it.
+    /// The ids of its leases. Each lease can acknowledge it.
     leases: Vec<String>,
 }
 
-/// A message that a client got.
+/// A message that a client pulled.
 #[derive(Debug)]
 pub struct LeasedMessage {
     /// The message.
@@ -92,9 +92,9 @@ pub struct PullResult {
     pub dead: Vec<QueueMessage>,
 }
 
-/// The size of the waiting messages of a queue.
+/// The size of the stored messages of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
+pub struct BacklogSize {
     /// The number of messages.
     pub count: usize,
     /// The number of bytes in their bodies.
@@ -103,15 +103,15 @@ pub struct Backlog {
     pub oldest_ms: u64,
 }
 
-/// The messages that wait for a consumer, by account and queue. They are lost when the sandbox ends.
+/// The messages without a Worker that consumes them, by account and queue, in memory.
 #[derive(Debug, Default)]
-pub struct KeptMessages(Mutex<HashMap<(String, String), Vec<WaitingMessage>>>);
+pub struct MessageBacklog(Mutex<HashMap<(String, String), Vec<StoredMessage>>>);
 
-impl KeptMessages {
-    /// Adds messages.
-    pub fn add(&self, batch: KeptBatch) {
+impl MessageBacklog {
+    /// Adds messages. Drops the oldest ones above the maximum size.
+    pub fn add(&self, batch: MessageBatch) {
         let now = SystemTime::now();
-        let waiting = batch.messages.into_iter().map(|message| WaitingMessage {
+        let messages = batch.messages.into_iter().map(|message| StoredMessage {
             available: now + Duration::from_secs(message.delay_seconds.unwrap_or(0)),
             message,
             attempts: 0,
@@ -119,11 +119,11 @@ impl KeptMessages {
         });
         let mut queues = lock(&self.0);
         let queue = queues.entry((batch.account, batch.queue)).or_default();
-        queue.extend(waiting);
-        let mut size = queue.iter().map(|one| one.message.body.len()).sum::<usize>();
-        let is_surplus = |one: &mut WaitingMessage| {
+        queue.extend(messages);
+        let mut size = queue.iter().map(|entry| entry.message.body.len()).sum::<usize>();
+        let is_surplus = |entry: &mut StoredMessage| {
             let is_surplus = size > MAX_SIZE;
-            size -= if is_surplus { one.message.body.len() } else { 0 };
+            size -= if is_surplus { entry.message.body.len() } else { 0 };
             is_surplus
         };
         let dropped = queue.extract_if(.., is_surplus).count();
@@ -136,20 +136,20 @@ impl KeptMessages {
 
     /// Removes and returns all messages of a queue.
     pub fn take(&self, account: &str, queue: &str) -> Vec<QueueMessage> {
-        let waiting = self.change(account, queue, std::mem::take);
-        waiting.into_iter().map(|one| one.message).collect()
+        let messages = self.change(account, queue, std::mem::take);
+        messages.into_iter().map(|entry| entry.message).collect()
     }
 
     fn change<T>(
         &self,
         account: &str,
         queue: &str,
-        change: impl FnOnce(&mut Vec<WaitingMessage>) -> T,
+        change: impl FnOnce(&mut Vec<StoredMessage>) -> T,
     ) -> T {
         change(lock(&self.0).entry((account.to_owned(), queue.to_owned())).or_default())
     }
 
-    /// Leases messages to a client.
+    /// Leases messages to a client. Removes messages that are too old or were pulled too often.
     pub fn pull(
         &self,
         account: &str,
@@ -159,19 +159,19 @@ impl KeptMessages {
     ) -> PullResult {
         let since_epoch = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let oldest = since_epoch.saturating_sub(options.retention).as_millis();
-        self.change(account, queue, |waiting| {
-            waiting.retain(|one| u128::from(one.message.timestamp_ms) >= oldest);
-            let is_dead = |one: &mut WaitingMessage| {
-                one.available <= now && one.attempts > options.max_retries
+        self.change(account, queue, |messages| {
+            messages.retain(|entry| u128::from(entry.message.timestamp_ms) >= oldest);
+            let is_dead = |entry: &mut StoredMessage| {
+                entry.available <= now && entry.attempts > options.max_retries
             };
-            let dead = waiting.extract_if(.., is_dead).map(|one| one.message).collect();
-            let available = waiting.iter_mut().filter(|one| one.available <= now);
-            let lease = |one: &mut WaitingMessage| {
-                let lease = hex(&random::<16>());
-                one.attempts += 1;
-                one.available = now + options.visibility;
-                one.leases.push(lease.clone());
-                LeasedMessage { message: one.message.clone(), attempts: one.attempts, lease }
+            let dead = messages.extract_if(.., is_dead).map(|entry| entry.message).collect();
+            let available = messages.iter_mut().filter(|entry| entry.available <= now);
+            let lease = |entry: &mut StoredMessage| {
+                let lease = random_id();
+                entry.attempts += 1;
+                entry.available = now + options.visibility;
+                entry.leases.push(lease.clone());
+                LeasedMessage { message: entry.message.clone(), attempts: entry.attempts, lease }
             };
             PullResult { messages: available.take(options.batch_size).map(lease).collect(), dead }
         })
@@ -179,19 +179,19 @@ impl KeptMessages {
 
     /// Deletes the message of a lease. Returns whether there was one.
     pub fn acknowledge(&self, account: &str, queue: &str, lease: &str) -> bool {
-        self.change(account, queue, |waiting| {
-            let before = waiting.len();
-            waiting.retain(|one| !one.leases.iter().any(|known| known == lease));
-            waiting.len() < before
+        self.change(account, queue, |messages| {
+            let before = messages.len();
+            messages.retain(|entry| !entry.leases.iter().any(|known| known == lease));
+            messages.len() < before
         })
     }
 
     /// Makes the message of a lease available at `time`. Returns whether there was one.
     pub fn retry(&self, account: &str, queue: &str, lease: &str, time: SystemTime) -> bool {
-        self.change(account, queue, |waiting| {
-            let found =
-                waiting.iter_mut().find(|one| one.leases.iter().any(|known| known == lease));
-            found.map(|one| one.available = time).is_some()
+        self.change(account, queue, |messages| {
+            let message =
+                messages.iter_mut().find(|entry| entry.leases.iter().any(|known| known == lease));
+            message.map(|message| message.available = time).is_some()
         })
     }
 
@@ -200,29 +200,29 @@ impl KeptMessages {
         self.change(account, queue, Vec::clear);
     }
 
-    /// Returns the size of the waiting messages of a queue.
+    /// Returns the size of the stored messages of a queue.
     #[must_use]
-    pub fn backlog(&self, account: &str, queue: &str) -> Backlog {
-        self.change(account, queue, |waiting| Backlog {
-            count: waiting.len(),
-            bytes: waiting.iter().map(|one| one.message.body.len() / 4 * 3).sum(),
-            oldest_ms: waiting.iter().map(|one| one.message.timestamp_ms).min().unwrap_or(0),
+    pub fn size(&self, account: &str, queue: &str) -> BacklogSize {
+        self.change(account, queue, |messages| BacklogSize {
+            count: messages.len(),
+            bytes: messages.iter().map(|entry| entry.message.body.len() / 4 * 3).sum(),
+            oldest_ms: messages.iter().map(|entry| entry.message.timestamp_ms).min().unwrap_or(0),
         })
     }
 }
 
-/// Sends an order to the group of `node`, which has the queue. Loads the group first.
-pub async fn order(app: &App, node: &VersionNode, order: &Value) -> Result<Value> {
+/// Sends a command to the queues of the group of `node`. Loads the group first.
+pub async fn send_command(app: &App, node: &VersionNode, command: &Value) -> Result<Value> {
     let loaded: Arc<_> = app.runtime.load(&app.store, node).await?;
     let request = proxy::client()
         .post(format!("http://127.0.0.1:{}/", loaded.port))
         .header(COMMAND_HEADER, "queue")
-        .body(order.to_string());
-    let answer = request.send().await.map_err(reqwest::Error::without_url)?;
-    if !answer.status().is_success() {
-        bail!("the runtime answered with {}", answer.status());
+        .body(command.to_string());
+    let response = request.send().await.map_err(reqwest::Error::without_url)?;
+    if !response.status().is_success() {
+        bail!("the runtime responded with {}", response.status());
     }
-    Ok(serde_json::from_slice(&answer.bytes().await?)?)
+    Ok(serde_json::from_slice(&response.bytes().await?)?)
 }
 
 #[cfg(test)]
@@ -240,7 +240,7 @@ mod tests {
         SystemTime::now() + Duration::from_secs(seconds)
     }
 
-    fn with_messages(ids: &[&str]) -> KeptMessages {
+    fn with_messages(ids: &[&str]) -> MessageBacklog {
         let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("a time").as_millis();
         let message = |id: &&str| QueueMessage {
             id: (*id).to_owned(),
@@ -249,8 +249,8 @@ mod tests {
             body: "YWJj".to_owned(),
             delay_seconds: None,
         };
-        let messages = KeptMessages::default();
-        messages.add(KeptBatch {
+        let messages = MessageBacklog::default();
+        messages.add(MessageBatch {
             account: "a".to_owned(),
             queue: "q".to_owned(),
             messages: ids.iter().map(message).collect(),
@@ -258,9 +258,9 @@ mod tests {
         messages
     }
 
-    fn pull(messages: &KeptMessages, seconds: u64) -> Vec<(String, u64, String)> {
-        let found = messages.pull("a", "q", OPTIONS, after(seconds)).messages;
-        found.into_iter().map(|one| (one.message.id, one.attempts, one.lease)).collect()
+    fn pull(messages: &MessageBacklog, seconds: u64) -> Vec<(String, u64, String)> {
+        let leased = messages.pull("a", "q", OPTIONS, after(seconds)).messages;
+        leased.into_iter().map(|one| (one.message.id, one.attempts, one.lease)).collect()
     }
 
     #[test]
@@ -270,20 +270,20 @@ mod tests {
         assert_eq!((first[0].0.as_str(), first[0].1), ("1", 1));
         assert_eq!(pull(&messages, 1)[0].0, "2");
         assert!(pull(&messages, 20).is_empty());
-        let again = pull(&messages, 40);
-        assert_eq!((again[0].0.as_str(), again[0].1), ("1", 2));
+        let second = pull(&messages, 40);
+        assert_eq!((second[0].0.as_str(), second[0].1), ("1", 2));
         // A late acknowledgment counts.
         assert!(messages.acknowledge("a", "q", &first[0].2));
-        assert!(!messages.acknowledge("a", "q", &again[0].2));
+        assert!(!messages.acknowledge("a", "q", &second[0].2));
         assert_eq!(
-            messages.backlog("a", "q"),
-            Backlog { count: 1, bytes: 3, ..messages.backlog("a", "q") }
+            messages.size("a", "q"),
+            BacklogSize { count: 1, bytes: 3, ..messages.size("a", "q") }
         );
     }
 
     #[test]
     fn the_oldest_messages_of_a_full_queue_are_dropped() {
-        let messages = KeptMessages::default();
+        let messages = MessageBacklog::default();
         let add = |id: &str| {
             let message = QueueMessage {
                 id: id.to_owned(),
@@ -292,7 +292,7 @@ mod tests {
                 body: "A".repeat(MAX_SIZE / 2),
                 delay_seconds: None,
             };
-            messages.add(KeptBatch {
+            messages.add(MessageBatch {
                 account: "a".to_owned(),
                 queue: "q".to_owned(),
                 messages: vec![message],
@@ -312,7 +312,7 @@ mod tests {
         assert_eq!(pull(&messages, 2)[0].1, 2);
         let result = messages.pull("a", "q", OPTIONS, after(60));
         assert_eq!((result.messages.len(), result.dead.len()), (0, 1));
-        assert_eq!(messages.backlog("a", "q"), Backlog::default());
+        assert_eq!(messages.size("a", "q"), BacklogSize::default());
         let messages = with_messages(&["1", "2"]);
         messages.purge("a", "q");
         assert!(pull(&messages, 1).is_empty());

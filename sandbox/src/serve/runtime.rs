@@ -1,7 +1,7 @@
-//! Loads groups of versions on their first request, up to a maximum number.
+//! Loads groups of versions on their first request. Evicts the least recently used ones above a maximum number.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex as SyncMutex, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -15,41 +15,40 @@ use super::group::{AccountState, NodeRole, VersionNode};
 use super::output::WorkerOutput;
 use super::plan::{AccountSnapshot, GroupPlan};
 use super::process::Process;
-use super::queues::KeptMessages;
+use super::queues::MessageBacklog;
 use super::{bindings, files};
 use crate::log;
+use crate::mutex::lock;
 use crate::state::WorkerStore;
 use crate::state::blobs::BlobStore;
 use crate::state::model::{EVENT_HANDLERS, Worker};
 
-/// The files of the process.
+/// The files of the runtime process.
 const FILES: [(&str, &str); 5] = [
     ("serve.ts", include_str!("../../runtime/serve.ts")),
     ("broker.ts", include_str!("../../runtime/broker.ts")),
     ("queues.js", include_str!("../../runtime/queues.js")),
     ("retry.ts", include_str!("../../runtime/retry.ts")),
-    // Added to versions with methods for other Workers.
+    // The process adds this module to versions with methods for other Workers.
     ("rpc.js", include_str!("../../runtime/rpc.js")),
 ];
 
-/// The maximum number of loaded groups. The least recently used one is evicted. A workerd uses about
-/// 90 MB, most of it shared with the others.
+/// The maximum number of loaded groups. A workerd uses about 90 MB, most of which it shares with the others.
 const MAX_GROUPS: usize = 16;
 
-/// The maximum number of groups with Durable Objects, queues or workflows, which work without requests.
+/// The maximum number of loaded groups with Durable Objects, queues or workflows, which work without requests.
 const MAX_STATEFUL_GROUPS: usize = 48;
 
-/// The maximum number of uploaded versions that stay in the group of the live versions whose state they
-/// use.
-const MAX_GUESTS: usize = 8;
+/// The maximum number of versions that are not live and stay in the group whose state they use.
+const MAX_RECENT_VERSIONS: usize = 8;
 
-/// The time limit for requests to a group before another group takes over its state.
+/// The time that the requests of a group have to end before another group takes over its state.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The time limit for telling the process whether a client tails.
+/// The time limit for the command that starts or ends the reports of all invocations.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The maximum number of attempts to form a group that changed or has a broken member.
+/// The maximum number of attempts to load a group that changes or has a member that does not start.
 const ATTEMPTS: usize = 20;
 
 /// Loads versions into workerd.
@@ -62,36 +61,40 @@ pub struct WorkerRuntime {
     /// The output of the Workers.
     pub output: Arc<WorkerOutput>,
     /// The messages of queues that no Worker consumes.
-    pub kept: Arc<KeptMessages>,
-    inner: Mutex<Inner>,
+    pub backlog: Arc<MessageBacklog>,
+    state: Mutex<RuntimeState>,
     /// Serializes the loading of groups that share state, because one must end before another starts.
     stateful_lock: Mutex<()>,
     accounts: SyncMutex<HashMap<String, Arc<AccountSnapshot>>>,
-    guests: SyncMutex<Vec<VersionNode>>,
+    recent_versions: SyncMutex<Vec<VersionNode>>,
     /// Versions that do not start, with workerd's message.
     broken: SyncMutex<BTreeMap<String, String>>,
 }
 
+/// The process and its groups.
 #[derive(Default)]
-struct Inner {
+struct RuntimeState {
     process: Option<Arc<Process>>,
-    /// The number of clients that tail.
+    /// The number of clients that tail a Worker.
     tails: usize,
-    /// The groups, least recently used first.
-    loaded: Vec<GroupEntry>,
+    /// The loaded groups and those that are loading, least recently used first.
+    groups: Vec<GroupEntry>,
 }
 
+/// A group that is loaded or loading.
 #[derive(Clone)]
 struct GroupEntry {
     plan: Arc<GroupPlan>,
+    /// The time when it was added.
     since: Instant,
+    /// The group after it is loaded.
     cell: Arc<OnceCell<Arc<LoadedGroup>>>,
-    /// The groups that used its state before, until it is loaded.
+    /// The groups that used its state before. Empty after it is loaded.
     previous: Arc<SyncMutex<Vec<GroupEntry>>>,
 }
 
-/// A loaded group. Its workerd ends when the last reference is dropped, so the eviction of a group does
-/// not interrupt its requests.
+/// A loaded group. Its workerd stops when the last reference is dropped, so an eviction does not interrupt
+/// requests.
 #[derive(Debug)]
 pub struct LoadedGroup {
     /// Its port on the loopback address.
@@ -107,7 +110,7 @@ impl Drop for LoadedGroup {
     }
 }
 
-/// The member whose files cannot be prepared.
+/// The context of an error: the member whose files cannot be prepared.
 #[derive(Debug)]
 struct InvalidMember(String);
 
@@ -120,24 +123,26 @@ impl std::fmt::Display for InvalidMember {
 /// The result of one attempt to load a group.
 enum LoadAttempt {
     Success(Arc<LoadedGroup>),
-    /// Another group replaced it in the meantime.
+    /// Another group replaced it while it was loaded.
     Conflict,
-    /// The process ended.
+    /// The process exited.
     ProcessExit(anyhow::Error),
     Failed(anyhow::Error),
 }
 
 impl WorkerRuntime {
-    /// Makes a runtime with its files below `state`, which is absolute. Starts nothing.
+    /// Makes a runtime with its files below `state`, which is an absolute path. Does not start the process.
     pub fn new(bun: &Utf8Path, toolchain: &Utf8Path, state: &Utf8Path) -> Result<WorkerRuntime> {
         let packages = camino::absolute_utf8(toolchain)?.join("node_modules");
         for package in ["miniflare", "workerd"] {
             if !packages.join(package).is_dir() {
-                bail!("{packages} does not hold {package}; install the toolchain's packages first");
+                bail!(
+                    "{packages} does not hold {package}; install the packages of the toolchain first"
+                );
             }
         }
         let dir = state.join("runtime");
-        // The folder is derived from the state, and the leftovers of a killed run are useless.
+        // A killed run leaves files here. All of them can be created again.
         files::remove(&dir).with_context(|| format!("cannot empty {dir}"))?;
         std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot make {dir}"))?;
         for (name, code) in FILES {
@@ -154,37 +159,37 @@ impl WorkerRuntime {
             dir,
             checker,
             output: Arc::new(WorkerOutput::open(state)?),
-            kept: Arc::default(),
-            inner: Mutex::default(),
+            backlog: Arc::default(),
+            state: Mutex::default(),
             stateful_lock: Mutex::default(),
             accounts: SyncMutex::default(),
-            guests: SyncMutex::default(),
+            recent_versions: SyncMutex::default(),
             broken: SyncMutex::default(),
         })
     }
 
-    /// Loads the group of `node`. Retries if the process ends or the group changes, and without the
-    /// members that prevent its start.
+    /// Loads the group of `node`. Retries if the process exits or if the group changes. Excludes the other members
+    /// that do not start.
     pub async fn load(&self, store: &WorkerStore, node: &VersionNode) -> Result<Arc<LoadedGroup>> {
-        let mut has_ended = false;
+        let mut has_restarted = false;
         for _ in 0..ATTEMPTS {
             if let Some(error) = lock(&self.broken).get(&node.id) {
-                bail!("workerd refuses it: {error}");
+                bail!("workerd cannot load the Worker: {error}");
             }
             let plan = self.plan(store, node)?;
-            match self.attempt(&store.blobs, &plan).await? {
+            match self.try_load(&store.blobs, &plan).await? {
                 LoadAttempt::Success(loaded) => return Ok(loaded),
                 LoadAttempt::Conflict => {}
-                LoadAttempt::ProcessExit(error) if has_ended => return Err(error),
-                LoadAttempt::ProcessExit(_) => has_ended = true,
+                LoadAttempt::ProcessExit(error) if has_restarted => return Err(error),
+                LoadAttempt::ProcessExit(_) => has_restarted = true,
                 LoadAttempt::Failed(error) => self.exclude_broken(&plan, node, error)?,
             }
         }
-        bail!("its group changed too often while it was loaded; ask again")
+        bail!("the group of the Worker changed too often while it was loaded; retry the request")
     }
 
-    /// Excludes the member that prevents the start of a group. Errors if it is `node` itself or if the
-    /// error names no member.
+    /// Excludes the member that prevents the start of a group. Errors if it is `node`, or if the error names no
+    /// member.
     fn exclude_broken(
         &self,
         plan: &GroupPlan,
@@ -193,12 +198,12 @@ impl WorkerRuntime {
     ) -> Result<()> {
         let text = format!("{error:#}");
         let invalid = error.downcast_ref::<InvalidMember>();
-        let is_named = |name: &&String| {
+        let is_in_error = |name: &&String| {
             text.contains(&format!("core:user:{name}:"))
                 || invalid.is_some_and(|invalid| invalid.0 == **name)
         };
         let mut others = plan.group.members.keys().filter(|name| **name != node.name());
-        let broken = plan.group.members.keys().find(is_named);
+        let broken = plan.group.members.keys().find(is_in_error);
         let broken = broken.and_then(|name| plan.group.members.get(name));
         let Some(broken) = broken.filter(|_| others.next().is_some()) else { return Err(error) };
         log::line(&format!("runtime: {} of {} does not start", broken.id, broken.worker.name));
@@ -206,7 +211,7 @@ impl WorkerRuntime {
         if broken.id == node.id { Err(error) } else { Ok(()) }
     }
 
-    async fn attempt(&self, blobs: &BlobStore, plan: &Arc<GroupPlan>) -> Result<LoadAttempt> {
+    async fn try_load(&self, blobs: &BlobStore, plan: &Arc<GroupPlan>) -> Result<LoadAttempt> {
         let (process, entry) = self.find_or_add(plan).await?;
         let load = || async {
             let is_stateful = !plan.group.exclusive.is_empty();
@@ -215,60 +220,65 @@ impl WorkerRuntime {
                 return Ok(None);
             }
             let previous = std::mem::take(&mut *lock(&entry.previous));
-            let ended = drain(previous).await;
+            let drained = drain(previous).await;
             let name =
                 format!("{}-{}", &plan.key[..16], crate::ids::hex(&crate::ids::random::<4>()));
             let folder = self.dir.join(&name);
-            // After this line the drop cleans up after a failure.
+            // If one of the following steps fails, the drop of this value cleans up.
             let mut loaded = LoadedGroup { port: 0, name, folder, process: process.clone() };
             let load_command =
-                tokio::task::block_in_place(|| self.load_command(blobs, plan, &loaded, &ended))?;
+                tokio::task::block_in_place(|| self.load_command(blobs, plan, &loaded, &drained))?;
             loaded.port = process.load(&load_command).await?;
             for node in plan.group.members.values() {
                 log::line(&format!("runtime: loaded {} of {}", node.id, node.worker.name));
             }
             anyhow::Ok(Some(Arc::new(loaded)))
         };
-        let superseded = || anyhow!("another group replaced it");
+        let conflict = || anyhow!("another group replaced it");
         let result =
-            entry.cell.get_or_try_init(|| async { load().await?.ok_or_else(superseded) }).await;
+            entry.cell.get_or_try_init(|| async { load().await?.ok_or_else(conflict) }).await;
         match result {
             Ok(loaded) => Ok(LoadAttempt::Success(loaded.clone())),
             Err(error) => {
-                let is_ours = self.has_entry(&entry).await;
-                self.inner.lock().await.loaded.retain(|one| !Arc::ptr_eq(&one.cell, &entry.cell));
-                Ok(match is_ours {
+                let is_current = self.has_entry(&entry).await;
+                self.state
+                    .lock()
+                    .await
+                    .groups
+                    .retain(|group| !Arc::ptr_eq(&group.cell, &entry.cell));
+                Ok(match is_current {
                     false => LoadAttempt::Conflict,
-                    true if process.has_ended() => LoadAttempt::ProcessExit(error),
+                    true if process.has_exited() => LoadAttempt::ProcessExit(error),
                     true => LoadAttempt::Failed(error),
                 })
             }
         }
     }
 
-    /// Finds or adds the entry of a group. Removes the groups that use the same state.
+    /// Finds or adds the entry of a group. Starts the process if it does not run. Removes the groups that use the
+    /// same state.
     async fn find_or_add(&self, plan: &Arc<GroupPlan>) -> Result<(Arc<Process>, GroupEntry)> {
-        let mut inner = self.inner.lock().await;
-        if inner.process.as_ref().is_some_and(|process| process.has_ended()) {
-            inner.process = None;
-            inner.loaded.clear();
+        let mut state = self.state.lock().await;
+        if state.process.as_ref().is_some_and(|process| process.has_exited()) {
+            state.process = None;
+            state.groups.clear();
         }
-        let process = match &inner.process {
+        let process = match &state.process {
             Some(process) => process.clone(),
             None => {
-                let (output, kept) = (self.output.clone(), self.kept.clone());
-                Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output, kept)?)
+                let (output, backlog) = (self.output.clone(), self.backlog.clone());
+                Arc::new(Process::start(&self.bun, &self.dir, &self.packages, output, backlog)?)
             }
         };
-        if inner.process.is_none() && inner.tails > 0 {
+        if state.process.is_none() && state.tails > 0 {
             let process = process.clone();
             tokio::spawn(async move { process.set_tailed(true).await });
         }
-        inner.process = Some(process.clone());
-        let at = inner.loaded.iter().position(|entry| entry.plan.key == plan.key);
-        if let Some(at) = at {
-            let entry = inner.loaded.remove(at);
-            inner.loaded.push(entry.clone());
+        state.process = Some(process.clone());
+        let index = state.groups.iter().position(|entry| entry.plan.key == plan.key);
+        if let Some(index) = index {
+            let entry = state.groups.remove(index);
+            state.groups.push(entry.clone());
             return Ok((process, entry));
         }
         let conflicts = |entry: &GroupEntry| {
@@ -276,32 +286,32 @@ impl WorkerRuntime {
                 && !entry.plan.group.exclusive.is_disjoint(&plan.group.exclusive)
         };
         let (previous, remaining) =
-            std::mem::take(&mut inner.loaded).into_iter().partition(conflicts);
-        inner.loaded = remaining;
+            std::mem::take(&mut state.groups).into_iter().partition(conflicts);
+        state.groups = remaining;
         let previous = Arc::new(SyncMutex::new(previous));
         let (plan, since) = (plan.clone(), Instant::now());
         let entry = GroupEntry { plan, since, cell: Arc::default(), previous };
-        inner.loaded.push(entry.clone());
-        evict(&mut inner.loaded);
+        state.groups.push(entry.clone());
+        evict(&mut state.groups);
         Ok((process, entry))
     }
 
     async fn has_entry(&self, entry: &GroupEntry) -> bool {
-        let inner = self.inner.lock().await;
-        inner.loaded.iter().any(|one| Arc::ptr_eq(&one.cell, &entry.cell))
+        let state = self.state.lock().await;
+        state.groups.iter().any(|group| Arc::ptr_eq(&group.cell, &entry.cell))
     }
 
     /// Removes the groups of a version that does not respond. The next request loads it again.
     pub async fn unload_version(&self, node: &VersionNode) {
         let name = node.name();
-        let has = |entry: &GroupEntry| {
-            entry.plan.group.members.get(&name).is_some_and(|one| one.id == node.id)
+        let has_version = |entry: &GroupEntry| {
+            entry.plan.group.members.get(&name).is_some_and(|member| member.id == node.id)
         };
-        self.inner.lock().await.loaded.retain(|entry| !has(entry));
+        self.state.lock().await.groups.retain(|entry| !has_version(entry));
     }
 
-    /// Keeps groups with state up to date without any request, so that alarms, queues and workflows
-    /// continue after a deployment and after a restart of the sandbox.
+    /// Keeps groups with state loaded and up to date. Alarms, queues and workflows then continue after a deployment
+    /// and after a restart of the sandbox, without any request.
     pub async fn update_stateful(&self, store: &WorkerStore) {
         let mut failed = BTreeSet::new();
         let mut is_first = true;
@@ -325,7 +335,7 @@ impl WorkerRuntime {
         let mut current = BTreeSet::new();
         for account in accounts {
             let snapshot = self.snapshot(store, &account)?;
-            for node in snapshot.state.live().chain(&snapshot.guests) {
+            for node in snapshot.state.live().chain(&snapshot.recent_versions) {
                 let plan = snapshot.plan(node, &account);
                 if plan.group.exclusive.is_empty() || !current.insert(plan.key.clone()) {
                     continue;
@@ -339,62 +349,62 @@ impl WorkerRuntime {
                 }
             }
         }
-        // A group whose Workers were deleted must stop.
+        // Stops the groups whose Workers were deleted or changed.
         let is_current = |entry: &GroupEntry| {
             entry.plan.group.exclusive.is_empty()
                 || current.contains(&entry.plan.key)
                 || entry.since.elapsed() < Duration::from_secs(2)
         };
-        self.inner.lock().await.loaded.retain(is_current);
+        self.state.lock().await.groups.retain(is_current);
         Ok(())
     }
 
-    /// Returns whether an earlier version of this group is loaded.
+    /// Returns whether only an earlier version of this group is loaded.
     async fn is_outdated(&self, plan: &GroupPlan) -> bool {
-        let inner = self.inner.lock().await;
+        let state = self.state.lock().await;
         let overlaps = |entry: &&GroupEntry| {
             entry.plan.account == plan.account
                 && !entry.plan.group.exclusive.is_disjoint(&plan.group.exclusive)
         };
-        let mut overlapping = inner.loaded.iter().filter(overlaps).peekable();
+        let mut overlapping = state.groups.iter().filter(overlaps).peekable();
         overlapping.peek().is_some() && overlapping.all(|entry| entry.plan.key != plan.key)
     }
 
-    /// Returns whether an earlier run left state with possible work.
+    /// Returns whether an earlier run of the sandbox left state that may have pending work.
     fn has_data(&self, plan: &GroupPlan) -> bool {
-        let folder_of_account = self.data_folder(&plan.account);
+        let data_folder = self.data_folder(&plan.account);
         let classes = plan.group.members.values().flat_map(VersionNode::classes);
-        let mut folders = classes.map(|class| folder_of_account.join("do").join(class.id));
-        let has_workflow = plan.group.exclusive.iter().any(|one| one.starts_with("workflow "));
+        let mut folders = classes.map(|class| data_folder.join("do").join(class.id));
+        let has_workflow = plan.group.exclusive.iter().any(|name| name.starts_with("workflow "));
         folders.any(|folder| folder.is_dir())
-            || (has_workflow && folder_of_account.join("workflows").is_dir())
+            || (has_workflow && data_folder.join("workflows").is_dir())
     }
 
     /// Reports every invocation until [`WorkerRuntime::end_tail`].
     pub async fn begin_tail(&self) {
-        let mut inner = self.inner.lock().await;
-        inner.tails += 1;
-        self.send_tailed(&inner).await;
+        let mut state = self.state.lock().await;
+        state.tails += 1;
+        self.send_tailed(&state).await;
     }
 
     /// Ends the reports of [`WorkerRuntime::begin_tail`].
     pub async fn end_tail(&self) {
-        let mut inner = self.inner.lock().await;
-        inner.tails = inner.tails.saturating_sub(1);
-        self.send_tailed(&inner).await;
+        let mut state = self.state.lock().await;
+        state.tails = state.tails.saturating_sub(1);
+        self.send_tailed(&state).await;
     }
 
-    async fn send_tailed(&self, inner: &Inner) {
-        let Some(process) = &inner.process else { return };
-        // A process that has ended reports nothing, and the next one gets the setting at its start.
-        let _late = timeout(TAIL_TIMEOUT, process.set_tailed(inner.tails > 0)).await;
+    async fn send_tailed(&self, state: &RuntimeState) {
+        let Some(process) = &state.process else { return };
+        // If the process has exited, the next process gets the setting when it starts.
+        let _timeout = timeout(TAIL_TIMEOUT, process.set_tailed(state.tails > 0)).await;
     }
 
     /// Stops the process and all groups.
     pub async fn stop(&self) {
-        let mut inner = self.inner.lock().await;
-        inner.loaded.clear();
-        if let Some(process) = inner.process.take() {
+        let mut state = self.state.lock().await;
+        state.groups.clear();
+        if let Some(process) = state.process.take() {
             process.stop().await;
         }
     }
@@ -405,6 +415,7 @@ impl WorkerRuntime {
         self.dir.with_file_name("data").join(account)
     }
 
+    /// Returns the plan of the group of a version. A version that is not live joins the group that has its state.
     fn plan(&self, store: &WorkerStore, node: &VersionNode) -> Result<Arc<GroupPlan>> {
         let account = &node.worker.account;
         let plan = self.snapshot(store, account)?.plan(node, account);
@@ -412,38 +423,44 @@ impl WorkerRuntime {
             return Ok(plan);
         }
         {
-            let mut guests = lock(&self.guests);
-            if guests.iter().any(|guest| guest.id == node.id) {
+            let mut recent_versions = lock(&self.recent_versions);
+            if recent_versions.iter().any(|recent| recent.id == node.id) {
                 return Ok(plan);
             }
-            guests.push(node.clone());
-            let surplus = guests.len().saturating_sub(MAX_GUESTS);
-            guests.drain(..surplus);
+            recent_versions.push(node.clone());
+            let surplus = recent_versions.len().saturating_sub(MAX_RECENT_VERSIONS);
+            recent_versions.drain(..surplus);
         }
         Ok(self.snapshot(store, account)?.plan(node, account))
     }
 
+    /// Returns the state of an account, from the cache if nothing changed.
     fn snapshot(&self, store: &WorkerStore, account: &str) -> Result<Arc<AccountSnapshot>> {
         let workers = store.workers();
         let workers: Vec<Arc<Worker>> =
             workers.into_iter().filter(|worker| worker.account == account).collect();
         let resources = store.resources.get(account)?;
-        // Drop guests whose version went live or was deleted.
-        let refresh = |guest: &VersionNode| {
-            let worker = workers.iter().find(|worker| worker.tag == guest.worker.tag)?;
-            let node = VersionNode::new(worker, &guest.id);
+        // Drop versions that went live or were deleted.
+        let refresh = |node: &VersionNode| {
+            let worker = workers.iter().find(|worker| worker.tag == node.worker.tag)?;
+            let node = VersionNode::new(worker, &node.id);
             (node.version().is_some() && node.role != NodeRole::Live).then_some(node)
         };
-        let guests: Vec<VersionNode> = lock(&self.guests).iter().filter_map(refresh).collect();
+        let recent_versions: Vec<VersionNode> =
+            lock(&self.recent_versions).iter().filter_map(refresh).collect();
         let broken = lock(&self.broken).clone();
         let mut accounts = lock(&self.accounts);
         if let Some(snapshot) = accounts.get(account) {
-            let same = |(a, b): (&Arc<Worker>, &Arc<Worker>)| Arc::ptr_eq(a, b);
+            let is_same = |(a, b): (&Arc<Worker>, &Arc<Worker>)| Arc::ptr_eq(a, b);
             if snapshot.workers.len() == workers.len()
-                && snapshot.workers.iter().zip(&workers).all(same)
+                && snapshot.workers.iter().zip(&workers).all(is_same)
                 && Arc::ptr_eq(&snapshot.resources, &resources)
                 && snapshot.broken == broken.len()
-                && snapshot.guests.iter().map(|one| &one.id).eq(guests.iter().map(|one| &one.id))
+                && snapshot
+                    .recent_versions
+                    .iter()
+                    .map(|recent_version| &recent_version.id)
+                    .eq(recent_versions.iter().map(|recent_version| &recent_version.id))
             {
                 return Ok(snapshot.clone());
             }
@@ -453,13 +470,14 @@ impl WorkerRuntime {
             state: AccountState::new(workers.iter(), resources.clone(), broken),
             workers,
             resources,
-            guests,
+            recent_versions,
             plans: SyncMutex::default(),
         });
         accounts.insert(account.to_owned(), snapshot.clone());
         Ok(snapshot)
     }
 
+    /// Returns the command that loads a group after the groups in `after` have stopped.
     fn load_command(
         &self,
         blobs: &BlobStore,
@@ -476,10 +494,11 @@ impl WorkerRuntime {
         Ok(json!({
             "name": loaded.name, "members": members, "data": self.data_folder(&plan.account), "after": after,
             "isStateful": !plan.group.exclusive.is_empty(), "queues": plan.queues.all,
-            "keptQueues": plan.queues.kept, "pausedQueues": plan.queues.paused,
+            "queuesWithoutWorker": plan.queues.without_worker, "pausedQueues": plan.queues.paused,
         }))
     }
 
+    /// Returns the options of a member with its code. Writes its assets into `folder`.
     fn member(
         &self,
         blobs: &BlobStore,
@@ -488,7 +507,7 @@ impl WorkerRuntime {
         folder: &Utf8Path,
     ) -> Result<Value> {
         let version = node.version().context("it was deleted")?;
-        // Refuse modules that changed on disk since their upload.
+        // Errors if a module changed on disk since its upload.
         version.modules.iter().try_for_each(|module| blobs.read(&module.blob).map(drop))?;
         let modules = version.modules.iter().map(|module| {
             let kind = bindings::module_kind(&module.content_type);
@@ -521,7 +540,7 @@ impl WorkerRuntime {
     }
 }
 
-/// Removes the least recently used groups above the maximum of each kind.
+/// Evicts the least recently used groups above the maximum of each kind.
 fn evict(loaded: &mut Vec<GroupEntry>) {
     for (is_stateful, limit) in [(false, MAX_GROUPS), (true, MAX_STATEFUL_GROUPS)] {
         let is_kind = |entry: &GroupEntry| entry.plan.group.exclusive.is_empty() != is_stateful;
@@ -532,25 +551,20 @@ fn evict(loaded: &mut Vec<GroupEntry>) {
     }
 }
 
-/// Waits until no request uses the groups, or until the time limit. Returns their names.
+/// Waits until no request uses the groups, or until [`DRAIN_TIMEOUT`]. Returns their names.
 async fn drain(previous: Vec<GroupEntry>) -> Vec<String> {
     let loaded: Vec<Arc<LoadedGroup>> =
         previous.iter().filter_map(|entry| entry.cell.get().cloned()).collect();
-    let names = loaded.iter().map(|one| one.name.clone()).collect();
+    let names = loaded.iter().map(|group| group.name.clone()).collect();
     drop(previous);
     let references: Vec<Weak<LoadedGroup>> = loaded.iter().map(Arc::downgrade).collect();
     drop(loaded);
     let unused = async {
-        while references.iter().any(|one| one.strong_count() > 0) {
+        while references.iter().any(|reference| reference.strong_count() > 0) {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    // Long connections such as WebSockets are cut off, as by a deployment at Cloudflare.
+    // Long connections such as WebSockets are cut off, like by a deployment on Cloudflare.
     let _cut_off = timeout(DRAIN_TIMEOUT, unused).await;
     names
-}
-
-/// Locks a mutex, also after a panic of another holder.
-pub(super) fn lock<T>(mutex: &SyncMutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Connects WebSockets of clients and workerd.
+//! Connects the WebSockets of clients to workerd.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct ProtocolUpgrade {
 }
 
 impl ProtocolUpgrade {
-    /// Returns the upgrade of a WebSocket request. `None` for other requests, such as offers of HTTP/2.
+    /// Takes the upgrade of a WebSocket request. `None` for other requests, such as those that offer HTTP/2.
     pub fn take(request: &mut Request) -> Option<ProtocolUpgrade> {
         let protocol = request.headers().get(UPGRADE)?.clone();
         let is_websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
@@ -34,14 +34,15 @@ impl ProtocolUpgrade {
     }
 
     /// Forwards workerd's response and connects the two streams until one ends.
-    pub fn join(self, answer: reqwest::Response, loaded: Arc<LoadedGroup>) -> Response {
+    pub fn join(self, upstream: reqwest::Response, loaded: Arc<LoadedGroup>) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        *response.headers_mut() = answer.headers().clone();
+        *response.headers_mut() = upstream.headers().clone();
         tokio::spawn(async move {
-            if let (Ok(ours), Ok(mut theirs)) = tokio::join!(self.connection, answer.upgrade()) {
+            if let (Ok(client), Ok(mut workerd)) = tokio::join!(self.connection, upstream.upgrade())
+            {
                 // Either side may close at any time.
-                let _ended = copy_bidirectional(&mut TokioIo::new(ours), &mut theirs).await;
+                let _ended = copy_bidirectional(&mut TokioIo::new(client), &mut workerd).await;
             }
             drop(loaded);
         });

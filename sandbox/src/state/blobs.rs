@@ -1,9 +1,9 @@
-//! Stores contents by hash, and checks each against its hash before it is used.
+//! Stores files by the hash of their content. Compares each with its hash before it is used.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
@@ -13,17 +13,19 @@ use ring::digest::{SHA256, digest};
 
 use super::model::Asset;
 
-/// Maps a path to its asset.
+use crate::mutex::lock;
+
+/// Maps the path of an asset to its hash and size.
 pub type AssetManifest = BTreeMap<String, Asset>;
 
-/// The number of threads that write at once.
+/// The maximum number of threads that write at the same time.
 const WRITERS: usize = 16;
 
-/// A folder of contents, each named by a hash.
+/// A folder of files, each with a hash as its name.
 #[derive(Clone, Debug)]
 pub struct BlobStore {
     dir: Utf8PathBuf,
-    /// The stamps of files whose content matched its hash.
+    /// The stamps of the files whose content matched the hash, by name.
     intact: Arc<Mutex<HashMap<String, FileStamp>>>,
 }
 
@@ -61,8 +63,8 @@ impl BlobStore {
         format!("asset-{account}-{hash}")
     }
 
-    /// Stores `bytes` under `name`, which may have letters, digits and dashes. Replaces a damaged
-    /// content. Durable only after [`BlobStore::sync`].
+    /// Stores `bytes` as the file `name`, which may have letters, digits and dashes. Replaces a damaged file.
+    /// The file is durable only after [`BlobStore::sync`].
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.path(name);
         if std::fs::read(&path).is_ok_and(|stored| stored == bytes) {
@@ -71,23 +73,23 @@ impl BlobStore {
         super::write_file(&path, bytes).with_context(|| format!("cannot write {path}"))
     }
 
-    /// Stores many contents. Several threads write at once, because the disk can make many files
-    /// durable in the time of one.
-    pub fn put_all(&self, contents: &[(String, Vec<u8>)]) -> Result<()> {
-        let share = contents.len().div_ceil(WRITERS).max(1);
+    /// Stores many files. Several threads write at the same time, because the disk can sync many files in the
+    /// time of one.
+    pub fn put_all(&self, files: &[(String, Vec<u8>)]) -> Result<()> {
+        let chunk_size = files.len().div_ceil(WRITERS).max(1);
         std::thread::scope(|scope| {
-            let write = |share: &[(String, Vec<u8>)]| {
-                share.iter().try_for_each(|(name, bytes)| self.put(name, bytes))
+            let write = |chunk: &[(String, Vec<u8>)]| {
+                chunk.iter().try_for_each(|(name, bytes)| self.put(name, bytes))
             };
             let writers: Vec<_> =
-                contents.chunks(share).map(|share| scope.spawn(move || write(share))).collect();
+                files.chunks(chunk_size).map(|chunk| scope.spawn(move || write(chunk))).collect();
             writers.into_iter().try_for_each(|writer| {
-                writer.join().unwrap_or_else(|_| bail!("cannot write: a thread ended early"))
+                writer.join().unwrap_or_else(|_| bail!("cannot write the files: a thread panicked"))
             })
         })
     }
 
-    /// Stores `bytes` under the hash of their content, and returns it. Durable only after
+    /// Stores `bytes` and returns their hash, which is the name of the file. The file is durable only after
     /// [`BlobStore::sync`].
     pub fn add(&self, bytes: &[u8]) -> Result<String> {
         let name = blake3::hash(bytes).to_hex().to_string();
@@ -95,12 +97,12 @@ impl BlobStore {
         Ok(name)
     }
 
-    /// Makes all stored contents survive a loss of power.
+    /// Makes all stored files durable, so that they survive a loss of power.
     pub fn sync(&self) -> Result<()> {
         File::open(&self.dir)?.sync_all().with_context(|| format!("cannot sync {}", self.dir))
     }
 
-    /// Returns the content that [`BlobStore::add`] stored under `name`. Errors if it was changed since.
+    /// Returns the content of a file from [`BlobStore::add`]. Errors if it does not match its hash.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let path = self.path(name);
         let bytes = std::fs::read(&path).with_context(|| format!("cannot read {path}"))?;
@@ -112,32 +114,32 @@ impl BlobStore {
         Ok(bytes)
     }
 
-    /// Returns the manifest that [`BlobStore::add`] stored under `name`.
+    /// Returns the manifest in a file from [`BlobStore::add`]. Errors if it does not match its hash.
     pub fn manifest(&self, name: &str) -> Result<AssetManifest> {
         let bytes = self.read(name)?;
         serde_json::from_slice(&bytes).with_context(|| format!("{name} is not a manifest"))
     }
 
-    /// Returns whether the asset of `path` is stored and matches its hash. Files that did not change
-    /// since the last comparison are not read again.
+    /// Returns whether an asset is stored and matches its hash. Does not read a file again that has not changed
+    /// since the last comparison.
     #[must_use]
     pub fn has_asset(&self, account: &str, path: &str, asset: &Asset) -> bool {
         let name = BlobStore::asset_name(account, &asset.hash);
         let file = self.path(&name);
         let Ok(meta) = file.metadata() else { return false };
         let stamp = FileStamp::from_metadata(&meta);
-        let stored = self.intact.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
+        let stored = lock(&self.intact).get(&name).copied();
         if stored == Some(stamp) {
             return true;
         }
         let is_intact = std::fs::read(&file).is_ok_and(|bytes| matches(&bytes, path, asset));
         if is_intact {
-            self.intact.lock().unwrap_or_else(PoisonError::into_inner).insert(name, stamp);
+            lock(&self.intact).insert(name, stamp);
         }
         is_intact
     }
 
-    /// Returns the file of the asset of `path`. Errors if it was changed since it was uploaded.
+    /// Returns the path of the file of an asset. Errors if it does not match its hash.
     pub fn asset_file(&self, account: &str, path: &str, asset: &Asset) -> Result<Utf8PathBuf> {
         let file = self.path(&BlobStore::asset_name(account, &asset.hash));
         let bytes =
@@ -151,14 +153,14 @@ impl BlobStore {
         Ok(file)
     }
 
-    /// Returns the file of a content.
+    /// Returns the path of a file.
     #[must_use]
     pub fn path(&self, name: &str) -> Utf8PathBuf {
         self.dir.join(name)
     }
 }
 
-/// Returns whether a content is the asset of `path`.
+/// Returns whether `bytes` are the content of an asset, by any of the hashes that clients compute.
 #[must_use]
 pub fn matches(bytes: &[u8], path: &str, asset: &Asset) -> bool {
     if bytes.len() as u64 != asset.size {
@@ -187,7 +189,7 @@ fn sha256(parts: &[&[u8]]) -> String {
 
 fn extension(path: &str) -> &str {
     let name = path.rsplit('/').next().unwrap_or_default();
-    name.rfind('.').filter(|at| *at > 0).map_or("", |at| &name[at + 1..])
+    name.rfind('.').filter(|index| *index > 0).map_or("", |index| &name[index + 1..])
 }
 
 #[cfg(test)]
@@ -200,12 +202,12 @@ mod tests {
         assert_ne!(asset_hash(&text, "/a.html"), asset_hash(&text, "/a.txt"));
         assert_eq!(asset_hash(&text, "/a.html"), asset_hash(&text, "/x/y.b.html"));
         assert_eq!(asset_hash(&text, "/.well-known/LICENSE"), asset_hash(&text, "/.profile"));
-        // What wrangler 4.164 sent for this content.
+        // wrangler 4.164 sent this hash.
         assert_eq!(asset_hash(&text, "/index.html"), "a2b82584e50075886b08927390f2f573");
     }
 
     #[test]
-    fn an_asset_matches_by_any_of_the_hashes_that_clients_make() {
+    fn an_asset_matches_by_any_of_the_hashes_that_clients_compute() {
         let text = STANDARD.encode("hello");
         let wrangler = asset_hash(&text, "/a.txt");
         // `sha256sum` of the content, and of its base64 text with the extension.

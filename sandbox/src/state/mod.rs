@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -19,17 +19,19 @@ use blobs::BlobStore;
 use model::Worker;
 use resources::ResourceStore;
 
-/// Identifies a Worker: account and name.
+use crate::mutex::lock;
+
+/// The key of a Worker: its account and its name.
 type WorkerKey = (String, String);
 
-/// Everything that is deployed. Requests read memory. A change is on disk before it is in memory, so
-/// an acknowledged one survives a kill.
+/// Everything that is deployed. Requests read from memory. A change is written to disk before memory, so an
+/// acknowledged change survives a kill.
 #[derive(Debug)]
 pub struct WorkerStore {
     dir: Utf8PathBuf,
-    /// Contents of modules, manifests and assets.
+    /// The files of modules, manifests and assets.
     pub blobs: BlobStore,
-    /// KV namespaces, D1 databases, R2 buckets, queues and workflows of each account.
+    /// The KV namespaces, D1 databases, R2 buckets, queues and workflows of each account.
     pub resources: ResourceStore,
     workers: Mutex<BTreeMap<WorkerKey, Arc<Worker>>>,
     /// Workers whose state file cannot be read, with the reason.
@@ -49,18 +51,14 @@ impl WorkerStore {
         let (mut workers, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         for entry in dir.read_dir_utf8()? {
             let entry = entry?;
-            // A file whose name has no account and Worker is not a state file.
-            let Some(key) = key(entry.file_name()) else { continue };
+            // Only the name of a state file has an account and a Worker.
+            let Some(key) = worker_key(entry.file_name()) else { continue };
             match read(entry.path(), &key) {
                 Ok(worker) => drop(workers.insert(key, Arc::new(worker))),
                 Err(error) => {
-                    let reason = format!(
-                        "The state file {} is damaged: {error:#}. Restore the file, or delete it and \
-                         deploy again; then restart the sandbox",
-                        entry.path()
-                    );
-                    crate::log::line(&reason);
-                    damaged.insert(key, reason);
+                    let remedy =
+                        "Restore the file, or delete it and deploy again; then restart the sandbox";
+                    damaged.insert(key, report_damage(entry.path(), &error, remedy));
                 }
             }
         }
@@ -68,19 +66,19 @@ impl WorkerStore {
         Ok(WorkerStore { dir, blobs, resources, workers, damaged, write_lock })
     }
 
-    /// Returns a Worker. `None` if there is none, or if its state file is damaged.
+    /// Returns a Worker. `None` if it does not exist, or if its state file is damaged.
     #[must_use]
     pub fn worker(&self, account: &str, name: &str) -> Option<Arc<Worker>> {
         self.lock_workers().get(&(account.to_owned(), name.to_owned())).cloned()
     }
 
-    /// Returns the damage of a Worker's state file. `None` if it is intact.
+    /// Returns the message about the damaged state file of a Worker. `None` if it is intact.
     #[must_use]
     pub fn damage(&self, account: &str, name: &str) -> Option<&str> {
         self.damaged.get(&(account.to_owned(), name.to_owned())).map(String::as_str)
     }
 
-    /// Lists the names of Workers whose state file is damaged, with the reason.
+    /// Lists the names of the Workers with a damaged state file, each with the message.
     pub fn damages(&self) -> impl Iterator<Item = (&str, &str)> {
         self.damaged.iter().map(|((_, name), reason)| (name.as_str(), reason.as_str()))
     }
@@ -97,8 +95,8 @@ impl WorkerStore {
         self.lock_workers().len()
     }
 
-    /// Changes a Worker. `change` gets `None` if there is none and returns a new one. If `change` or the
-    /// write fails, nothing is changed.
+    /// Changes or creates a Worker. `change` gets `None` if the Worker does not exist. If `change` or the write
+    /// fails, nothing is changed.
     pub fn change<T, E: From<anyhow::Error>>(
         &self,
         account: &str,
@@ -116,23 +114,23 @@ impl WorkerStore {
         Ok(result)
     }
 
-    /// Removes host names from every Worker except one, so that this one can use them.
-    pub fn release(&self, hosts: &[String], except: (&str, &str)) -> Result<()> {
+    /// Removes custom domains from every Worker except one, so that this one can use them.
+    pub fn remove_domains(&self, hosts: &[String], except: (&str, &str)) -> Result<()> {
         let _guard = self.lock_writes();
-        let is_released = |host: &String| hosts.contains(host);
+        let is_removed = |host: &String| hosts.contains(host);
         for worker in self.workers() {
             if (worker.account.as_str(), worker.name.as_str()) != except
-                && worker.domains.iter().any(is_released)
+                && worker.domains.iter().any(is_removed)
             {
                 let mut changed = Worker::clone(&worker);
-                changed.domains.retain(|host| !is_released(host));
+                changed.domains.retain(|host| !is_removed(host));
                 self.save(changed)?;
             }
         }
         Ok(())
     }
 
-    /// Deletes a Worker. Returns whether there was one.
+    /// Deletes a Worker. Returns whether it existed.
     pub fn remove(&self, account: &str, name: &str) -> Result<bool> {
         let _guard = self.lock_writes();
         if self.worker(account, name).is_none() {
@@ -158,16 +156,16 @@ impl WorkerStore {
     }
 
     fn lock_writes(&self) -> MutexGuard<'_, ()> {
-        self.write_lock.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.write_lock)
     }
 
     fn lock_workers(&self) -> MutexGuard<'_, BTreeMap<WorkerKey, Arc<Worker>>> {
-        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.workers)
     }
 }
 
-/// Returns the Worker that a file name belongs to.
-fn key(file: &str) -> Option<WorkerKey> {
+/// Returns the key of the Worker that a state file belongs to. `None` for other files.
+fn worker_key(file: &str) -> Option<WorkerKey> {
     let (account, name) = file.strip_suffix(".json")?.split_once('.')?;
     Some((account.to_owned(), name.to_owned()))
 }
@@ -181,15 +179,25 @@ fn read(path: &Utf8Path, key: &WorkerKey) -> Result<Worker> {
     Ok(worker)
 }
 
-/// Writes a file atomically and durably. A loss of power leaves the old or the new content.
+/// Logs that a state file is damaged. Returns the message for clients, which ends with `remedy`.
+pub fn report_damage(path: &Utf8Path, error: &anyhow::Error, remedy: &str) -> String {
+    let message = format!("The state file {path} is damaged: {error:#}. {remedy}");
+    crate::log::line(&message);
+    message
+}
+
+/// The remedy for a state file that a client cannot replace.
+pub const RESTORE_OR_DELETE: &str = "Restore or delete it, then restart the sandbox";
+
+/// Writes a file atomically and durably. After a loss of power it has the old or the new content.
 pub fn write_durably(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     write_file(path, bytes)
         .and_then(|()| File::open(path.parent().unwrap_or(path))?.sync_all())
         .with_context(|| format!("cannot write {path}"))
 }
 
-/// Writes a file atomically: temporary file, sync, rename. The rename is durable only after a sync of
-/// the folder. Only its owner can read it, because bindings may hold secrets.
+/// Writes a file atomically: writes a temporary file, syncs it and renames it. The rename is durable only after a
+/// sync of the folder. Only the owner can read the file, because bindings may have secrets.
 fn write_file(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
     let unique = crate::ids::hex(&crate::ids::random::<6>());
     let temporary = Utf8PathBuf::from(format!("{path}.{unique}{TEMPORARY}"));
@@ -197,7 +205,7 @@ fn write_file(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
     let result = file.write_all(bytes).and_then(|()| file.sync_all());
     let result = result.and_then(|()| std::fs::rename(&temporary, path));
     if result.is_err() {
-        // The first error is the one to report.
+        // The caller reports the first error.
         let _leftover = std::fs::remove_file(&temporary);
     }
     result
@@ -206,7 +214,7 @@ fn write_file(path: &Utf8Path, bytes: &[u8]) -> std::io::Result<()> {
 /// The suffix of temporary files.
 const TEMPORARY: &str = ".tmp";
 
-/// Removes the temporary files of a killed run.
+/// Removes the temporary files that a killed run left.
 pub fn remove_temporary(dir: &Utf8Path) -> Result<()> {
     for entry in dir.read_dir_utf8()? {
         let entry = entry?;

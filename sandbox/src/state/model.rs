@@ -1,4 +1,4 @@
-//! Defines the stored form of Workers, versions and deployments.
+//! Defines the stored format of Workers, versions and deployments.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::preview::WorkerPreview;
-use crate::ids::{hex, now, random, uuid};
+use crate::ids::{now, random_id, uuid};
 
 /// A Worker.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Worker {
-    /// The account that it belongs to.
+    /// Its account.
     pub account: String,
     /// Its name.
     pub name: String,
@@ -19,33 +19,33 @@ pub struct Worker {
     pub tag: String,
     /// The time of its creation.
     pub created_on: String,
-    /// Uploaded versions, oldest first.
+    /// The uploaded versions, oldest first.
     pub versions: Vec<WorkerVersion>,
-    /// Deployments, oldest first. The last one is live.
+    /// The deployments, oldest first. The last one is live.
     pub deployments: Vec<WorkerDeployment>,
-    /// Worker Previews, in the order they were made.
+    /// The Worker Previews, oldest first.
     #[serde(default)]
     pub previews: Vec<WorkerPreview>,
     /// `true` if `<worker>.<subdomain>.workers.dev` is enabled.
     pub enabled: bool,
-    /// `true` if version and alias addresses are enabled.
+    /// `true` if the URLs of versions and aliases are enabled.
     pub previews_enabled: bool,
-    /// Custom domains.
+    /// The host names of its custom domains.
     pub domains: Vec<String>,
-    /// Zone routes, as sent.
+    /// The routes in zones, as the client sent them.
     pub routes: Value,
-    /// Cron triggers, as sent.
+    /// The cron triggers, in the API's format.
     pub schedules: Value,
-    /// Tags of the service.
+    /// Its tags.
     pub tags: Vec<String>,
-    /// The settings that all versions share, as sent: `observability`, `logpush`, `tail_consumers` and
-    /// others.
+    /// The settings that all versions share, as the client sent them: `observability`, `logpush`,
+    /// `tail_consumers` and others.
     #[serde(default)]
     pub settings: Map<String, Value>,
     /// The tag of the last migration of Durable Objects.
     #[serde(default)]
     pub migration_tag: Option<String>,
-    /// The classes of Durable Objects that migrations made.
+    /// The classes of Durable Objects, which migrations create.
     #[serde(default)]
     pub classes: Vec<DurableClass>,
 }
@@ -53,9 +53,9 @@ pub struct Worker {
 /// A class of Durable Objects.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct DurableClass {
-    /// The id of its namespace, which a rename keeps.
+    /// The id of its namespace. It does not change when the class is renamed.
     pub id: String,
-    /// The class's name in the code.
+    /// Its name in the code.
     pub name: String,
     /// `true` if its storage is SQLite.
     pub sqlite: bool,
@@ -69,8 +69,8 @@ pub struct Exports {
     pub handlers: Vec<String>,
     /// The other exports, which bindings can name.
     pub entrypoints: Vec<Entrypoint>,
-    /// The names of the exports that workerd can load, if the code has others too. workerd does not start with an
-    /// export such as a text, and Cloudflare ignores it (<https://github.com/cloudflare/workers-sdk/issues/10626>).
+    /// The names of the exports that workerd can load. Empty if it can load all. workerd does not start with an export
+    /// such as a text, which Cloudflare ignores (<https://github.com/cloudflare/workers-sdk/issues/10626>).
     pub loadable: Vec<String>,
 }
 
@@ -85,16 +85,20 @@ pub struct Entrypoint {
     pub handlers: Vec<String>,
 }
 
-/// The kind of a class of Durable Objects.
+/// The kind of an entrypoint that is a class of Durable Objects.
 pub const DURABLE_OBJECT: &str = "durable-object";
 
-/// The kind of a class of a workflow.
+/// The kind of an entrypoint that is a workflow.
 pub const WORKFLOW: &str = "workflow";
 
-/// The kind of a class that extends none of the runtime's classes. It can be a Durable Object.
+/// The kind of an entrypoint that extends no class of the runtime. It can be a class of Durable Objects.
 const PLAIN_CLASS: &str = "class";
 
-/// The methods that the runtime calls for events.
+/// The handlers that the API lists. Other Workers call the other methods of an entrypoint.
+pub const HANDLERS: [&str; 8] =
+    ["fetch", "scheduled", "queue", "email", "tail", "tailStream", "trace", "alarm"];
+
+/// The methods that the runtime calls for events. They are not callable over RPC.
 pub const EVENT_HANDLERS: [&str; 12] = [
     "fetch",
     "scheduled",
@@ -114,18 +118,20 @@ impl Exports {
     /// Returns whether a class of this kind is exported.
     #[must_use]
     pub fn has_class(&self, name: &str, kind: &str) -> bool {
-        self.entrypoints.iter().any(|one| {
-            one.name == name
-                && (one.kind == kind || (kind == DURABLE_OBJECT && one.kind == PLAIN_CLASS))
+        self.entrypoints.iter().any(|entrypoint| {
+            entrypoint.name == name
+                && (entrypoint.kind == kind
+                    || (kind == DURABLE_OBJECT && entrypoint.kind == PLAIN_CLASS))
         })
     }
 
-    /// Returns whether other Workers can call a method over RPC, apart from the handlers of events.
+    /// Returns whether other Workers can call a method over RPC. The handlers of events do not count.
     #[must_use]
     pub fn has_methods(&self) -> bool {
         let is_method = |name: &String| !EVENT_HANDLERS.contains(&name.as_str());
-        let has_method = |one: &Entrypoint| {
-            matches!(&*one.kind, "worker" | DURABLE_OBJECT) && one.handlers.iter().any(is_method)
+        let has_method = |entrypoint: &Entrypoint| {
+            matches!(&*entrypoint.kind, "worker" | DURABLE_OBJECT)
+                && entrypoint.handlers.iter().any(is_method)
         };
         self.handlers.iter().any(is_method) || self.entrypoints.iter().any(has_method)
     }
@@ -148,25 +154,25 @@ pub struct WorkerVersion {
     pub created_on: String,
     /// `workers/tag`, `workers/message`, `workers/alias`.
     pub annotations: BTreeMap<String, String>,
-    /// The entry module. `None` if it has no code.
+    /// The name of the entry module. `None` if the version has no code.
     pub main_module: Option<String>,
     /// The modules.
     pub modules: Vec<StoredModule>,
-    /// The bindings, secrets with their text.
+    /// The bindings in the API's format, including the texts of secrets.
     pub bindings: Vec<Value>,
     /// The compatibility date.
     pub compatibility_date: String,
     /// The compatibility flags.
     pub compatibility_flags: Vec<String>,
-    /// The assets. `None` if it has none.
+    /// The assets. `None` if the version has none.
     pub assets: Option<Assets>,
-    /// The exports of its code. `None` for a version of assets alone.
+    /// The exports of its code. `None` for a version with only assets.
     #[serde(default)]
     pub exports: Option<Exports>,
-    /// The limits on CPU time and subrequests, as sent.
+    /// The limits on CPU time and subrequests, as the client sent them.
     #[serde(default)]
     pub limits: Value,
-    /// The placement, as sent.
+    /// The placement, as the client sent it.
     #[serde(default)]
     pub placement: Value,
 }
@@ -174,9 +180,9 @@ pub struct WorkerVersion {
 /// A module of a version.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct StoredModule {
-    /// Its name, which imports use.
+    /// The name by which other modules import it.
     pub name: String,
-    /// Its content type, which determines the kind of module.
+    /// Its content type, which determines how workerd loads it.
     pub content_type: String,
     /// The hash of its content.
     pub blob: String,
@@ -185,7 +191,7 @@ pub struct StoredModule {
 /// The assets of a version.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Assets {
-    /// The hash of the manifest, which has the paths and hashes of all files.
+    /// The hash of the manifest, which has the paths, hashes and sizes of all files.
     pub manifest: String,
     /// The number of files.
     pub files: usize,
@@ -196,7 +202,7 @@ pub struct Assets {
 /// One asset.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Asset {
-    /// The hash that wrangler gives it.
+    /// The hash from the client, 32 hexadecimal digits.
     pub hash: String,
     /// Its size in bytes.
     pub size: u64,
@@ -215,12 +221,12 @@ pub struct WorkerDeployment {
     pub versions: Vec<TrafficShare>,
 }
 
-/// The share of a version in the traffic.
+/// The share of the traffic that a version gets.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct TrafficShare {
-    /// The version.
+    /// The id of the version.
     pub version_id: String,
-    /// The percentage.
+    /// The share in percent.
     pub percentage: f64,
 }
 
@@ -231,7 +237,7 @@ impl Worker {
         Worker {
             account: account.to_owned(),
             name: name.to_owned(),
-            tag: hex(&random::<16>()),
+            tag: random_id(),
             created_on: now(),
             versions: Vec::new(),
             deployments: Vec::new(),
@@ -254,29 +260,36 @@ impl Worker {
         self.versions.iter().find(|version| version.id == id)
     }
 
-    /// Returns the version that gets most of the traffic.
+    /// Returns the version that gets most of the traffic. `None` if no version is deployed.
     #[must_use]
     pub fn live(&self) -> Option<&WorkerVersion> {
-        let shares = &self.deployments.last()?.versions;
-        let largest = shares.iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
+        self.main_version(self.deployments.last()?)
+    }
+
+    /// Returns the version that gets most of the traffic of a deployment. `None` if it was deleted.
+    #[must_use]
+    pub fn main_version(&self, deployment: &WorkerDeployment) -> Option<&WorkerVersion> {
+        let shares = deployment.versions.iter();
+        let largest = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage))?;
         self.version(&largest.version_id)
     }
 
     /// Returns the versions that get traffic, with their percentages.
     pub fn serving(&self) -> impl Iterator<Item = (&WorkerVersion, f64)> {
         let shares =
-            self.deployments.last().map_or(&[] as &[TrafficShare], |one| one.versions.as_slice());
+            self.deployments.last().map_or(&[] as &[TrafficShare], |last| last.versions.as_slice());
         let shares = shares.iter().filter(|share| share.percentage > 0.0);
         shares.filter_map(|share| Some((self.version(&share.version_id)?, share.percentage)))
     }
 
-    /// Returns the version that gets a request. `at` is a number from 0 to 100 that decides where there are several.
+    /// Returns the version that serves a request. `percentile` is a number from 0 to 100, by which one of several
+    /// versions is selected.
     #[must_use]
-    pub fn version_at(&self, at: f64) -> Option<&WorkerVersion> {
+    pub fn version_at(&self, percentile: f64) -> Option<&WorkerVersion> {
         let mut end = 0.0;
         for (version, percentage) in self.serving() {
             end += percentage;
-            if at < end {
+            if percentile < end {
                 return Some(version);
             }
         }
@@ -286,13 +299,13 @@ impl Worker {
     /// Returns the newest version with this alias.
     #[must_use]
     pub fn alias(&self, alias: &str) -> Option<&WorkerVersion> {
-        let has = |version: &&WorkerVersion| {
+        let has_alias = |version: &&WorkerVersion| {
             version.annotations.get("workers/alias").is_some_and(|a| a == alias)
         };
-        self.versions.iter().rev().find(has)
+        self.versions.iter().rev().find(has_alias)
     }
 
-    /// Makes versions live. Returns the id of the deployment.
+    /// Adds a deployment, which makes its versions live. Returns the id of the deployment.
     pub fn deploy(
         &mut self,
         versions: Vec<TrafficShare>,

@@ -1,17 +1,17 @@
-//! Worker Previews: named copies of a Worker with separate bindings, which can be deleted
+//! Adds, finds and removes Worker Previews, which are copies of a Worker with separate bindings
 //! (<https://developers.cloudflare.com/workers/previews/>).
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::model::{Worker, WorkerVersion};
-use crate::ids::{hex, now, random, uuid};
+use crate::ids::{hex, now, random, slug_of, uuid};
 
-/// The maximum number of Previews per Worker and of deployments per Preview. The one deployed longest
-/// ago is evicted (<https://developers.cloudflare.com/workers/previews/limitations/>).
+/// The maximum number of Previews of a Worker, and of deployments of a Preview. The least recently deployed one
+/// is evicted (<https://developers.cloudflare.com/workers/previews/limitations/>).
 pub const MAX_PREVIEWS: usize = 100;
 
-/// The maximum length of a DNS label. It holds the slug, a dash and the Worker's name.
+/// The maximum length of a DNS label, which consists of the slug, a dash and the Worker's name.
 const MAX_LABEL: usize = 63;
 
 /// A Preview of a Worker.
@@ -21,11 +21,11 @@ pub struct WorkerPreview {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// The first part of its host name, which never changes.
+    /// The first part of its host name. It never changes.
     pub slug: String,
     /// The time of its creation.
     pub created_on: String,
-    /// The settings that all deployments share, such as `observability`, as sent.
+    /// The settings that all deployments share, such as `observability`, as the client sent them.
     pub settings: Value,
     /// Its deployments, oldest first. The last one serves the slug.
     pub deployments: Vec<WorkerVersion>,
@@ -54,6 +54,7 @@ impl WorkerPreview {
         self.deployments.drain(..surplus);
     }
 
+    /// Returns the time of the last deployment, or of the creation.
     fn last_deployed(&self) -> &str {
         self.latest().map_or(&self.created_on, |deployment| &deployment.created_on)
     }
@@ -66,12 +67,12 @@ impl Worker {
         self.previews.iter().find(|preview| is_named(preview, identifier))
     }
 
-    /// Returns the Preview of this name, slug or id for a change.
+    /// Returns the Preview of this name, slug or id, to change it.
     pub fn preview_mut(&mut self, identifier: &str) -> Option<&mut WorkerPreview> {
         self.previews.iter_mut().find(|preview| is_named(preview, identifier))
     }
 
-    /// Adds a Preview. If there are too many, evicts the one deployed longest ago.
+    /// Adds a Preview. If there are too many, evicts the least recently deployed one.
     pub fn add_preview(&mut self, name: &str, settings: Value) -> WorkerPreview {
         while self.previews.len() >= MAX_PREVIEWS {
             let oldest = self.previews.iter().enumerate();
@@ -94,7 +95,7 @@ impl Worker {
         preview
     }
 
-    /// Removes a Preview with its deployments. Returns whether there was one.
+    /// Removes a Preview with its deployments. Returns whether it existed.
     pub fn remove_preview(&mut self, identifier: &str) -> bool {
         let before = self.previews.len();
         self.previews.retain(|preview| !is_named(preview, identifier));
@@ -107,18 +108,18 @@ impl Worker {
     pub fn preview_deployment(&self, prefix: &str) -> Option<&WorkerVersion> {
         let by_slug = self.previews.iter().find(|preview| preview.slug == prefix);
         let mut deployments = self.previews.iter().flat_map(|preview| &preview.deployments);
-        by_slug
-            .and_then(WorkerPreview::latest)
-            .or_else(|| deployments.find(|found| prefix.len() == 8 && found.id.starts_with(prefix)))
+        by_slug.and_then(WorkerPreview::latest).or_else(|| {
+            deployments.find(|deployment| prefix.len() == 8 && deployment.id.starts_with(prefix))
+        })
     }
 }
 
 fn is_named(preview: &WorkerPreview, identifier: &str) -> bool {
-    [&preview.name, &preview.slug, &preview.id].iter().any(|own| *own == identifier)
+    [&preview.name, &preview.slug, &preview.id].iter().any(|text| *text == identifier)
 }
 
-/// Returns whether the API accepts a name: 1 to 256 of `A-Za-z0-9-_/.+=`, with a letter or digit at
-/// both ends.
+/// Returns whether the API accepts a name. It has 1 to 256 of the characters `A-Za-z0-9-_/.+=`, with a letter or
+/// digit at both ends.
 #[must_use]
 pub fn is_valid_name(name: &str) -> bool {
     let is_end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
@@ -132,19 +133,15 @@ pub fn is_valid_name(name: &str) -> bool {
 /// Returns the slug of a name: lower case, with dashes for other characters, short enough for a host
 /// name.
 fn slug(name: &str, worker: &str) -> String {
-    let mut slug = String::new();
-    for c in name.to_ascii_lowercase().chars() {
-        let c = if c.is_ascii_alphanumeric() { c } else { '-' };
-        if c != '-' || !slug.ends_with('-') {
-            slug.push(c);
-        }
-    }
+    let slug = slug_of(name);
     if slug.len() + 1 + worker.len() > MAX_LABEL { with_digits(&slug, worker) } else { slug }
 }
 
+/// Adds random digits to a slug, and shortens it if the label would be too long.
 fn with_digits(slug: &str, worker: &str) -> String {
-    let room = MAX_LABEL.saturating_sub(worker.len() + 1 + 5);
-    let start: String = slug.chars().take(room).collect();
+    // A dash and the name of the Worker follow, and this adds a dash and four digits.
+    let max_length = MAX_LABEL.saturating_sub(worker.len() + 1 + 5);
+    let start: String = slug.chars().take(max_length).collect();
     format!("{}-{}", start.trim_end_matches('-'), hex(&random::<2>()))
 }
 
@@ -172,7 +169,7 @@ mod tests {
         let long = worker.add_preview(&"a".repeat(200), Value::Null);
         assert_eq!(long.slug.len() + "-site".len(), 63);
         for identifier in ["Feature/New_Home", "feature-new-home", first.id.as_str()] {
-            assert_eq!(worker.preview(identifier).expect("it is there").id, first.id);
+            assert_eq!(worker.preview(identifier).expect("a Preview").id, first.id);
         }
         assert!(worker.remove_preview("feature-new-home"));
         assert!(!worker.remove_preview("feature-new-home"));
@@ -180,6 +177,6 @@ mod tests {
             worker.add_preview(&format!("mr-{number}"), Value::Null);
         }
         assert_eq!(worker.previews.len(), MAX_PREVIEWS);
-        assert!(worker.preview(&"a".repeat(200)).is_none(), "the oldest made room");
+        assert!(worker.preview(&"a".repeat(200)).is_none(), "the oldest one is evicted");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::seal::{seal, unseal};
-use super::{remove_temporary, write_durably};
-use crate::ids::{hex, now, random, uuid};
+use super::{RESTORE_OR_DELETE, remove_temporary, report_damage, write_durably};
+use crate::ids::{now, random_id, uuid};
+use crate::mutex::lock;
 
 /// The resources of one account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -29,11 +30,11 @@ pub struct Resources {
     pub workflows: Vec<StoredWorkflow>,
     /// The local databases of Hyperdrive bindings.
     pub hyperdrives: Vec<LocalHyperdrive>,
-    /// The projects of Workers, which xtask registers.
+    /// The projects of Workers, from xtask.
     pub projects: Vec<WorkerOrigin>,
-    /// The default values of secrets, as xtask sent them.
+    /// The default values of secrets, from xtask.
     pub default_secrets: Vec<DefaultSecrets>,
-    /// The settings of Workers in the account that were changed.
+    /// The changed settings of Workers in the account.
     pub account_settings: Map<String, Value>,
 }
 
@@ -77,13 +78,20 @@ pub struct Bucket {
     /// The requested jurisdiction.
     #[serde(default)]
     pub jurisdiction: Option<String>,
-    /// The CORS rules, as sent.
+    /// The CORS rules, as the client sent them.
     #[serde(default)]
     pub cors: Option<Value>,
     /// The lifecycle rules. `None` if they were never changed.
     #[serde(default)]
     pub lifecycle: Option<Value>,
 }
+
+/// The default number of retries of a message
+/// (<https://developers.cloudflare.com/queues/configuration/configure-queues/>).
+pub const DEFAULT_MAX_RETRIES: u64 = 3;
+
+/// The default time after which messages are dropped, in seconds.
+pub const DEFAULT_RETENTION: u64 = 345_600;
 
 /// A queue.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -96,11 +104,11 @@ pub struct Queue {
     pub created_on: String,
     /// The time of its last change.
     pub modified_on: String,
-    /// `delivery_delay`, `delivery_paused`, `message_retention_period`, as sent.
+    /// `delivery_delay`, `delivery_paused` and `message_retention_period`, as the client sent them.
     pub settings: Value,
-    /// Its consumers.
+    /// Its consumers. The API allows one.
     pub consumers: Vec<Consumer>,
-    /// The time of the latest purge.
+    /// The time of the latest purge. `None` if there was none.
     #[serde(default)]
     pub purged_on: Option<String>,
 }
@@ -112,9 +120,9 @@ pub struct Consumer {
     pub id: String,
     /// `worker` or `http_pull`.
     pub kind: String,
-    /// The Worker. `None` if messages are pulled.
+    /// The name of the Worker. `None` if clients pull the messages.
     pub script: Option<String>,
-    /// `batch_size`, `max_retries`, `max_wait_time_ms`, `retry_delay`, `max_concurrency`, as sent.
+    /// `batch_size`, `max_retries`, `max_wait_time_ms`, `retry_delay` and `max_concurrency`, as the client sent them.
     pub settings: Value,
     /// The queue for messages that failed too often.
     pub dead_letter_queue: Option<String>,
@@ -123,16 +131,31 @@ pub struct Consumer {
 }
 
 impl Queue {
+    /// Makes a queue without consumers.
+    #[must_use]
+    pub fn new(name: &str, settings: Value) -> Queue {
+        let time = now();
+        Queue {
+            id: random_id(),
+            name: name.to_owned(),
+            created_on: time.clone(),
+            modified_on: time,
+            settings,
+            consumers: Vec::new(),
+            purged_on: None,
+        }
+    }
+
     /// Returns whether clients pull its messages over HTTP.
     #[must_use]
     pub fn is_pulled(&self) -> bool {
         self.consumers.iter().any(|consumer| consumer.kind == "http_pull")
     }
 
-    /// Returns whether the sandbox keeps its messages, because no Worker consumes them.
+    /// Returns whether a Worker consumes its messages. Otherwise the sandbox stores them.
     #[must_use]
-    pub fn is_kept(&self) -> bool {
-        self.consumers.is_empty() || self.is_pulled()
+    pub fn has_worker(&self) -> bool {
+        !self.consumers.is_empty() && !self.is_pulled()
     }
 
     /// Returns whether its delivery is paused.
@@ -153,7 +176,7 @@ pub struct WorkerOrigin {
     pub environment: String,
 }
 
-/// The values of a Worker's secrets that hold until one is put.
+/// The default values of a Worker's secrets. A value that a client sets replaces a default.
 #[derive(Clone, Default, Deserialize, Serialize)]
 pub struct DefaultSecrets {
     /// The Worker.
@@ -162,7 +185,7 @@ pub struct DefaultSecrets {
     pub values: BTreeMap<String, String>,
 }
 
-/// Hides the values.
+// Hides the values.
 impl fmt::Debug for DefaultSecrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&String> = self.values.keys().collect();
@@ -178,7 +201,7 @@ impl fmt::Debug for DefaultSecrets {
 pub struct LocalHyperdrive {
     /// Its id, which bindings use.
     pub id: String,
-    /// The connection string. `None` if its bindings must not be used.
+    /// The connection string. `None` if the project names no local database.
     pub address: Option<String>,
 }
 
@@ -200,14 +223,14 @@ pub struct StoredWorkflow {
 }
 
 impl Resources {
-    /// Adds a KV namespace.
+    /// Adds a KV namespace with a new id.
     pub fn add_namespace(&mut self, title: &str) -> Namespace {
-        let created = Namespace { id: hex(&random::<16>()), title: title.to_owned() };
+        let created = Namespace { id: random_id(), title: title.to_owned() };
         self.namespaces.push(created.clone());
         created
     }
 
-    /// Adds a D1 database.
+    /// Adds a D1 database with a new id.
     pub fn add_database(
         &mut self,
         name: &str,
@@ -228,35 +251,37 @@ impl Resources {
     /// Returns a D1 database by its id or its name.
     #[must_use]
     pub fn database(&self, identifier: &str) -> Option<&Database> {
-        self.databases.iter().find(|one| one.uuid == identifier || one.name == identifier)
+        self.databases
+            .iter()
+            .find(|database| database.uuid == identifier || database.name == identifier)
     }
 
     /// Returns an R2 bucket.
     #[must_use]
     pub fn bucket(&self, name: &str) -> Option<&Bucket> {
-        self.buckets.iter().find(|one| one.name == name)
+        self.buckets.iter().find(|bucket| bucket.name == name)
     }
 
     /// Returns a queue by its name.
     #[must_use]
     pub fn queue(&self, name: &str) -> Option<&Queue> {
-        self.queues.iter().find(|one| one.name == name)
+        self.queues.iter().find(|queue| queue.name == name)
     }
 
     /// Returns the default secrets of a Worker. `None` if it has none.
     #[must_use]
     pub fn default_secrets(&self, worker: &str) -> Option<&DefaultSecrets> {
-        self.default_secrets.iter().find(|one| one.worker == worker)
+        self.default_secrets.iter().find(|default_secret| default_secret.worker == worker)
     }
 
     /// Returns a workflow.
     #[must_use]
     pub fn workflow(&self, name: &str) -> Option<&StoredWorkflow> {
-        self.workflows.iter().find(|one| one.name == name)
+        self.workflows.iter().find(|workflow| workflow.name == name)
     }
 }
 
-/// The resources of all accounts. Requests read memory. A change is on disk before it is in memory.
+/// The resources of all accounts. Requests read from memory. A change is written to disk before memory.
 #[derive(Debug)]
 pub struct ResourceStore {
     dir: Utf8PathBuf,
@@ -267,7 +292,7 @@ pub struct ResourceStore {
 }
 
 impl ResourceStore {
-    /// Opens the state in `state`. Creates the folder if it is missing.
+    /// Opens the resources in the folder `state`. Creates the folder if it is missing.
     pub fn open(state: &Utf8Path) -> Result<ResourceStore> {
         let dir = state.join("cloudflare/resources");
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
@@ -281,12 +306,8 @@ impl ResourceStore {
             match read.and_then(|bytes| unseal(&bytes)) {
                 Ok(resources) => drop(accounts.insert(account.to_owned(), Arc::new(resources))),
                 Err(error) => {
-                    let reason = format!(
-                        "The state file {path} is damaged: {error:#}. Restore or delete it, then restart \
-                         the sandbox"
-                    );
-                    crate::log::line(&reason);
-                    damaged.insert(account.to_owned(), reason);
+                    let message = report_damage(path, &error, RESTORE_OR_DELETE);
+                    damaged.insert(account.to_owned(), message);
                 }
             }
         }
@@ -312,7 +333,7 @@ impl ResourceStore {
         account: &str,
         change: impl FnOnce(&mut Resources) -> Result<T, E>,
     ) -> Result<T, E> {
-        let _guard = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let _guard = lock(&self.write_lock);
         let mut resources = Arc::unwrap_or_clone(self.get(account)?);
         let result = change(&mut resources)?;
         write_durably(&self.dir.join(format!("{account}.json")), &seal(&resources)?)?;
@@ -321,6 +342,6 @@ impl ResourceStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Resources>>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.accounts)
     }
 }

@@ -1,4 +1,4 @@
-//! State files with a checksum, so that a truncated or changed file is detected.
+//! Reads and writes state files with a checksum, which detects truncated and changed files.
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 /// The beginning of a sealed file. The checksum covers the file without this first field.
 const PREFIX: &str = "{\n  \"checksum\": \"";
 
-/// Writes a value as a JSON object whose first field is the checksum of the others.
+/// Serializes a value as a JSON object. Its first field is the checksum of the others.
 pub fn seal<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     let text = serde_json::to_string_pretty(value).context("cannot write a state file")?;
     let checksum = blake3::hash(text.as_bytes()).to_hex();
@@ -15,17 +15,17 @@ pub fn seal<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     Ok(format!("{PREFIX}{checksum}\",{fields}").into_bytes())
 }
 
-/// Reads a file from [`seal`]. Also reads files without a checksum, from earlier versions.
+/// Parses a file from [`seal`]. Errors if the checksum does not match. Files of earlier versions have none.
 pub fn unseal<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
     if let Some(sealed) = text.strip_prefix(PREFIX) {
-        let (checksum, fields) = sealed.split_once("\",").context("it was cut")?;
+        let (checksum, fields) = sealed.split_once("\",").context("it is truncated")?;
         let hash = blake3::hash(format!("{{{fields}").as_bytes()).to_hex();
         if hash.as_str() != checksum {
             bail!("its checksum does not match its content");
         }
     }
-    serde_json::from_str(text).context("it is not of this version")
+    serde_json::from_str(text).context("its format is invalid")
 }
 
 #[cfg(test)]
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_only_intact_records() {
+    fn reads_only_intact_files() {
         let value = json!({ "name": "site", "number": 7 });
         let sealed = seal(&value).expect("it is written");
         let mut read: Value = unseal(&sealed).expect("it is read");

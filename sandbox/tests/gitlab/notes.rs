@@ -63,7 +63,7 @@ async fn each_kind_of_token_has_gitlab_s_permissions() {
     }
     assert_eq!(
         get("/no/such/route", ("private-token", BOT)).await.is(501)["message"],
-        "501 Not Implemented - The sandbox does not know the route GET /gitlab/api/v4/no/such/route"
+        "501 Not Implemented - The sandbox does not support the route GET /gitlab/api/v4/no/such/route"
     );
     let by_path = get("/projects/sandbox%2Fproject-12/merge_requests/42", ("private-token", BOT));
     assert_eq!(by_path.await.is(200)["iid"], 42);

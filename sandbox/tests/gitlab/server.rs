@@ -1,15 +1,18 @@
 //! Starts a separate server for each test and sends its requests.
 
+#[path = "../server/patience.rs"]
+pub mod patience;
 #[path = "../server/reaper.rs"]
 mod reaper;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+
+use self::patience::Wait;
 
 pub const TOKEN: &str = "canary-5b1e";
 pub const BOT: &str = "glpat-canary-bot";
@@ -82,10 +85,9 @@ impl Server {
         command.env("SANDBOX_GITLAB_TOKENS", tokens.unwrap_or_default());
         let child = command.spawn().expect("the sandbox runs");
         let mut server = Server { child, dir, port: 0, client: client() };
-        let started = Instant::now();
+        let wait = Wait::begin();
         while server.port == 0 {
-            assert!(started.elapsed() < Duration::from_secs(20), "the sandbox does not start");
-            std::thread::sleep(Duration::from_millis(20));
+            wait.pause("the sandbox does not start");
             let file = server.dir.join("server.json");
             let announcement: Value =
                 serde_json::from_str(&std::fs::read_to_string(file).unwrap_or_default())

@@ -10,10 +10,8 @@ use serde_json::{Value, json};
 
 use crate::bindings::deploy_with;
 use crate::previews::{wrangler, wrangler_command};
+use crate::server::patience::{Wait, patience};
 use crate::server::{ACCOUNT, Server};
-
-/// The time that a busy machine may take.
-const LONGEST: Duration = Duration::from_secs(120);
 
 fn site(server: &Server) -> std::path::PathBuf {
     let site = server.dir.join("client");
@@ -49,10 +47,10 @@ async fn wrangler_tail_streams_every_invocation() {
     let mut client = client.spawn().expect("wrangler runs");
     let read = |path: &Path| std::fs::read_to_string(path).expect("text");
     let wait = async |path: &str, text: &str| {
-        let started = Instant::now();
+        let wait = Wait::begin();
         while !read(&printed).contains(text) {
             let output = read(&printed) + &read(&errors);
-            assert!(started.elapsed() < LONGEST, "{text:?} is not in {output}");
+            wait.check(format_args!("{text:?} is not in {output}"));
             server.text("other.localhost", "/throw").await;
             server.text("shop.localhost", path).await;
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -84,7 +82,7 @@ async fn wrangler_tail_streams_every_invocation() {
     assert_eq!(server.send(Method::DELETE, &format!("{tails}/{id}"), Value::Null).await.0, 200);
     let started = Instant::now();
     while client.try_wait().expect("a status").is_none() {
-        if started.elapsed() > LONGEST {
+        if started.elapsed() > patience() {
             client.kill().expect("it can be killed");
             client.wait().expect("it ends");
             panic!("wrangler goes on: {}{}", read(&printed), read(&errors));
@@ -156,14 +154,14 @@ async fn wrangler_controls_the_instances_of_a_workflow() {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     };
     let wait = async |server: &Server, id: &str, wanted: &str| -> Value {
-        let started = Instant::now();
+        let wait = Wait::begin();
         loop {
             let path = format!("{workflow}/instances/{id}");
             let (_, found) = server.get(&path).await;
             if found["result"]["status"] == wanted {
                 return found["result"].clone();
             }
-            assert!(started.elapsed() < LONGEST, "{id} is not {wanted}: {found}");
+            wait.check(format_args!("{id} is not {wanted}: {found}"));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

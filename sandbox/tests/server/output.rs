@@ -5,19 +5,21 @@ use serde_json::json;
 
 use crate::bindings::deploy;
 use crate::previews::wrangler;
+use crate::server::patience::Wait;
 use crate::server::{ACCOUNT, Server, TOKEN, multipart};
 
 /// Waits until the Workers' output holds a text, and returns it.
 async fn output(server: &Server, text: &str) -> String {
     let path = server.dir.join("logs/workers.log");
-    for _ in 0..600 {
+    let wait = Wait::begin();
+    loop {
         let output = std::fs::read_to_string(&path).unwrap_or_default();
         if output.contains(text) {
             return output;
         }
+        wait.check(format_args!("no {text:?} in {output}"));
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    panic!("no {text:?} in {}", std::fs::read_to_string(&path).unwrap_or_default());
 }
 
 /// Returns the lines of a log without their times.

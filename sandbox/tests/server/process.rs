@@ -4,10 +4,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::server::patience::Wait;
 use crate::server::{Server, command, command_with, folder, reaper};
 
 /// Runs a command that must fail. Returns its stdout.
@@ -132,9 +133,9 @@ async fn a_killed_runtime_is_restarted() {
 }
 
 async fn wait_for_end(pids: &[u32]) {
-    let start = Instant::now();
+    let wait = Wait::begin();
     while pids.iter().any(|&pid| is_running(pid)) {
-        assert!(start.elapsed() < Duration::from_secs(10), "{pids:?} still run");
+        wait.check(format_args!("{pids:?} still run"));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -1,5 +1,7 @@
 //! Starts a separate server for each test.
 
+#[path = "patience.rs"]
+pub mod patience;
 #[path = "reaper.rs"]
 pub mod reaper;
 
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
+
+use self::patience::Wait;
 
 /// The account.
 pub const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";
@@ -68,20 +72,17 @@ pub fn folder(name: &str) -> PathBuf {
 
 fn start(dir: &Path, arguments: &[&str]) -> (Child, u16) {
     let mut command = command(dir, arguments);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(300) {
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let wait = Wait::begin();
+    let port = loop {
         let text = std::fs::read_to_string(dir.join("server.json")).unwrap_or_default();
         let server: Value = serde_json::from_str(&text).unwrap_or_default();
         if server["pid"] == child.id() {
-            let port = server["port"].as_u64().and_then(|port| u16::try_from(port).ok());
-            return (child, port.expect("a port"));
+            break server["port"].as_u64().and_then(|port| u16::try_from(port).ok());
         }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    child.kill().expect("it can be killed");
-    child.wait().expect("it ends");
-    panic!("the sandbox does not start");
+        wait.pause("the sandbox does not start");
+    };
+    (child, port.expect("a port"))
 }
 
 fn client() -> reqwest::Client {

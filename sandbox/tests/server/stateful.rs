@@ -2,12 +2,13 @@
 //! pinned wrangler.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::previews::wrangler;
 use crate::server::Server;
+use crate::server::patience::Wait;
 
 /// Writes a Worker.
 pub fn write(server: &Server, name: &str, code: &str, mut config: Value) -> PathBuf {
@@ -36,13 +37,13 @@ pub fn deploy(server: &Server, name: &str, code: &str, config: Value) -> PathBuf
 
 /// Asks a host until it gives the wanted answer.
 pub async fn wait_for(server: &Server, host: &str, path: &str, wanted: &str) {
-    let started = Instant::now();
+    let wait = Wait::begin();
     loop {
         let answer = server.text(host, path).await;
         if answer == wanted {
             return;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "{host}{path}: {answer}");
+        wait.check(format_args!("{host}{path}: {answer}"));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -138,9 +139,9 @@ async fn an_alarm_runs_after_a_restart_without_a_request() {
     assert_eq!(server.text("counter.localhost", "/wake").await, "soon");
     server.restart();
     let log = server.dir.join("logs/workers.log");
-    let started = Instant::now();
+    let wait = Wait::begin();
     while !std::fs::read_to_string(&log).unwrap_or_default().contains("the alarm rang") {
-        assert!(started.elapsed() < Duration::from_secs(60), "no alarm");
+        wait.check("no alarm");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(server.text("counter.localhost", "/woken").await, "true");
@@ -325,9 +326,9 @@ async fn crons_run_on_request_and_on_schedule() {
     // The next minute of its clock begins in a few seconds.
     let now = std::time::UNIX_EPOCH.elapsed().expect("a time").as_secs();
     server.restart_with(&["--cron-clock-ahead", &((115 - now % 60) % 60).to_string()]);
-    let started = Instant::now();
+    let wait = Wait::begin();
     while server.text("crons.localhost", "/").await != "* * * * * 00.000Z" {
-        assert!(started.elapsed() < Duration::from_secs(180), "it does not run by itself");
+        wait.check("it does not run by itself");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

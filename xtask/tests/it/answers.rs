@@ -18,7 +18,7 @@ use base::runner::ExitReason;
 use base::secret::Secret;
 use cloudflare::api::Api;
 use cloudflare::wrangler::{ExpectedEntry, WranglerOutcome, urls, verdict};
-use cloudflare::wrangler_fields::unknown_fields;
+use cloudflare::wrangler_fields::ConfigSchema;
 use delivery::engine::container_results::AttemptResult;
 use delivery::engine::dagger::module_record;
 use gitlab::api::problem::Problem;
@@ -34,6 +34,7 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 use workspace::strategy::Strategy as PreviewStrategy;
 
 use crate::hostile::{any_json, any_text, replace};
+use crate::support::patience::patience;
 use crate::support::{CANARY, Ran, TestEnv};
 
 /// The most that an error may say, in bytes.
@@ -130,7 +131,9 @@ fn judge(bytes: &[u8]) {
         }
     }
     let value: Value = serde_json::from_str(&text).unwrap_or_default();
-    drop(unknown_fields(&value, &value));
+    if let Ok(schema) = serde_json::from_str::<ConfigSchema>(&text) {
+        drop(schema.unknown_fields(&value));
+    }
 }
 
 fn header_map(pairs: &[(String, String)]) -> HeaderMap {
@@ -282,7 +285,7 @@ impl Server {
 
 /// The requests to GitLab, with the result of each.
 fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
-    let agent = http::agent(Duration::from_secs(20), 0);
+    let agent = http::agent(patience(), 0);
     let retry_budget = RetryBudget::new(|_| {}).with_sleep(|_| true);
     let base = format!("{}/api/v4", server.address);
     let client = Client::new(&base, Secret::new("token"), agent, &retry_budget).expect("a client");

@@ -2,10 +2,10 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::patience::Wait;
 use crate::support::{Ran, TestEnv};
 
 /// Creates a repository with a site whose builds are counted outside of the repository.
@@ -439,8 +439,9 @@ fn a_package_is_not_built_while_another_run_reads_its_output() {
         text.lines().count()
     };
     let first = start(&["a", "b"]);
+    let wait = Wait::begin();
     while !env.folder.join("begun").exists() {
-        std::thread::sleep(Duration::from_millis(20));
+        wait.pause("the first build does not begin");
     }
     let mut second = start(&["b"]);
     let mut stderr = BufReader::new(second.stderr.take().expect("a pipe"));

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::patience::patience;
 use crate::support::{CANARY, TestEnv, error_text};
 
 /// A repository with one project, `a`, whose wrangler config has these fields besides, and which has
@@ -34,7 +35,7 @@ fn answers(env: &TestEnv, host: &str, action: &Value) {
             .header("content-type", "application/json")
             .body(fault.to_string())
             .expect("a request");
-    let agent = base::http::agent(std::time::Duration::from_secs(20), 0);
+    let agent = base::http::agent(patience(), 0);
     assert!(agent.run(request).expect("an answer").status().is_success());
 }
 

@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use expect_test::expect;
 
+use crate::support::patience::Wait;
 use crate::support::{TestEnv, repository};
 
 #[test]
@@ -101,12 +102,11 @@ fn the_placeholder_of_the_account_id_never_reaches_the_network() {
     assert!(proxy.accept().is_err(), "a request was sent for the placeholder");
     let mut status = env.command(&["status", "api", "--env", "staging"], &variables);
     let mut status = status.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-    let is_asked = (0..600).any(|_| {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-        proxy.accept().is_ok()
-    });
+    let wait = Wait::begin();
+    while proxy.accept().is_err() {
+        wait.pause("no request with an account id");
+    }
     status.kill().and_then(|()| status.wait()).expect("it ends");
-    assert!(is_asked, "no request with an account id");
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! The Dagger engine, with a stand-in for the CLI that uses the modules' real signatures and rules.
 
-use std::time::Duration;
-
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
@@ -10,6 +8,7 @@ use delivery::tools::engine_address::VARIABLE;
 
 use crate::preview_strategy;
 use crate::readiness;
+use crate::support::patience::Wait;
 use crate::support::{Ran, TestEnv, copy, error_text, ran, repository};
 
 /// A repository with the modules and a `dagger` on PATH.
@@ -219,8 +218,9 @@ pub fn vanished_engine(mut dagger: Dagger) {
         let deploy = || dagger.xtask(&["deploy", "site", "--engine", "dagger", "--force"]);
         let running = scope.spawn(deploy);
         let has_begun = || dagger.calls().len() > earlier;
+        let wait = Wait::begin();
         while !has_begun() && !running.is_finished() {
-            std::thread::sleep(Duration::from_millis(50));
+            wait.pause("the CLI is not called");
         }
         drop(listener);
         let ended = running.join().expect("a run").exits(1);

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use camino::Utf8Path;
 
+use crate::support::patience::Wait;
 use crate::support::{TestEnv, repository};
 
 /// A crate called `xtask` whose compilation ends as soon as the terminal has shown something.
@@ -140,8 +141,9 @@ fn the_seconds_are_shown_while_the_last_crate_is_compiled() {
         let list = Command::new("ps").args(["-eo", "args="]).output().expect("ps runs");
         String::from_utf8_lossy(&list.stdout).contains(target.as_str())
     };
+    let wait = Wait::begin();
     while is_running() {
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        wait.pause("a compiler still runs");
     }
 }
 

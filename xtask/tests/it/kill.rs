@@ -3,18 +3,17 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::patience::{Wait, patience};
 use crate::support::{CANARY, TestEnv};
 
 /// Waits for a condition, however slow the machine is.
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let started = Instant::now();
+    let wait = Wait::begin();
     while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(120), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
+        wait.pause(what);
     }
 }
 
@@ -44,7 +43,7 @@ fn hold_back(env: &TestEnv) -> impl Fn() -> bool + use<> {
             .header("content-type", "application/json")
             .body(body.to_string())
             .expect("a request");
-        let agent = base::http::agent(Duration::from_secs(20), 0);
+        let agent = base::http::agent(patience(), 0);
         let mut answer = agent.run(request).expect("an answer");
         let text = answer.body_mut().read_to_string().expect("text");
         serde_json::from_str(&text).unwrap_or_default()
@@ -111,13 +110,13 @@ fn does_not_wait_for_a_background_process_of_a_build() {
          await Bun.write('dist/index.html', 'built'); process.exit(0);\n",
     );
     env.commit("site");
-    let started = Instant::now();
+    let wait = Wait::begin();
     let ran = env.xtask(&["deploy", "a", "--json", "--engine=host"]).exits(0);
     assert_eq!(ran.record("a")["status"], "live");
     let log = env.root.join(ran.record("a")["log"].as_str().expect("a log"));
     let log = std::fs::read_to_string(log).expect("text");
     assert!(log.contains("a process that it left behind holds its output open"), "{log}");
-    assert!(started.elapsed() < Duration::from_secs(120), "{:?}", started.elapsed());
+    wait.check("the run waits for a process that it left behind");
     // It is still there, and ends when it is told.
     let (mut leftover, _) = server.accept().expect("the process that was left");
     leftover.write_all(b"end").expect("a connection");

@@ -469,8 +469,11 @@ fn no_item_is_a_bare_participle() {
 #[test]
 fn locals_are_named_after_their_content() {
     let mut offenders = Vec::new();
-    let in_crates = |source: &&Source| is_product(source) && source.path.starts_with("crates");
-    for source in sources().iter().filter(in_crates) {
+    let is_read = |source: &&Source| {
+        let roots = ["crates", "sandbox"];
+        is_product(source) && roots.iter().any(|root| source.path.starts_with(root))
+    };
+    for source in sources().iter().filter(is_read) {
         let product = source.text.find("#[cfg(test)]\nmod ").unwrap_or(source.text.len());
         let mut offset = 0;
         for line in source.text[..product].split_inclusive('\n') {

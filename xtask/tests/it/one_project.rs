@@ -2,13 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::installs;
+use crate::support::patience::{Wait, patience};
 use crate::support::{CANARY, Ran, TestEnv, ran};
 
 /// Runs xtask in a folder of the repository.
@@ -227,14 +227,13 @@ fn logs_are_those_of_one_worker_and_can_be_followed() {
     env.fetch("a.localhost", "/first");
     env.fetch("b.localhost", "/other");
     let wait_for = |name: &str, count: usize| {
-        let started = Instant::now();
+        let wait = Wait::begin();
         loop {
             let json = env.xtask(&["logs", name, "--json"]).exits(0).json();
             if json["entries"].as_array().map(Vec::len) == Some(count) {
                 return json;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "{json:#}");
-            std::thread::sleep(Duration::from_millis(100));
+            wait.pause(format_args!("{json:#}"));
         }
     };
     let json = wait_for("a", 2);
@@ -251,7 +250,7 @@ fn logs_are_those_of_one_worker_and_can_be_followed() {
     let mut follow =
         env.command(&["logs", "a", "-f", "-n", "0"], &[]).stdout(file).spawn().expect("a run");
     wait_for("b", 2);
-    let started = Instant::now();
+    let wait = Wait::begin();
     loop {
         env.fetch("a.localhost", "/later");
         let text = std::fs::read_to_string(&output).expect("text");
@@ -259,8 +258,7 @@ fn logs_are_those_of_one_worker_and_can_be_followed() {
             assert!(!text.contains("/first") && !text.contains("/other"), "{text}");
             break;
         }
-        assert!(started.elapsed() < Duration::from_secs(60), "{text}");
-        std::thread::sleep(Duration::from_millis(200));
+        wait.pause(text);
     }
     kill(Pid::from_raw(i32::try_from(follow.id()).expect("an id")), Signal::SIGINT).expect("sent");
     assert_eq!(follow.wait().expect("an end").code(), Some(130));
@@ -531,20 +529,16 @@ fn dev_runs_the_script_or_wrangler_on_a_port_that_stays() {
         .stdout(file)
         .spawn()
         .expect("a run");
-    let agent = base::http::agent(Duration::from_secs(20), 0);
-    let started = Instant::now();
+    let agent = base::http::agent(patience(), 0);
+    let wait = Wait::begin();
     loop {
         let answer = base::http::get(&agent, &format!("http://127.0.0.1:{port}/up"), &[]);
         if answer.is_ok_and(|answer| answer.body == br#"{"stage":"top"}"#) {
             break;
         }
         let text = std::fs::read_to_string(&log).expect("text");
-        assert!(
-            started.elapsed() < Duration::from_secs(180)
-                && dev.try_wait().expect("a state").is_none(),
-            "{text}"
-        );
-        std::thread::sleep(Duration::from_millis(200));
+        assert!(dev.try_wait().expect("a state").is_none(), "{text}");
+        wait.pause(text);
     }
     kill(Pid::from_raw(i32::try_from(dev.id()).expect("an id")), Signal::SIGINT).expect("sent");
     assert_eq!(dev.wait().expect("an end").code(), Some(130));

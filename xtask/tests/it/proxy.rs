@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ring::hmac;
 use serde_json::{Value, json};
 
 use crate::canary;
 use crate::random::Random;
+use crate::support::patience::{Wait, patience};
 use crate::support::{CANARY, Ran, TestEnv, ran};
 
 /// The number of attempts in the suite.
@@ -20,9 +21,6 @@ const ATTEMPTS: u64 = 6;
 
 /// The deadline of each attempt, in seconds.
 const DEADLINE: &str = "25";
-
-/// The longest time for an attempt. A busy machine is slow, but a hang is longer.
-const LONGEST: Duration = Duration::from_secs(240);
 
 /// A fault of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -213,7 +211,7 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 
 /// Returns the live version of the Worker as the sandbox serves it.
 fn live(port: u16) -> Option<String> {
-    let agent = base::http::agent(Duration::from_secs(30), 0);
+    let agent = base::http::agent(patience(), 0);
     let url = format!(
         "http://127.0.0.1:{port}/client/v4/accounts/{}/workers/scripts/app/deployments",
         "0".repeat(32)
@@ -275,11 +273,11 @@ fn records_are_true_under_random_faults() {
         let rate = 3 + usize::try_from(seed % 10).expect("small");
         proxy.begin(seed.wrapping_mul(0x9e37_79b9), rate);
         let before = live(port);
-        let started = Instant::now();
+        let wait = Wait::begin();
         let arguments = ["deploy", "app", "--engine", "host", "--json"];
         let output = env.command(&arguments, &[("XTASK_DEADLINE", DEADLINE)]).output();
         let ran = ran(output.expect("xtask runs"));
-        assert!(started.elapsed() < LONGEST, "seed {seed} took {:?}", started.elapsed());
+        wait.check(format_args!("seed {seed} hangs"));
         let at_end = live(port);
         let faults = proxy.begin(0, 0);
         assert!(!ran.stderr.contains("panicked"), "seed {seed}: {}", ran.stderr);

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::patience::patience;
 use crate::support::{CANARY, TestEnv};
 
 fn row(json: &Value, project: &str, environment: &str) -> Value {
@@ -133,7 +134,7 @@ fn a_changed_secret_changes_no_content() {
             .header("content-type", "application/json")
             .body(body.to_string())
             .expect("a request");
-        let agent = base::http::agent(std::time::Duration::from_secs(20), 0);
+        let agent = base::http::agent(patience(), 0);
         assert!(agent.run(request).expect("an answer").status().is_success());
     }
     let json = env.xtask(&["status", "a", "--env", "local", "--json"]).exits(0).json();

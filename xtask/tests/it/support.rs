@@ -1,5 +1,7 @@
 //! A separate repository for every test, and an environment that nothing leaks into.
 
+#[path = "../../../sandbox/tests/server/patience.rs"]
+pub mod patience;
 #[path = "../../../sandbox/tests/server/reaper.rs"]
 mod reaper;
 
@@ -311,7 +313,7 @@ impl TestEnv {
     /// Returns the sandbox's response for `host` (without the port) and `path`: status and body.
     pub fn fetch(&self, host: &str, path: &str) -> (u16, String) {
         let port = self.port();
-        let agent = base::http::agent(std::time::Duration::from_secs(20), 0);
+        let agent = base::http::agent(patience::patience(), 0);
         let host = format!("{host}:{port}");
         let url = format!("http://127.0.0.1:{port}{path}");
         let answer = base::http::get(&agent, &url, &[("Host", &host)]).expect("an answer");

@@ -87,3 +87,50 @@ fn versions_rollback_secrets_and_delete() {
     let gone = wrangler(&env, &["versions", "upload", "--env="]).exits(1);
     assert!(gone.stderr.contains("does not yet exist"), "{}", gone.stderr);
 }
+
+/// Replaces the link to the shared packages by a folder with a link to each, without the shared compile cache.
+fn own_packages(env: &TestEnv) -> camino::Utf8PathBuf {
+    let packages = env.root.join("dagger/cloudflare/toolchain/node_modules");
+    let shared = packages.canonicalize_utf8().expect("the shared packages");
+    std::fs::remove_file(&packages).expect("a link");
+    std::fs::create_dir(&packages).expect("a folder");
+    for entry in shared.read_dir_utf8().expect("packages").map(|entry| entry.expect("a package")) {
+        if entry.file_name() != ".cache" {
+            std::os::unix::fs::symlink(entry.path(), packages.join(entry.file_name()))
+                .expect("a link");
+        }
+    }
+    packages.join(".cache/compile")
+}
+
+#[test]
+fn what_bun_compiles_of_wrangler_is_kept_outside_of_ci() {
+    let env = TestEnv::with_tools();
+    let cache = own_packages(&env);
+    env.worker("projects/api", "api");
+    env.commit("worker");
+    let deploy = |is_ci: &str| {
+        env.xtask_with(&["deploy", "api", "--force"], &[("CI", is_ci)]).exits(0);
+    };
+    deploy("true");
+    assert!(!cache.exists(), "a job would fill it for nothing");
+    deploy("");
+    let compiled = || -> Vec<camino::Utf8PathBuf> {
+        let versions = cache.read_dir_utf8().expect("a folder");
+        let folders = versions.map(|entry| entry.expect("a version of Bun").into_path());
+        let files = folders.flat_map(|folder| folder.read_dir_utf8().expect("files"));
+        files.map(|entry| entry.expect("a file").into_path()).collect()
+    };
+    let size = |path: &camino::Utf8PathBuf| path.metadata().expect("a file").len();
+    assert!(
+        compiled().iter().any(|file| size(file) > 1 << 20),
+        "wrangler is long: {:?}",
+        compiled()
+    );
+    // A damaged cache costs only time.
+    for file in compiled() {
+        std::fs::write(file, "damaged").expect("a file");
+    }
+    deploy("true");
+    assert!(compiled().iter().any(|file| size(file) > 1 << 20), "compiled again");
+}

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,6 +10,7 @@ use serde_json::json;
 use super::machine::FULL;
 use super::stage::Stage;
 use super::{Case, machine};
+use crate::support::patience::Wait;
 use crate::support::{Ran, ran};
 
 /// Waits until the row's fault has happened, then does what `then` says while xtask runs as process
@@ -22,10 +22,9 @@ pub fn act(
     pid: u32,
     second: impl Fn() -> Command,
 ) -> Option<Ran> {
-    let started = Instant::now();
+    let wait = Wait::begin();
     while !stage.has_happened(case) {
-        assert!(started.elapsed() < Duration::from_secs(60), "{}: no fault", case.title());
-        std::thread::sleep(Duration::from_millis(20));
+        wait.pause(format_args!("{}: no fault", case.title()));
     }
     let signal = |signal| {
         kill(Pid::from_raw(i32::try_from(pid).expect("a pid")), signal).expect("a process");

@@ -134,11 +134,14 @@ impl<'w> SelectedProjects<'w> {
         let needs_upload = request.operation != Operation::Build;
         let selected = self.projects.len();
         let graph = &workspace.graph;
-        let schema = needs_upload.then(|| setup::installed_schema(&workspace.root)).flatten();
         let builds = plan_builds(workspace, graph, &self.projects);
-        let (keys, head) = std::thread::scope(|scope| {
+        let read_schema =
+            || needs_upload.then(|| setup::installed_schema(&workspace.root)).flatten();
+        let (keys, head, schema) = std::thread::scope(|scope| {
             let head = scope.spawn(|| git::head(&workspace.root));
-            (keys(workspace, &self.projects, &request.destination, &builds), head.join())
+            let schema = scope.spawn(read_schema);
+            let keys = keys(workspace, &self.projects, &request.destination, &builds);
+            (keys, head.join(), schema.join())
         });
         request.options.rebuild |= request.options.force;
         let input = PlanRequest {
@@ -150,7 +153,7 @@ impl<'w> SelectedProjects<'w> {
             builds,
             unbuilt: outputs::unbuilt(&workspace.root, &self.projects),
             projects: self.projects,
-            schema,
+            schema: schema.map_err(|_| anyhow!("the reader of wrangler's schema failed"))?,
             is_set,
             nonce: &fresh_nonce()?,
         };

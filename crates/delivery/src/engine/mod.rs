@@ -35,7 +35,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use camino::Utf8PathBuf;
-use serde_json::Value;
+use cloudflare::wrangler_fields::ConfigSchema;
 
 use crate::context::Ctx;
 use crate::plan::commands::Places;
@@ -69,7 +69,7 @@ pub struct RunContext<'a> {
     /// Builds of packages that projects import, by folder.
     builds: OncePerFolder<()>,
     /// The schema of wrangler's config. Read once for all projects, because it is long.
-    schema: OnceLock<Result<Value, Failure>>,
+    schema: OnceLock<Result<ConfigSchema, Failure>>,
 }
 
 impl<'a> RunContext<'a> {
@@ -127,7 +127,7 @@ impl<'a> RunContext<'a> {
     }
 
     /// Returns the schema of wrangler's config.
-    pub(super) fn wrangler_schema(&self) -> Result<&Value, Failure> {
+    pub(super) fn wrangler_schema(&self) -> Result<&ConfigSchema, Failure> {
         let read = || setup::wrangler_schema(&self.ctx.root);
         self.schema.get_or_init(read).as_ref().map_err(Clone::clone)
     }

@@ -5,7 +5,6 @@ use std::sync::OnceLock;
 
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
 
 use super::lock::{FileLock, lock};
 use super::packages::lock_path;
@@ -24,8 +23,7 @@ use base::files::write_whole;
 use base::runner::CompletedProcess;
 use base::terminal::progress::ProgressLine;
 use cloudflare::wrangler;
-use cloudflare::wrangler_fields;
-use cloudflare::wrangler_fields::UnknownField;
+use cloudflare::wrangler_fields::ConfigSchema;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::toolchain::{self, Toolchain, tools_folder};
 use workspace::wrangler::WranglerConfig;
@@ -119,7 +117,10 @@ impl<'a> Setup<'a> {
         if !missing.is_empty() {
             let toolchain = Toolchain::wrangler(root);
             write_whole(&stamp(&toolchain), &toolchain.lock().unwrap_or_default())?;
+            // What was compiled of another version is never read again.
+            let _absent = std::fs::remove_dir_all(toolchain.dir.join(wrangler::COMPILE_CACHE));
         }
+        places.compile_cache = compile_cache(root);
         let versions = ToolVersions {
             bun: Some(self.config.tools.bun.clone()),
             wrangler: wrangler::installed_version(root),
@@ -247,6 +248,13 @@ pub fn missing(
     Ok((places, commands))
 }
 
+/// Returns the folder for what Bun compiles of wrangler. A job of CI that starts from a new checkout would fill it for one
+/// run, so CI uses only a folder that exists.
+fn compile_cache(root: &Utf8Path) -> Option<Utf8PathBuf> {
+    let folder = Toolchain::wrangler(root).dir.join(wrangler::COMPILE_CACHE);
+    (!base::env::is_set("CI") || folder.is_dir()).then_some(folder)
+}
+
 /// Refuses to install a version of Bun without a lock file.
 fn check_installable(root: &Utf8Path, version: &str) -> Result<(), Failure> {
     match Toolchain::bun(root).version() {
@@ -279,24 +287,19 @@ pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
 
 /// Returns the JSON schema of wrangler's config. `None` if wrangler is not installed.
 #[must_use]
-pub fn installed_schema(root: &Utf8Path) -> Option<Value> {
+pub fn installed_schema(root: &Utf8Path) -> Option<ConfigSchema> {
     wrangler_schema(root).ok()
 }
 
 /// Reads the JSON schema of the installed wrangler's config.
-pub fn wrangler_schema(root: &Utf8Path) -> Result<Value, Failure> {
+pub fn wrangler_schema(root: &Utf8Path) -> Result<ConfigSchema, Failure> {
     let path = Toolchain::wrangler(root).dir.join(wrangler::SCHEMA);
     serde_json::from_str(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
 }
 
-/// Returns the fields of the wrangler config at `path` that are not in the installed wrangler's `schema`.
-pub fn unknown_fields(
-    root: &Utf8Path,
-    path: &Utf8Path,
-    schema: &Value,
-) -> Result<Vec<UnknownField>, Failure> {
-    let config = WranglerConfig::parse(path, &read(root, path)?)?;
-    Ok(wrangler_fields::unknown_fields(schema, &config.value))
+/// Reads a wrangler config again, because the build of a project may have written it.
+pub fn wrangler_config(root: &Utf8Path, path: &Utf8Path) -> Result<WranglerConfig, Failure> {
+    WranglerConfig::parse(path, &read(root, path)?)
 }
 
 fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {

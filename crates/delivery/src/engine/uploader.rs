@@ -9,11 +9,11 @@ use super::build_output::BuildOutput;
 use super::deployment::Uploaded;
 use super::job::ProjectRun;
 use super::lock::FileLock;
-use super::{dagger, host, secrets};
-use crate::plan::{Engine, Operation};
+use super::{dagger, host, secrets, setup};
+use crate::plan::{Engine, Operation, guard};
 use crate::record::StepResult;
 use base::command::ProcessCommand;
-use base::error::{Failure, refused};
+use base::error::Failure;
 use base::runner::{CompletedProcess, ExitReason};
 use workspace::symlinks;
 
@@ -71,7 +71,7 @@ pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     check_links_of_steps(job)?;
     secrets::refuse_missing(job)?;
     match job.run.plan.choice.engine {
-        Engine::Host => unknown_field(job).map_err(Into::into),
+        Engine::Host => check_fields(job).map_err(Into::into),
         Engine::Dagger => Ok(()),
     }
 }
@@ -156,14 +156,10 @@ fn check_links_of_steps(job: &ProjectRun<'_>) -> Result<(), Failure> {
     files.iter().try_for_each(|file| symlinks::check(&job.run.ctx.root, file))
 }
 
-/// Refuses unknown fields, because wrangler only warns and deploys a Worker without them.
-fn unknown_field(job: &ProjectRun<'_>) -> Result<(), Failure> {
+/// Refuses unknown fields in the config, as the plan did if wrangler was installed then.
+fn check_fields(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let (root, part) = (&job.run.ctx.root, job.part);
-    let fields = super::setup::unknown_fields(root, &part.config, job.run.wrangler_schema()?)?;
-    let Some(field) = fields.first() else { return Ok(()) };
-    let failure = refused(format!("{}: wrangler knows no field `{}`", part.config, field.path));
-    Err(match &field.nearest {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure.hint("remove it, or move it to where it belongs"),
-    })
+    let config = setup::wrangler_config(root, &part.config)?;
+    let unknown = guard::unknown_fields(&part.config, &config, job.run.wrangler_schema()?);
+    unknown.into_iter().next().map_or(Ok(()), Err)
 }

@@ -126,6 +126,8 @@ pub struct Places {
     pub variables: Variables,
     /// The folder for the plugin that keeps Yarn from rewriting manifests. `None` if they may change, as in a container.
     pub plugins: Option<Utf8PathBuf>,
+    /// The folder for what Bun compiles of wrangler. `None` if it compiles it for each run.
+    pub compile_cache: Option<Utf8PathBuf>,
 }
 
 impl Places {
@@ -139,6 +141,7 @@ impl Places {
             path: Vec::new(),
             variables: Variables::default(),
             plugins: None,
+            compile_cache: None,
         }
     }
 
@@ -426,6 +429,9 @@ impl Places {
         let mut command = cmd!(dir, "{bun} {options...} {launcher} {arguments...}", deadline);
         for (name, value) in wrangler::WRANGLER_ENV {
             command = command.text(name, value);
+        }
+        if let Some(folder) = &self.compile_cache {
+            command = command.text(wrangler::COMPILE_CACHE_VARIABLE, folder.as_str());
         }
         command
     }

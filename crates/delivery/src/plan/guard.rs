@@ -1,12 +1,11 @@
 //! Checks of a plan. Each refusal names the broken rule and the fix.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
 
 use super::outputs;
 use base::error::{Failure, refused};
 use base::text::is_control_or_bidi;
-use cloudflare::wrangler_fields;
+use cloudflare::wrangler_fields::{ConfigSchema, UnknownField};
 use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
 use workspace::config::Config;
@@ -16,7 +15,7 @@ use workspace::package::Package;
 use workspace::project::Project;
 use workspace::remote_binding::RemoteBinding;
 use workspace::strategy::Strategy;
-use workspace::wrangler::Target;
+use workspace::wrangler::{Target, WranglerConfig};
 
 /// Returns the folder of assets. Refuses a folder outside of the repository, and the project's own folder.
 pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, Failure> {
@@ -158,17 +157,20 @@ fn step_outside(manifest: &Utf8Path, step: &WranglerStep, file: &Utf8Path) -> Fa
 
 /// Refuses unknown fields, because wrangler only warns and deploys a Worker without them.
 #[must_use]
-pub fn unknown_fields(project: &Project, schema: &Value) -> Vec<Failure> {
-    let failure = |field: wrangler_fields::UnknownField| {
-        refused(format!("{}: wrangler knows no field `{}`", project.config, field.path)).hint(
+pub fn unknown_fields(
+    path: &Utf8Path,
+    config: &WranglerConfig,
+    schema: &ConfigSchema,
+) -> Vec<Failure> {
+    let failure = |field: UnknownField| {
+        refused(format!("{path}: wrangler knows no field `{}`", field.path)).hint(
             match field.nearest {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("remove `{}`, or move it to where it belongs", field.path),
             },
         )
     };
-    let unknown = wrangler_fields::unknown_fields(schema, &project.wrangler.value);
-    unknown.into_iter().map(failure).collect()
+    schema.unknown_fields(&config.value).into_iter().map(failure).collect()
 }
 
 /// Refuses a preview without a URL, or without the bindings that it must have.

@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::script::container::ContainerInputs;
 use crate::tools::packages::PackageToolchain;
 use base::error::{Failure, failed};
 use cloudflare::api::DIRTY;
+use cloudflare::wrangler_fields::ConfigSchema;
 use destination::Destination;
 use order::CycleMember;
 use refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
@@ -315,7 +315,7 @@ pub struct PlanRequest<'a> {
     /// The refusals of configs with missing files that nothing builds, by project.
     pub unbuilt: BTreeMap<String, Failure>,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
-    pub schema: Option<Value>,
+    pub schema: Option<ConfigSchema>,
     /// Returns true if a variable of the caller is set.
     pub is_set: fn(&str) -> bool,
     /// The attempt's unique part.

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use cloudflare::wrangler_fields::ConfigSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::claims::Claims;
 use super::destination::Destination;
@@ -179,7 +179,7 @@ pub struct Facts<'a> {
     /// Content keys by project. A project without an entry was not read.
     pub keys: &'a BTreeMap<String, Result<String, Failure>>,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
-    pub schema: Option<&'a Value>,
+    pub schema: Option<&'a ConfigSchema>,
     /// Returns true if a variable of the caller is set.
     pub is_set: fn(&str) -> bool,
 }
@@ -265,7 +265,8 @@ impl<'a> Rules<'a> {
         if self.facts.operation == Operation::Deploy {
             broken.extend(broken_rule(RefusalRule::Steps, guard::check_steps(project)));
         }
-        let unknown = schema.map(|schema| guard::unknown_fields(project, schema));
+        let unknown =
+            schema.map(|schema| guard::unknown_fields(&project.config, &project.wrangler, schema));
         broken.extend(unknown.into_iter().flatten().map(|failure| (RefusalRule::Field, failure)));
         broken
     }

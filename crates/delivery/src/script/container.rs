@@ -256,6 +256,7 @@ fn places(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> Place
         path: Vec::new(),
         variables: settings.variables.clone(),
         plugins: None,
+        compile_cache: None,
     }
 }
 

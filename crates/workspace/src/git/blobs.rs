@@ -106,14 +106,20 @@ struct Repository {
     /// Its folder in the root repository.
     path: Utf8PathBuf,
     found: Contents,
+    /// The [`SETTINGS`], which are read with the files.
     settings: BTreeMap<String, String>,
 }
 
+/// The settings of git that change what is in the working tree.
+const SETTINGS: &str = r"^core\.(autocrlf|attributesfile|sparsecheckout)$";
+
+/// Lists the index, and then again each file that differs from it. One command, because each one reads the whole index.
+const LIST_FILES: [&str; 7] =
+    ["ls-files", "-z", "-v", "--stage", "--cached", "--modified", "--deleted"];
+
 impl Repository {
     fn new(root: Utf8PathBuf, path: Utf8PathBuf) -> Repository {
-        let pattern = r"^core\.(autocrlf|attributesfile|sparsecheckout)$";
-        let settings = super::settings(&root, pattern);
-        Repository { root, path, found: Contents::default(), settings }
+        Repository { root, path, found: Contents::default(), settings: BTreeMap::new() }
     }
 
     fn is_set(&self, name: &str) -> bool {
@@ -141,17 +147,13 @@ impl Repository {
             return Ok(nested);
         }
         let specs: Vec<&str> = own.iter().map(|path| pathspec(path)).collect();
-        let list = |flags: &[&str]| {
-            start(&self.root, &[&["ls-files", "-z"], flags, &["--"], specs.as_slice()].concat())
-        };
-        // In parallel: the second command checks every file.
-        let staged = list(&["--stage", "-v"])?;
-        let differ =
-            list(&[&["--modified", "--deleted", "--deduplicate"], &UNTRACKED[..]].concat())?;
-        let staged = utf8(finish(staged, "ls-files")?)?;
-        let entries: Vec<IndexEntry> = staged.split('\0').filter_map(IndexEntry::parse).collect();
-        let differ = utf8(finish(differ, "ls-files")?)?;
-        let differ: BTreeSet<&str> = differ.split('\0').filter(|path| !path.is_empty()).collect();
+        let list = [&LIST_FILES, &UNTRACKED[..], &["--"], &specs].concat();
+        let listed = start(&self.root, &list)?;
+        self.settings = super::settings(&self.root, SETTINGS);
+        let listed = utf8(finish(listed, "ls-files")?)?;
+        let lines = || listed.split('\0').filter_map(IndexLine::parse);
+        let entries: Vec<IndexEntry> = lines().filter_map(IndexLine::entry).collect();
+        let differ: BTreeSet<&str> = lines().filter_map(IndexLine::difference).collect();
         let sha256 = entries.first().is_some_and(|entry| entry.id.len() == 64);
         let conversions = self.conversions(&own, &entries)?;
         let raw = self.raw_ids(&entries, &differ, &conversions)?;
@@ -325,7 +327,42 @@ struct Conversions {
     pointers: BTreeSet<Utf8PathBuf>,
 }
 
-/// An entry of `git ls-files --stage -v`: a letter, mode, id, stage, a tab, path.
+/// A line of [`LIST_FILES`].
+enum IndexLine<'l> {
+    Entry(IndexEntry<'l>),
+    /// A tracked file that was changed or deleted, an untracked file, or the folder of a nested repository (with a slash).
+    Difference(&'l str),
+}
+
+impl<'l> IndexLine<'l> {
+    /// Parses `? path`, or a letter, mode, id, stage, a tab, and the path.
+    fn parse(line: &'l str) -> Option<IndexLine<'l>> {
+        if let Some(path) = line.strip_prefix("? ") {
+            return Some(IndexLine::Difference(path));
+        }
+        let entry = IndexEntry::parse(line)?;
+        Some(match entry.tag.to_ascii_uppercase() {
+            'C' | 'R' => IndexLine::Difference(entry.path),
+            _ => IndexLine::Entry(entry),
+        })
+    }
+
+    fn entry(self) -> Option<IndexEntry<'l>> {
+        match self {
+            IndexLine::Entry(entry) => Some(entry),
+            IndexLine::Difference(_) => None,
+        }
+    }
+
+    fn difference(self) -> Option<&'l str> {
+        match self {
+            IndexLine::Entry(_) => None,
+            IndexLine::Difference(path) => Some(path),
+        }
+    }
+}
+
+/// A file of the index.
 struct IndexEntry<'l> {
     tag: char,
     mode: &'l str,
@@ -418,5 +455,14 @@ mod tests {
             assert_eq!((entry.path, entry.id), (path, "ab"));
         }
         assert!(IndexEntry::parse("").is_none());
+        for (line, path) in
+            [("? a b", "a b"), ("? a/", "a/"), ("C 100644 ab 0\ta", "a"), ("r 100644 ab 0\ta", "a")]
+        {
+            assert_eq!(
+                IndexLine::parse(line).and_then(IndexLine::difference),
+                Some(path),
+                "{line}"
+            );
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use cloudflare::wrangler_fields::ConfigSchema;
 use workspace::toolchain::Toolchain;
 
 use crate::doctor::context::Context;
@@ -100,12 +100,13 @@ pub fn fields(context: &Context) -> Finding {
     let Ok(text) = std::fs::read_to_string(&path) else {
         return Finding::skip("wrangler, which knows the fields, is not installed yet");
     };
-    let Ok(schema) = serde_json::from_str::<Value>(&text) else {
+    let Ok(schema) = serde_json::from_str::<ConfigSchema>(&text) else {
         return Finding::fail(format!("{path} is not JSON"))
             .manual_fix("`cargo xtask doctor wrangler --fix`");
     };
     each(context, |project| {
-        guard::unknown_fields(project, &schema).iter().map(Finding::from).collect()
+        let unknown = guard::unknown_fields(&project.config, &project.wrangler, &schema);
+        unknown.iter().map(Finding::from).collect()
     })
 }
 

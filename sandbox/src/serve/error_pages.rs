@@ -1,4 +1,4 @@
-//! The error pages for requests that cannot be served.
+//! Makes the error pages for requests that cannot be served.
 
 use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 use super::output::Exception;
 use crate::app::App;
 
-/// The pages run no script and load nothing.
+/// The content security policy. The pages run no script and load nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
      form-action 'none'; frame-ancestors 'none'";
 
@@ -26,11 +26,11 @@ pub fn unknown_host(app: &App, host: &str) -> Response {
         let url = escape(&format!("http://{}.localhost:{}/", worker.name, app.port));
         items += &format!("<li><a href=\"{url}\">{url}</a></li>");
     }
-    // A foreign page that points its own name at this machine must not learn what is deployed.
+    // A foreign web page that points its name at this machine must not learn what is deployed.
     let list = if !host.ends_with(".localhost") {
         String::new()
     } else if items.is_empty() {
-        "<p>Nothing is deployed yet. <code>cargo xtask deploy website</code> is a good start.</p>"
+        "<p>Nothing is deployed yet. Start with <code>cargo xtask deploy website</code>.</p>"
             .to_owned()
     } else {
         format!("<p>These Workers are deployed:</p><ul>{items}</ul>")
@@ -45,40 +45,42 @@ pub fn not_deployed(app: &App, worker: &str) -> Response {
         app,
         StatusCode::NOT_FOUND,
         &format!("{worker} was never deployed"),
-        "<p>It has versions. <code>cargo xtask deploy</code> makes one live.</p>",
+        "<p>None of its versions is live. Run <code>cargo xtask deploy</code>.</p>",
     )
 }
 
-/// Returns the page for a Worker whose workers.dev address is disabled.
+/// Returns the page for a Worker whose workers.dev URL is disabled.
 #[must_use]
 pub fn worker_disabled(app: &App, worker: &str) -> Response {
     let url = format!("http://{worker}.localhost:{}/", app.port);
     page(
         app,
         StatusCode::NOT_FOUND,
-        &format!("The workers.dev address of {worker} is off"),
-        &format!("<p>In the sandbox it always answers at <a href=\"{url}\">{url}</a>.</p>"),
+        &format!("The workers.dev URL of {worker} is disabled"),
+        &format!(
+            "<p>In the sandbox, the Worker is always available at <a href=\"{url}\">{url}</a>.</p>"
+        ),
     )
 }
 
-/// Returns the page for a Worker whose preview addresses are disabled.
+/// Returns the page for a Worker whose preview URLs are disabled.
 #[must_use]
 pub fn previews_disabled(app: &App, worker: &str) -> Response {
     let text =
         "<p>Set <code>\"preview_urls\": true</code> in its wrangler config and deploy it.</p>";
-    page(app, StatusCode::NOT_FOUND, &format!("The preview addresses of {worker} are off"), text)
+    page(app, StatusCode::NOT_FOUND, &format!("The preview URLs of {worker} are disabled"), text)
 }
 
-/// Returns the page for a version of a Worker that has Durable Objects: Cloudflare gives it no address
+/// Returns the page for a version of a Worker that has Durable Objects. On Cloudflare it has no URL
 /// (<https://developers.cloudflare.com/workers/configuration/previews/>).
 #[must_use]
 pub fn no_preview(app: &App, worker: &str) -> Response {
-    let text = "<p>Cloudflare gives no preview address to versions of a Worker that has Durable Objects. \
-                Set <code>\"previewStrategy\": \"preview\"</code> for a preview with its own objects.</p>";
+    let text = "<p>Versions of a Worker with Durable Objects have no preview URL on Cloudflare. \
+                Set <code>\"previewStrategy\": \"preview\"</code> for a preview with separate objects.</p>";
     page(app, StatusCode::NOT_FOUND, &format!("{worker} has Durable Objects"), text)
 }
 
-/// Returns the page for a version that cannot run here.
+/// Returns the page for a request that needs something the sandbox lacks.
 #[must_use]
 pub fn cannot_run(app: &App, worker: &str, reason: &str) -> Response {
     page(
@@ -89,19 +91,23 @@ pub fn cannot_run(app: &App, worker: &str, reason: &str) -> Response {
     )
 }
 
-/// Returns the page for a version that does not start, or does not answer.
+/// Returns the page for a version that does not start or does not respond.
 #[must_use]
 pub fn unavailable(app: &App, worker: &str, reason: &str) -> Response {
     let text = format!(
-        "<pre>{}</pre><p><code>cargo xtask sandbox logs</code> may say more.</p>",
+        "<pre>{}</pre><p>See <code>cargo xtask sandbox logs</code> for details.</p>",
         escape(reason)
     );
-    page(app, StatusCode::BAD_GATEWAY, &format!("{worker} does not answer"), &text)
+    page(app, StatusCode::BAD_GATEWAY, &format!("{worker} does not respond"), &text)
 }
 
-/// Returns the page for Workers that threw. Each exception comes with the name of its Worker.
+/// Returns the page, or plain text, for uncaught exceptions. Each one has the name of its Worker.
 #[must_use]
-pub fn uncaught(app: &App, exceptions: &[(String, Exception)], is_for_browser: bool) -> Response {
+pub fn uncaught_exceptions(
+    app: &App,
+    exceptions: &[(String, Exception)],
+    is_for_browser: bool,
+) -> Response {
     if !is_for_browser {
         let text = |(worker, exception): &(String, Exception)| {
             format!("{worker}: Uncaught {}\n", exception.text())
@@ -119,8 +125,8 @@ pub fn uncaught(app: &App, exceptions: &[(String, Exception)], is_for_browser: b
     let blocks: String = exceptions.iter().map(block).collect();
     let worker = exceptions.first().map_or("The Worker", |(worker, _)| worker);
     let text = format!(
-        "{blocks}<p>Visitors of Cloudflare see error 1101 in its place. The Worker's output is in \
-         <code>cargo xtask sandbox logs</code>.</p>"
+        "{blocks}<p>On Cloudflare, visitors see error 1101 instead. \
+         <code>cargo xtask sandbox logs</code> prints the output of the Worker.</p>"
     );
     page(app, StatusCode::INTERNAL_SERVER_ERROR, &format!("{worker} threw an exception"), &text)
 }
@@ -140,7 +146,7 @@ fn page(app: &App, status: StatusCode, title: &str, body: &str) -> Response {
     (status, headers, Html(html)).into_response()
 }
 
-/// Returns a text as HTML shows it.
+/// Escapes a text for HTML.
 #[must_use]
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")

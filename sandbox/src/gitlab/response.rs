@@ -1,12 +1,12 @@
-//! Responses in GitLab's format.
+//! Makes responses in GitLab's format.
 
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-/// An error response. Two shapes exist: `{"message": …}` from GitLab's own code, `{"error": …}` from the
-/// framework and from OAuth (<https://docs.gitlab.com/api/rest/troubleshooting/>).
+/// An error response. GitLab's code responds with `{"message": …}`, its framework and OAuth with
+/// `{"error": …}` (<https://docs.gitlab.com/api/rest/troubleshooting/>).
 #[derive(Debug)]
 pub struct GitlabError {
     status: u16,
@@ -29,10 +29,10 @@ impl GitlabError {
     /// Makes the response for a feature that GitLab has and the sandbox lacks.
     #[must_use]
     pub fn not_implemented(feature: &str) -> GitlabError {
-        crate::log::line(&format!("not in the sandbox: {feature}"));
+        crate::log::line(&format!("not implemented: {feature}"));
         GitlabError::message(
             501,
-            format!("501 Not Implemented - The sandbox does not know {feature}"),
+            format!("501 Not Implemented - The sandbox does not support {feature}"),
         )
     }
 
