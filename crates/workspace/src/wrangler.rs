@@ -215,7 +215,7 @@ impl WranglerConfig {
         };
         if let Some(environment) = config.environments.iter().find(worker) {
             return Err(invalid_config(format!(
-                "{path}: `env.{environment}`: `{}` is no Worker name: lower-case letters, digits and dashes, at most 63",
+                "{path}: `env.{environment}`: `{}` is not a Worker name: lower-case letters, digits and dashes, at most 63",
                 config.target(environment).worker
             )));
         }

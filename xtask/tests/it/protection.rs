@@ -86,14 +86,14 @@ fn only_the_protected_default_branch_s_pipeline_changes_production() {
             &[("CI_SERVER_URL", "https://gitlab.example.com/base/")],
             AtTheToken,
         ),
-        ("outside of a pipeline", &[("GITLAB_CI", "-")], Refused("no GitLab pipeline")),
+        ("outside of a pipeline", &[("GITLAB_CI", "-")], Refused("not a GitLab pipeline")),
         (
             "another CI that sets CI=true",
             &[("GITLAB_CI", ""), ("CI", "true")],
-            Refused("no GitLab pipeline"),
+            Refused("not a GitLab pipeline"),
         ),
-        ("GITLAB_CI spelt otherwise", &[("GITLAB_CI", "True")], Refused("no GitLab pipeline")),
-        ("GITLAB_CI as a number", &[("GITLAB_CI", "1")], Refused("no GitLab pipeline")),
+        ("GITLAB_CI spelt otherwise", &[("GITLAB_CI", "True")], Refused("not a GitLab pipeline")),
+        ("GITLAB_CI as a number", &[("GITLAB_CI", "1")], Refused("not a GitLab pipeline")),
         (
             "another branch",
             &[("CI_COMMIT_BRANCH", "next"), ("CI_COMMIT_REF_NAME", "next")],
@@ -343,9 +343,9 @@ fn no_unprotected_environment_reaches_what_production_serves() {
         (
             "a name that is a path",
             r#""staging": { "name": "../b" }"#,
-            &Refused("is no Worker name"),
+            &Refused("is not a Worker name"),
         ),
-        ("a name in capitals", r#""staging": { "name": "A" }"#, &Refused("is no Worker name")),
+        ("a name in capitals", r#""staging": { "name": "A" }"#, &Refused("is not a Worker name")),
         (
             "another account",
             r#""staging": { "account_id": "ffffffffffffffffffffffffffffffff" }"#,

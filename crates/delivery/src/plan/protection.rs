@@ -53,7 +53,7 @@ impl PipelineFacts {
     #[must_use]
     pub fn objection(&self, gitlab: &Gitlab) -> Option<String> {
         if self.gitlab != "true" {
-            return Some("this is no GitLab pipeline".to_owned());
+            return Some("this is not a GitLab pipeline".to_owned());
         }
         // Neither kind has `CI_COMMIT_BRANCH`, so a person must have set these variables.
         if !self.merge_request.is_empty() || self.source == "merge_request_event" {

@@ -160,7 +160,7 @@ fn checksum(config: &Config, url: &str) -> Result<String, Failure> {
     let sum = text.split_whitespace().next().unwrap_or_default();
     match sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()) {
         true => Ok(sum.to_lowercase()),
-        false => Err(unknown("it is no SHA-256")),
+        false => Err(unknown("it is not a SHA-256")),
     }
 }
 

@@ -266,7 +266,7 @@ fn lock(
 ) -> Result<[(Utf8PathBuf, String); 2]> {
     let (name, root) = (tool.name(), &ctx.root);
     let manifest = toolchain.manifest_with(version).ok_or_else(|| {
-        refused(format!("{} is no JSON object", toolchain.own_manifest())).hint(format!(
+        refused(format!("{} is not a JSON object", toolchain.own_manifest())).hint(format!(
             "restore it with `git checkout -- {}`, then upgrade",
             toolchain.own_manifest()
         ))

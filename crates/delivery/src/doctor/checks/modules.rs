@@ -50,7 +50,7 @@ pub fn read(context: &Context) -> Modules {
 
 fn manifest(root: &Utf8Path, dir: &Utf8Path) -> Result<Value, String> {
     let text = std::fs::read_to_string(root.join(dir).join("dagger.json"))
-        .map_err(|_| "has no dagger.json, so it is no Dagger module".to_owned())?;
+        .map_err(|_| "has no dagger.json, so it is not a Dagger module".to_owned())?;
     serde_json::from_str(&text).map_err(|error| format!("dagger.json: {error}"))
 }
 
