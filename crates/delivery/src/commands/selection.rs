@@ -10,9 +10,9 @@ use super::build::{BuildRequest, build_inputs, keys};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
-use crate::engine::{secrets, setup};
+use crate::engine::{expected_output, secrets, setup};
 use crate::plan::refusal::{ProjectRefusal, RefusalRule};
-use crate::plan::{Operation, Plan, PlanRequest, RunOptions, outputs};
+use crate::plan::{Operation, Plan, PlanRequest, RunOptions};
 use crate::report::affected::{line, nothing};
 use base::env::is_set;
 use base::error::{Exit, Failure};
@@ -155,7 +155,7 @@ impl<'w> SelectedProjects<'w> {
             strategies: task.strategies,
             reasons: self.reasons,
             builds,
-            unbuilt: outputs::unbuilt(&workspace.root, &self.projects),
+            unbuilt: expected_output::unbuilt(&workspace.root, &self.projects),
             projects: self.projects,
             schema,
             is_set,

@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
+use super::build_variables::digests;
 use super::deployment::BuildResult;
 use super::job::{ProjectRun, millis};
 use super::output_parts::{OutputFolders, generated_files};
 use super::packages::DependencyResult;
 use crate::cache::{BuildCache, Cacheable, Lookup, OutputParts};
 use crate::plan::Operation;
-use crate::plan::variables::digests;
 use crate::record::Output;
 use crate::tools::packages::{PackageToolchain, failure};
 use base::command::ProcessCommand;

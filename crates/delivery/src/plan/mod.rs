@@ -7,11 +7,9 @@ pub mod destination;
 pub mod guard;
 pub mod merge_request;
 pub mod order;
-pub mod outputs;
 pub mod protection;
 pub mod refusal;
 pub mod template;
-pub mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 

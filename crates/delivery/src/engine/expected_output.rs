@@ -1,11 +1,11 @@
-//! Refuses projects whose config names files that no build writes.
+//! Refuses projects whose config names files that no build writes, before and after the build.
 
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::ProjectPlan;
+use crate::plan::ProjectPlan;
 use base::error::{Failure, refused};
 use cloudflare::wrangler::REDIRECT;
 use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
@@ -113,6 +113,28 @@ pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses to publish an assets folder that is missing, or empty where it may not be. `manifest` is the `package.json` of
+/// the project.
+pub fn check_output(
+    root: &Utf8Path,
+    dist: &Utf8Path,
+    may_be_empty: bool,
+    manifest: &Utf8Path,
+) -> Result<(), Failure> {
+    let path = root.join(dist);
+    let entries = path.read_dir_utf8().map_err(|error| {
+        let failure = refused(format!("{dist} is not there after the build: {error}"));
+        failure.hint(hint(dist, manifest))
+    })?;
+    let hidden = ["_headers", "_redirects", ".assetsignore"];
+    let filled = entries.filter_map(Result::ok).any(|entry| !hidden.contains(&entry.file_name()));
+    if filled || may_be_empty {
+        return Ok(());
+    }
+    Err(refused(format!("{dist} is empty: it would publish an empty site"))
+        .hint("the build succeeded but its output folder is empty"))
 }
 
 /// Returns true if the Worker's code is in the same output as its assets `dist`, as that of Nitro: the build wrote the code,
