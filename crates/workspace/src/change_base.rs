@@ -1,5 +1,5 @@
-//! Chooses the base of a comparison, so that no change is missed:
-//! `docs/adr/0011-the-base-of-a-change.md`.
+//! Chooses the base of a comparison, so that no change is missed. The clone of a pipeline may have one ref, a
+//! few commits and no default branch, so GitLab's variables come first.
 
 use std::thread::ScopedJoinHandle;
 

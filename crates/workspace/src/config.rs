@@ -419,7 +419,7 @@ mod tests {
     use super::*;
     use base::error::ErrorKind;
 
-    const VALID: &str = include_str!("../../../dagger/config/config.json");
+    const VALID: &str = toolchain::CONFIG;
 
     fn error(text: &str) -> Failure {
         Config::parse(text).expect_err("an error")

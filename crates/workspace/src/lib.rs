@@ -31,6 +31,7 @@ pub mod modules;
 #[cfg(test)]
 mod mutation;
 pub mod names;
+pub mod own_repository;
 pub mod package;
 pub mod package_manager;
 pub mod path_list;

@@ -40,7 +40,7 @@ pub struct PipelineSettings {
     /// One deploy job per project, or one for all of them.
     pub deploy: DeployJobs,
     /// The scripts of `package.json` that the job `check` runs in the affected projects. A project without the script
-    /// is skipped. Unused in a repository with its own `.ci/run`.
+    /// is skipped.
     pub check: Vec<String>,
     /// The environments that the default branch deploys to, in this order. The first is deployed automatically. The
     /// jobs of each other one are manual and need the jobs of the previous environment.

@@ -1,5 +1,6 @@
 //! The pins of wrangler and of Bun: those of the repository if it has them, else those that are
-//! compiled into this program. A repository that only uses xtask has none.
+//! compiled into this program. A repository that only uses xtask has none. `cargo dev generate` copies those of this
+//! repository into `pins/`, so that the crate is complete.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
@@ -20,17 +21,17 @@ const MANIFEST: &str = "package.json";
 type File = (&'static str, &'static str);
 
 const WRANGLER: [File; 2] = [
-    (MANIFEST, include_str!("../../../dagger/cloudflare/toolchain/package.json")),
-    ("bun.lock", include_str!("../../../dagger/cloudflare/toolchain/bun.lock")),
+    (MANIFEST, include_str!("../pins/wrangler.package.json")),
+    ("bun.lock", include_str!("../pins/wrangler.bun.lock")),
 ];
 
 const BUN: [File; 2] = [
-    (MANIFEST, include_str!("../../../dagger/bun/toolchain/package.json")),
-    ("package-lock.json", include_str!("../../../dagger/bun/toolchain/package-lock.json")),
+    (MANIFEST, include_str!("../pins/bun.package.json")),
+    ("package-lock.json", include_str!("../pins/bun.package-lock.json")),
 ];
 
 /// The config of xtask, whose versions are the defaults.
-const CONFIG: &str = include_str!("../../../dagger/config/config.json");
+pub const CONFIG: &str = include_str!("../pins/config.json");
 
 /// A folder with a `package.json` and a lock file that pin a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Rules of ARCHITECTURE.md that the compiler does not know.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 
 use crate::support::repository;
 
@@ -106,6 +106,47 @@ fn modules_keep_to_their_layer() {
     }
 }
 
+/// The folders and files of this repository that a team's repository does not have. That of `Cargo.toml` says which of
+/// them the crates may read, `[workspace.metadata.xtask]`.
+const OF_THIS_REPOSITORY: [&str; 7] =
+    [".ci/", "crates/", "dev/", "docs/", "projects/rawkode", "sandbox/Cargo.toml", "xtask/tests"];
+
+#[test]
+fn crates_name_no_path_of_this_repository() {
+    let part_of_a_path = |c: char| c.is_alphanumeric() || "/-_.".contains(c);
+    for path in tracked_files("crates") {
+        let is_data = path.components().any(|part| matches!(part.as_str(), "corpus" | "pins"));
+        let Ok(text) = std::fs::read_to_string(repository().join(&path)) else { continue };
+        for word in OF_THIS_REPOSITORY.iter().filter(|_| !is_data) {
+            for (at, _) in text.match_indices(word) {
+                let is_longer = text[..at].chars().next_back().is_some_and(part_of_a_path);
+                let line = text[..at].lines().count();
+                assert!(is_longer, "{path}:{line} names `{word}`");
+            }
+        }
+        // `cargo dev generate` copies what a crate needs.
+        let includes = text.match_indices("include_str!(\"").map(|(at, start)| at + start.len());
+        for at in includes.chain(text.match_indices("include_bytes!(\"").map(|(at, _)| at + 16)) {
+            let included = text[at..].split('"').next().unwrap_or_default();
+            let up = included.matches("../").count();
+            // Folders between the file and its crate: `crates/name/…/file`.
+            let depth = path.components().count() - 3;
+            assert!(up <= depth, "{path} includes {included}, which is not in its crate");
+        }
+    }
+}
+
+/// The files below `folder` that git does not ignore, relative to the root.
+fn tracked_files(folder: &str) -> Vec<Utf8PathBuf> {
+    let output = std::process::Command::new("git")
+        .current_dir(repository())
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", folder])
+        .output()
+        .expect("git runs");
+    let files = String::from_utf8(output.stdout).expect("UTF-8");
+    files.split('\0').filter(|path| !path.is_empty()).map(Utf8PathBuf::from).collect()
+}
+
 #[test]
 fn test_files_are_declared() {
     for (path, _) in sources("xtask/tests/it") {
@@ -121,18 +162,10 @@ fn test_files_are_declared() {
 
 #[test]
 fn no_path_of_a_machine_and_no_registry_is_written_down() {
-    let output = std::process::Command::new("git")
-        .current_dir(repository())
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .output()
-        .expect("git runs");
-    let files = String::from_utf8(output.stdout).expect("UTF-8");
     // Put together here, so that this file does not hold them itself.
     let words = [["/home", "/"], ["/ro", "ot/"], ["registry.np", "mjs"], ["index.crates", ".io"]];
-    for path in files.split('\0').filter(|path| !path.is_empty() && *path != "Cargo.lock") {
-        let Ok(text) = std::fs::read_to_string(repository().join(Utf8Path::new(path))) else {
-            continue;
-        };
+    for path in tracked_files(".").iter().filter(|path| *path != "Cargo.lock") {
+        let Ok(text) = std::fs::read_to_string(repository().join(path)) else { continue };
         for word in words.map(|halves| halves.concat()) {
             assert!(!text.contains(&word), "{path} holds `{word}`");
         }
