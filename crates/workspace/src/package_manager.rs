@@ -3,7 +3,8 @@
 use camino::Utf8Path;
 use serde::Serialize;
 
-/// A package manager.
+/// A package manager, as the name of a lock file tells it. The content of `yarn.lock` tells Yarn's generation: `Manager` of
+/// `delivery`, which has the commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PackageManager {

@@ -29,7 +29,7 @@ const fn value(name: &'static str) -> AllowedFlag {
     AllowedFlag { name, has_value: true, is_for_bundle: true, is_for_upload: false }
 }
 
-/// The flags by name. The Cloudflare module has the same (a test compares them).
+/// The flags by name. The Cloudflare module has the same, and a test compares them.
 const ALLOWED: [AllowedFlag; 7] = [
     flag("--minify", true, false),
     flag("--no-bundle", true, false),

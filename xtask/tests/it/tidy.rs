@@ -79,6 +79,14 @@ const IO: [&str; 17] = [
     ".is_symlink()",
 ];
 
+/// The code that starts programs. Only the first opens connections. The build script cannot use `base`.
+const STARTS_PROGRAMS: [&str; 4] = [
+    "crates/base/",
+    "crates/workspace/src/git",
+    "crates/delivery/src/tools/sandbox.rs",
+    "crates/delivery/build.rs",
+];
+
 #[test]
 fn modules_keep_to_their_layer() {
     let forbidden: [(&str, &[&str]); 6] = [
@@ -101,6 +109,17 @@ fn modules_keep_to_their_layer() {
             environment || !code.contains("std::env::var"),
             "{path} reads a variable past `base::env`"
         );
+        let starts_programs = code.contains("std::process::Command")
+            || code
+                .lines()
+                .any(|line| line.starts_with("use std::process") && line.contains("Command"));
+        let connects =
+            ["TcpStream::connect", "UnixStream::connect", "Agent::new", "Agent::config_builder"]
+                .iter()
+                .any(|word| code.contains(word));
+        let may = |folders: &[&str]| folders.iter().any(|folder| path.as_str().starts_with(folder));
+        assert!(!starts_programs || may(&STARTS_PROGRAMS), "{path} starts programs past `base`");
+        assert!(!connects || may(&STARTS_PROGRAMS[..1]), "{path} opens connections past `base`");
         let printer = path.starts_with("crates/base/src/terminal");
         assert!(printer || !code.contains("anstream::"), "{path} prints; only `terminal` may");
     }
@@ -110,6 +129,19 @@ fn modules_keep_to_their_layer() {
 /// them the crates may read, `[workspace.metadata.xtask]`.
 const OF_THIS_REPOSITORY: [&str; 7] =
     [".ci/", "crates/", "dev/", "docs/", "projects/rawkode", "sandbox/Cargo.toml", "xtask/tests"];
+
+#[test]
+fn the_architecture_names_paths_that_exist() {
+    let page = std::fs::read_to_string(repository().join("ARCHITECTURE.md")).expect("text");
+    let words = page.split('`').skip(1).step_by(2);
+    let folders = ["crates/", "dagger/", "dev/", "docs/", "projects/", "sandbox/", "xtask/"];
+    let paths: Vec<&str> =
+        words.filter(|word| folders.iter().any(|folder| word.starts_with(folder))).collect();
+    assert!(paths.len() > 30, "{paths:?}");
+    for path in paths {
+        assert!(repository().join(path).exists(), "ARCHITECTURE.md names {path}");
+    }
+}
 
 #[test]
 fn crates_name_no_path_of_this_repository() {
