@@ -1,6 +1,8 @@
 //! Rules of ARCHITECTURE.md that the compiler does not know.
 
-use camino::Utf8PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::support::repository;
 
@@ -49,7 +51,10 @@ fn the_tables_of_situations_and_claims_name_tests_that_exist() {
     assert!(names.len() > 110, "{} tests", names.len());
     for (file, name) in names {
         let is_there = sources.iter().any(|(path, text)| {
-            path.file_stem() == Some(file)
+            let is_mod = path.file_stem() == Some("mod");
+            let folder = path.parent().and_then(Utf8Path::file_name);
+            let module = if is_mod { folder } else { path.file_stem() };
+            module == Some(file)
                 && [format!("fn {name}("), format!("    {name}: (")]
                     .iter()
                     .any(|start| text.contains(start))
@@ -177,6 +182,48 @@ fn tracked_files(folder: &str) -> Vec<Utf8PathBuf> {
         .expect("git runs");
     let files = String::from_utf8(output.stdout).expect("UTF-8");
     files.split('\0').filter(|path| !path.is_empty()).map(Utf8PathBuf::from).collect()
+}
+
+/// A circle of files can only be understood as a whole. A file of a folder and its `mod.rs` may use each other.
+#[test]
+fn files_of_workspace_form_no_circle() {
+    let module = |path: &Utf8Path| {
+        let path = path.strip_prefix("crates/workspace/src").expect("inside").with_extension("");
+        path.as_str().trim_end_matches("/mod").replace('/', "::")
+    };
+    let files: BTreeMap<String, String> = sources("crates/workspace/src")
+        .into_iter()
+        .filter(|(path, _)| !matches!(path.file_name(), Some("lib.rs" | "fuzz.rs" | "tests.rs")))
+        .map(|(path, text)| {
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            (module(&path), code.to_owned())
+        })
+        .collect();
+    let is_path = |c: char| c.is_ascii_lowercase() || c == '_' || c == ':';
+    let uses = |name: &str| -> BTreeSet<&str> {
+        let paths = files[name].split("crate::").skip(1);
+        let paths = paths.map(|rest| rest.split(|c| !is_path(c)).next().unwrap_or_default());
+        // The longest module that the path begins with.
+        let longest = |path: &str| {
+            let ends = path.match_indices("::").map(|(end, _)| end).chain([path.len()]);
+            ends.filter_map(|end| files.get_key_value(&path[..end])).last()
+        };
+        let found = paths.filter_map(longest).map(|(found, _)| found.as_str());
+        found
+            .filter(|found| !found.starts_with(&format!("{name}::")))
+            .filter(|found| *found != name)
+            .collect()
+    };
+    // Takes away the files that use no other one, until none is left.
+    let mut left: BTreeMap<&str, BTreeSet<&str>> =
+        files.keys().map(|name| (name.as_str(), uses(name))).collect();
+    while let Some(leaf) = left.iter().find(|(_, used)| used.is_empty()).map(|(name, _)| *name) {
+        left.remove(leaf);
+        left.values_mut().for_each(|used| {
+            used.remove(leaf);
+        });
+    }
+    assert!(files.len() > 50 && left.is_empty(), "circles in {left:#?}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::plan::ProjectPlan;
 use base::error::{Failure, refused};
 use cloudflare::wrangler::REDIRECT;
 use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
-use workspace::graph::normalize;
 use workspace::package::Package;
+use workspace::paths::normalize;
 use workspace::project::Project;
 
 /// Scripts of a package that run when it is installed, and may write anything.

@@ -15,8 +15,8 @@ use base::error::{Failure, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::ExpectedEntry;
-use workspace::files::MANIFEST;
-use workspace::graph::normalize;
+use workspace::names::MANIFEST;
+use workspace::paths::normalize;
 use workspace::symlinks;
 use workspace::wrangler::{Target, WranglerConfig, is_default_config};
 

@@ -21,9 +21,9 @@ use base::command::ProcessCommand;
 use base::env::variable;
 use base::time::{rfc3339, unix_now};
 use workspace::git;
-use workspace::graph::normalize;
 use workspace::key;
 use workspace::key::hex;
+use workspace::paths::normalize;
 
 /// The inherited variables that change the output of tools. The others of
 /// [`INHERITED`](base::command::INHERITED) are only paths.
