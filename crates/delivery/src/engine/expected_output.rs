@@ -19,7 +19,7 @@ const INSTALL_SCRIPTS: [&str; 4] = ["preinstall", "install", "postinstall", "pre
 /// Extensions of code. An entry without one may be that of a package.
 const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];
 
-/// Returns the refusals by project of [`check_unbuilt`].
+/// Returns a refusal for each project whose config names a missing file that no build writes.
 #[must_use]
 pub fn unbuilt(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Failure> {
     let refusal =
