@@ -1,5 +1,5 @@
-//! Shows the seconds of a first compilation beside Cargo's progress bar, which does not move in the last crates
-//! (`docs/adr/0021-a-quiet-alias-with-a-progress-bar.md`).
+//! Shows the seconds of a first compilation beside Cargo's progress bar, which does not move in the last
+//! crates, so that people see that it goes on.
 
 use std::fs::File;
 use std::io::Write as _;

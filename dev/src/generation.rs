@@ -26,11 +26,30 @@ pub enum Mode {
     Check,
 }
 
+/// The copies of pins that are compiled into xtask, with their sources.
+const COPIES: [(&str, &str); 5] = [
+    ("crates/workspace/pins/config.json", "dagger/config/config.json"),
+    ("crates/workspace/pins/wrangler.package.json", "dagger/cloudflare/toolchain/package.json"),
+    ("crates/workspace/pins/wrangler.bun.lock", "dagger/cloudflare/toolchain/bun.lock"),
+    ("crates/workspace/pins/bun.package.json", "dagger/bun/toolchain/package.json"),
+    ("crates/workspace/pins/bun.package-lock.json", "dagger/bun/toolchain/package-lock.json"),
+];
+
+/// The lock file of the crate that `init` writes.
+const LIBRARY_LOCK: &str = "crates/delivery/templates/xtask/Cargo.lock";
+
 /// Returns the path and the expected text of every derived file of the repository at `root`.
 pub fn files(root: &Utf8Path) -> Result<Vec<(String, String)>> {
     let mut files = guide::files(&Workspace::load(root)?)?;
     files.push(("dagger/config/config.schema.json".to_owned(), schema()?));
     files.push(("docs/reference/cli.md".to_owned(), reference()));
+    for (path, source) in COPIES {
+        files.push((path.to_owned(), std::fs::read_to_string(root.join(source))?));
+    }
+    files.push((
+        LIBRARY_LOCK.to_owned(),
+        library_lock(&std::fs::read_to_string(root.join("Cargo.lock"))?),
+    ));
     let module = root.join("dagger/cloudflare/toolchain");
     if module.is_dir() {
         files.push((
@@ -60,6 +79,23 @@ pub fn generate(root: &Utf8Path, mode: Mode) -> Result<Vec<String>> {
         }
     }
     Ok(stale)
+}
+
+/// Returns the lock file of a crate that depends on `delivery` only, from that of this repository. Cargo removes the
+/// packages that only the sandbox and the developers' tools need.
+fn library_lock(lock: &str) -> String {
+    let package = |block: &str| {
+        let name = block.lines().find_map(|line| line.strip_prefix("name = \""));
+        match name.map(|name| name.trim_end_matches('"')) {
+            Some("sandbox" | "dev") => None,
+            Some("xtask") => Some(
+                "[[package]]\nname = \"xtask\"\nversion = \"0.1.0\"\ndependencies = [\n \"delivery\",\n]".to_owned(),
+            ),
+            _ => Some(block.to_owned()),
+        }
+    };
+    let blocks: Vec<String> = lock.trim_end().split("\n\n").filter_map(package).collect();
+    blocks.join("\n\n") + "\n"
 }
 
 fn schema() -> Result<String> {

@@ -1,7 +1,8 @@
-//! For the developers of this repository: its tests, its benchmarks and its derived files.
+//! For the developers of this repository: its tests, its benchmarks, its derived files and its pins.
 
 pub mod bench;
 pub mod benchmarks;
 pub mod generate;
 pub mod generation;
+pub mod pins;
 pub mod test;

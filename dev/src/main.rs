@@ -17,6 +17,8 @@ enum DeveloperCommand {
     Bench(dev::bench::Bench),
     /// Write the generated files, or check that they are up to date
     Generate(dev::generate::Generate),
+    /// Show every pinned version, with those of the tests and benchmarks, and whether the files agree
+    Pins(dev::pins::PinsCommand),
 }
 
 impl Run for DeveloperCommand {
@@ -25,6 +27,7 @@ impl Run for DeveloperCommand {
             DeveloperCommand::Test(command) => command.run(ctx),
             DeveloperCommand::Bench(command) => command.run(ctx),
             DeveloperCommand::Generate(command) => command.run(ctx),
+            DeveloperCommand::Pins(command) => command.run(ctx),
         }
     }
 }

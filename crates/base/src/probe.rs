@@ -2,7 +2,8 @@
 //! leave no process behind.
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -111,6 +112,19 @@ fn listening_inode(table: &str, port: u16) -> Option<String> {
         let found = columns.get(1)?.ends_with(&end) && *columns.get(3)? == "0A";
         found.then(|| columns.get(9).map(|&inode| inode.to_owned())).flatten()
     })
+}
+
+/// Returns true if a program listens on the socket at `path`.
+#[must_use]
+pub fn socket_accepts(path: &str) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
+/// Returns true if one of the addresses of `server`, as `host:port`, accepts a connection within `timeout`.
+#[must_use]
+pub fn server_accepts(server: &str, timeout: Duration) -> bool {
+    let connects = |address| TcpStream::connect_timeout(&address, timeout).is_ok();
+    server.to_socket_addrs().is_ok_and(|mut addresses| addresses.any(connects))
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn completes_the_ends_of_names_that_one_project_has() {
-        let names = ["a/site", "b/site", "b/docs/api"].map(str::to_owned);
-        assert_eq!(unique_suffixes(&names), ["api", "docs/api"]);
+        let names = ["a/site", "b/site", "b/pages/api"].map(str::to_owned);
+        assert_eq!(unique_suffixes(&names), ["api", "pages/api"]);
     }
 }

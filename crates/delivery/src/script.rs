@@ -10,8 +10,8 @@ use crate::plan::{Operation, Plan, ProjectPlan, UploadKind};
 use base::error::{Failure, refused};
 use workspace::before_deploy::WranglerStep;
 use workspace::config::ContainerUpload;
-use workspace::graph::normalize;
 use workspace::modules::CLOUDFLARE;
+use workspace::paths::normalize;
 use workspace::strategy::Strategy;
 
 /// The path where the Cloudflare module leaves the record, relative to the project's folder.

@@ -7,14 +7,14 @@ use std::hint::black_box;
 
 use camino::Utf8Path;
 
-use super::locks::LockFile;
-use super::manifest::Specs;
 use super::mutation;
-use super::package::Package;
-use super::pattern::Patterns;
-use super::references;
-use super::roots::{Root, RootFiles};
-use super::wrangler::WranglerConfig;
+use crate::files::pattern::Patterns;
+use crate::graph::references;
+use crate::packages::locks::LockFile;
+use crate::packages::manifest::Specs;
+use crate::packages::package::Package;
+use crate::packages::roots::{Root, RootFiles};
+use crate::wrangler::WranglerConfig;
 
 /// Feeds changed copies of the files in one folder of the corpus to `parse`.
 fn run(folder: &str, parse: impl Fn(&str)) {

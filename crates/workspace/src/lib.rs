@@ -1,62 +1,28 @@
 //! Reads a repository: the shared config, the projects, and their dependencies.
+//!
+//! Each folder is a domain. The modules that other crates use have one path, without the folder.
 
-pub mod affected;
-pub mod before_deploy;
-pub mod bound_workers;
-pub mod build_script;
-pub mod change_base;
+mod changes;
 pub mod config;
-mod config_text;
-pub mod dev_vars;
-pub mod discovery;
-mod edges;
 pub mod files;
 #[cfg(test)]
 mod fuzz;
 pub mod git;
 pub mod graph;
-mod graph_builder;
-pub mod health;
-pub mod host_name;
-mod imports;
-pub mod inputs;
-mod installs;
-pub mod key;
-mod limits;
-pub mod lock_changes;
-pub mod locks;
-pub mod manifest;
-mod members;
-pub mod modules;
 #[cfg(test)]
 mod mutation;
-pub mod names;
-pub mod package;
-pub mod package_manager;
-pub mod path_list;
-pub mod pattern;
-pub mod pipeline;
-pub mod project;
-pub mod range;
-pub mod references;
-pub mod remote_binding;
-mod roots;
-pub mod routes;
-mod sparse;
-mod spec;
-pub mod steps;
-pub mod strategy;
-pub mod summaries;
-pub mod summary;
-mod summary_text;
-pub mod symlinks;
-pub mod toolchain;
-pub mod tree;
-pub mod triggers;
-mod typescript;
+mod packages;
+mod projects;
+mod settings;
 pub mod wrangler;
-pub mod wrangler_flags;
-pub mod yaml;
+
+pub use changes::{affected, change_base, inputs, lock_changes, path_list, summaries, summary};
+pub use config::{modules, own_repository, pipeline, toolchain};
+pub use files::{key, names, paths, symlinks, yaml};
+pub use packages::{build_script, package, package_manager, range};
+pub use projects::{discovery, project};
+pub use settings::{before_deploy, health, steps, strategy, wrangler_flags};
+pub use wrangler::{bound_workers, dev_vars, remote_binding, routes, triggers};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,18 +31,19 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Failure, refused, usage};
 use config::Config;
-use discovery::{BrokenConfig, Discoveries, Discovery, SearchFolders, ignored_notes, unnamed_note};
-use edges::EdgeBuilder;
-use files::{MANIFEST, NPMRC, PNPM, Source, folder_name};
+use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARNRC, is_install_file};
+use files::symlinks::SymlinkReader;
+use files::{Source, folder_name};
 use git::Listing;
 use graph::Graph;
-use installs::{INSTALL_SETTINGS, YARNRC};
-use package::Package;
-use package_manager::PackageManager;
-use project::Project;
-use roots::{Root, RootFiles};
-use symlinks::SymlinkReader;
-use typescript::TSCONFIGS;
+use graph::edges::EdgeBuilder;
+use packages::package::Package;
+use packages::package_manager::PackageManager;
+use packages::roots::{Root, RootFiles};
+use projects::discovery::{
+    BrokenConfig, Discoveries, Discovery, SearchFolders, ignored_notes, unnamed_note,
+};
+use projects::project::Project;
 
 /// The content of the repository.
 #[derive(Debug)]
@@ -155,7 +122,7 @@ impl Workspace {
         let code: BTreeSet<&str> = packages.keys().map(String::as_str).chain(dirs).collect();
         let tsconfigs = find_tsconfigs(&listed, &code);
         let install_files: Vec<_> =
-            listed.into_iter().filter(|path| has_name(path, installs)).collect();
+            listed.into_iter().filter(|path| has_name(path, is_install_file)).collect();
         let mut workspace = Workspace {
             root: root.to_owned(),
             config,
@@ -206,7 +173,7 @@ impl Workspace {
     /// manager, if a file names one.
     #[must_use]
     pub fn workspace_of(&self, dir: &Utf8Path) -> Option<(&Utf8Path, Option<PackageManager>)> {
-        let root = members::find_root(&self.roots, dir)?;
+        let root = packages::members::find_root(&self.roots, dir)?;
         let manager = self.roots.get(root).and_then(|root| root.manager);
         let has_pnpm_file = self.install_files.contains(&Utf8Path::new(root).join(PNPM));
         let manager = manager.or_else(|| has_pnpm_file.then_some(PackageManager::Pnpm));
@@ -293,7 +260,9 @@ impl Workspace {
         project::select(&self.projects, name).map_err(|unknown| {
             let broken = self.broken.iter().find(|broken| broken.answers_to(name));
             let found = broken.map(|broken| broken.failure.clone());
-            found.or_else(|| sparse::project_outside(&self.files, name)).unwrap_or(unknown)
+            found
+                .or_else(|| projects::sparse::project_outside(&self.files, name))
+                .unwrap_or(unknown)
         })
     }
 
@@ -350,10 +319,6 @@ fn find_tsconfigs(
         }
     }
     found
-}
-
-fn installs(name: &str) -> bool {
-    PackageManager::of_lock_file(name).is_some() || INSTALL_SETTINGS.contains(&name)
 }
 
 /// Returns the roots of workspaces, by folder.

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::init::{Manager, announced_files, changed_files, init, monorepo};
 use crate::installs;
 use crate::support::{Ran, TestEnv, copy, error_text};
+use dev::generation::{Mode, generate};
 
 /// A repository with this tool in two releases. The second has another version of wrangler.
 fn releases() -> TestEnv {
@@ -21,6 +22,11 @@ fn releases() -> TestEnv {
     let lock = "dagger/cloudflare/toolchain/bun.lock";
     let text = std::fs::read_to_string(tool.root.join(lock)).expect("text");
     tool.write(lock, &format!("{text}\n"));
+    // The copies that are compiled into xtask.
+    let stale = generate(&tool.root, Mode::Write).expect("readable");
+    let copies =
+        ["package.json", "bun.lock"].map(|name| format!("crates/workspace/pins/wrangler.{name}"));
+    assert_eq!(stale, copies);
     tool.commit("two");
     for tag in ["v0.10.0", "v0.11.0-rc.1", "nightly"] {
         tool.git(&["tag", tag]);

@@ -45,6 +45,7 @@ mod language;
 mod lock_files;
 mod machine;
 mod merge_request;
+mod module_arguments;
 mod new;
 mod one_project;
 mod order;

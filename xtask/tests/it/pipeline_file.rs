@@ -141,6 +141,9 @@ fn generate_writes_checks_and_prints_the_file() {
     assert_eq!(env.xtask(&["ci", "generate"]).exits(0).stdout, "up to date\n");
     env.xtask(&["ci", "generate", "--check"]).exits(0);
     env.site("projects/c.com", "c");
+    // The repository of xtask has files of these names, which its pipeline uses.
+    env.write("docs/gitlab.md", "# Our GitLab\n");
+    env.write(".ci/run", "exit 1\n");
     let ran = env.xtask(&["ci", "generate", "--check"]).exits(1);
     assert!(ran.stderr.contains("out of date: .gitlab-ci.yml"), "{}", ran.stderr);
     let shown = env.xtask(&["ci", "generate", "--dry-run"]).exits(0).stdout;
@@ -152,6 +155,7 @@ fn generate_writes_checks_and_prints_the_file() {
     let written = env.xtask(&["ci", "generate", "--json"]).exits(0).json();
     assert_eq!(written["written"], json!([".gitlab-ci.yml"]));
     assert!(text().contains("\ndeploy c.com:\n"));
+    assert!(!text().contains("docs/") && !text().contains(".ci/run"), "{}", text());
     std::fs::remove_file(env.root.join(".gitlab-ci.yml")).expect("a file");
     let ran = env.xtask(&["ci", "generate", "--check"]).exits(1);
     let missing =

@@ -8,8 +8,8 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use base::files::write_whole;
-use workspace::graph::normalize;
 use workspace::key::hex;
+use workspace::paths::normalize;
 
 /// The name of an entry's manifest.
 pub(super) const NAME: &str = "manifest.json";

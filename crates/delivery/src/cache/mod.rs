@@ -1,5 +1,6 @@
 //! Caches the outputs of builds below `.xtask/cache/` by a digest of all of their inputs, so that
-//! nothing is built twice: `docs/adr/0012-the-build-cache.md`.
+//! nothing is built twice. A wrong cache hit would publish the wrong site, so a build is stored only if everything that it
+//! read and wrote is known.
 
 mod manifest;
 

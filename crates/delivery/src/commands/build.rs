@@ -12,6 +12,7 @@ use super::selection::{self, Selection};
 use crate::builds::{Builds, tools_of};
 use crate::context::Ctx;
 use crate::engine::RunContext;
+use crate::engine::build_variables::{self, digest_of, digests};
 use crate::engine::choice::{RequestedEngine, choose};
 use crate::engine::order::cycle_note;
 use crate::engine::phases::Phase;
@@ -19,7 +20,6 @@ use crate::engine::setup::{self, Setup};
 use crate::engine::{live, secrets};
 use crate::plan::destination::Destination;
 use crate::plan::refusal::ProjectRefusal;
-use crate::plan::variables::{self, digest_of, digests};
 use crate::plan::{BuildPlan, Engine, EngineChoice, Operation, Plan, RunOptions, RunRequest};
 use crate::record::{Record, ToolVersions};
 use crate::report::{self, RunReport, script};
@@ -109,7 +109,7 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
         return Ok(tell_refused(ctx, &plan));
     }
     if plan.projects.iter().any(|part| part.build.is_some()) {
-        variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
+        build_variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
     }
     cycle_note(&plan).iter().for_each(|note| ctx.ui.note(note));
     let records = execute(ctx, workspace, plan)?;

@@ -80,16 +80,17 @@ impl DistCommand {
     /// Returns the revision that the programs are compiled from. Errors if it is not a commit.
     fn origin(&self, root: &Utf8Path) -> Result<Distribution, Failure> {
         let parts = distribution::parts(root);
+        let names = parts.join(", ");
         let no_commit = || {
             refused("xtask of this repository is in no commit, so an archive would have no version")
-                .hint(format!("commit {}, then retry", parts.join(", ")))
+                .hint(format!("commit {names}, then retry"))
         };
         let source = distribution::source(root).ok_or_else(no_commit)?;
-        let status = [&["status", "--porcelain", "--"], parts].concat();
+        let mut status = vec!["status", "--porcelain", "--"];
+        status.extend(parts.iter().map(String::as_str));
         if git::ask(root, &status).is_some() {
             return Err(refused(format!(
-                "{} has uncommitted changes, so no commit would be the version of the archive",
-                parts.join(", ")
+                "{names} has uncommitted changes, so no commit would be the version of the archive"
             ))
             .hint("commit them, then retry"));
         }
@@ -129,7 +130,7 @@ impl DistCommand {
                 let target_folder = root.join(FOLDER).join("target");
                 commands.extend([
                     self.compile(root, &root.join(TOOL), TOOL, &target_folder),
-                    self.compile(root, &source, "sandbox", &target_folder),
+                    self.compile(root, &source.root, &source.package, &target_folder),
                 ]);
                 let triple = self.target.as_deref().unwrap_or_default();
                 target_folder.join(triple).join("release")

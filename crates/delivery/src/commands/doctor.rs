@@ -49,7 +49,7 @@ impl DoctorCommand {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let scope = Scope::parse(&self.what);
         if scope == Scope::Pins {
-            let pins = Pins::read(&ctx.root)?;
+            let pins = Pins::read(&ctx.root, &[])?;
             ctx.ui.report(&pins, &pins.text());
             return Ok(pins.exit());
         }

@@ -11,6 +11,7 @@ use crate::doctor::readiness::{self, ReadinessRow};
 use crate::init::source::LibrarySource;
 use crate::init::{self, FileAction, FileChange, defaults};
 use crate::tools::cargo;
+use crate::tools::checkout;
 use base::error::{Exit, Failure, failed, refused, usage};
 use base::files::write_whole;
 use base::terminal::{BOLD, paint};
@@ -50,15 +51,13 @@ struct InitReport<'a> {
 impl InitCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let checkout = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
-        let checkout = checkout.filter(|checkout| checkout.join("crates/delivery").is_dir());
-        let checkout = checkout.ok_or_else(|| {
+        let checkout = checkout::root().ok_or_else(|| {
             refused("the source of this program is not on this machine")
                 .hint("run `init` from a checkout of this tool")
         })?;
         let root = repository(&self.repository, checkout)?;
         let source = match self.path {
-            true => LibrarySource::path(checkout, &root.join(TOOL)),
+            true => LibrarySource::path(&root.join(TOOL)),
             false => LibrarySource::git(checkout, self.git, self.rev)?,
         };
         let config = match root.join(CONFIG_FILE).is_file() {

@@ -10,9 +10,9 @@ use super::build::{build_inputs, keys};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
-use crate::engine::{secrets, setup};
+use crate::engine::{expected_output, secrets, setup};
 use crate::plan::refusal::{ProjectRefusal, RefusalRule};
-use crate::plan::{Operation, Plan, PlanRequest, RunRequest, outputs};
+use crate::plan::{Operation, Plan, PlanRequest, RunRequest};
 use crate::report::affected::{line, nothing};
 use base::env::is_set;
 use base::error::{Exit, Failure};
@@ -151,7 +151,7 @@ impl<'w> SelectedProjects<'w> {
             inputs: build_inputs(graph, &self.projects, &builds),
             reasons: self.reasons,
             builds,
-            unbuilt: outputs::unbuilt(&workspace.root, &self.projects),
+            unbuilt: expected_output::unbuilt(&workspace.root, &self.projects),
             projects: self.projects,
             schema: schema.map_err(|_| anyhow!("the reader of wrangler's schema failed"))?,
             is_set,

@@ -17,18 +17,6 @@ const PIPELINE: &str = ".gitlab-ci.yml";
 /// The file name shown for a pin that is compiled into this program.
 const CARRIED: &str = "this version of xtask";
 
-/// The file with the defaults of the config's `pipeline` section.
-const PIPELINE_DEFAULTS: &str = "crates/workspace/src/pipeline.rs";
-
-/// Packages that only tests and benchmarks install.
-const TESTS: [&str; 5] = [
-    "dagger/test",
-    "sandbox/tests/gitbeaker",
-    "dev/benches/peers",
-    "xtask/tests/browser",
-    "xtask/tests/pipeline",
-];
-
 /// A version in one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PinnedVersion {
@@ -76,8 +64,9 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Reads the pins of the repository at `root`. Leaves out those that it does not have.
-    pub fn read(root: &Utf8Path) -> Result<Pins, Failure> {
+    /// Reads the pins of the repository at `root`, and of the packages in these folders. Leaves out those that it does
+    /// not have.
+    pub fn read(root: &Utf8Path, folders: &[&str]) -> Result<Pins, Failure> {
         let config = Config::load(root)?;
         let pipeline = text(root, PIPELINE);
         let after = |key| after(&pipeline, key);
@@ -95,7 +84,7 @@ impl Pins {
         pins.push(Pin::new("image of Bun", CONFIG_FILE, &config.images.bun));
         let raw: Value = serde_json::from_str(&text(root, CONFIG_FILE)).unwrap_or_default();
         let file = |key: &str| match raw["pipeline"][key] {
-            Value::Null => PIPELINE_DEFAULTS,
+            Value::Null => CARRIED,
             _ => CONFIG_FILE,
         };
         let settings = &config.pipeline;
@@ -105,7 +94,7 @@ impl Pins {
             let image = Pin::new("image of Docker", file("dockerImage"), &settings.docker_image);
             pins.push(image.also(PIPELINE, after("- name:")));
         }
-        pins.extend(TESTS.iter().flat_map(|dir| packages(root, dir)));
+        pins.extend(folders.iter().flat_map(|dir| packages(root, dir)));
         Ok(Pins { schema: 1, exit: exit(&pins) as u8, pins })
     }
 
@@ -176,12 +165,13 @@ pub fn bun(root: &Utf8Path, config: &Config) -> Pin {
 /// Reads the oldest engine that the modules support. All of them must name the same.
 fn modules(root: &Utf8Path) -> Option<Pin> {
     let required = |module: &str| {
-        let file = format!("dagger/{module}/dagger.json");
+        let file = format!("{module}/dagger.json");
         let version = json(root, &file)["engineVersion"].as_str()?.to_owned();
         Some(PinnedVersion { file: file.into(), version })
     };
-    let own = required("config")?;
-    let elsewhere = ["bun", "cloudflare", "gitlab"].into_iter().filter_map(required).collect();
+    let own = required(modules::CONFIG)?;
+    let others = modules::MODULES.into_iter().filter(|module| *module != modules::CONFIG);
+    let elsewhere = others.filter_map(required).collect();
     Some(Pin { name: "Dagger modules, at least".to_owned(), own, elsewhere })
 }
 
@@ -192,7 +182,13 @@ fn packages(root: &Utf8Path, dir: &str) -> Vec<Pin> {
     let kinds = ["dependencies", "devDependencies"].map(|kind| manifest[kind].as_object());
     let named = kinds.into_iter().flatten().flatten();
     let pin = |(name, version): (&String, &Value)| {
-        let pin = Pin::new(name, format!("{dir}/package.json"), version.as_str()?);
+        let version = version.as_str()?;
+        // An alias: `npm:wrangler@4.60.0`.
+        let version = version
+            .strip_prefix("npm:")
+            .and_then(|alias| Some(alias.rsplit_once('@')?.1))
+            .unwrap_or(version);
+        let pin = Pin::new(name, format!("{dir}/package.json"), version);
         Some(pin.also(format!("{dir}/bun.lock"), locked_versions(root, dir, name)))
     };
     named.filter_map(pin).collect()

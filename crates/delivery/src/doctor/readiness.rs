@@ -8,10 +8,9 @@ use serde_json::Value;
 
 use super::checks::projects::installation;
 use crate::builds::plan_builds;
-use crate::engine::setup;
+use crate::engine::{expected_output, setup};
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
-use crate::plan::outputs;
 use crate::plan::refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
 use crate::tools::sandbox;
 use base::env::is_set;
@@ -96,7 +95,7 @@ pub fn refusals(
         alias: None,
         strategies: &BTreeMap::new(),
         builds: &builds,
-        unbuilt: &outputs::unbuilt(&workspace.root, &all),
+        unbuilt: &expected_output::unbuilt(&workspace.root, &all),
         keys: &BTreeMap::new(),
         schema: schema.as_ref(),
         is_set,

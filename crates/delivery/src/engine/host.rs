@@ -6,16 +6,17 @@
 use anyhow::Result;
 use camino::Utf8Path;
 
+use super::expected_output::{check_entry, check_output, is_beside_code};
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
-use crate::plan::{Operation, ProjectPlan, UploadKind, guard, outputs};
+use crate::plan::{Operation, ProjectPlan, UploadKind};
 use base::error::{Failure, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::ExpectedEntry;
-use workspace::files::MANIFEST;
-use workspace::graph::normalize;
+use workspace::names::MANIFEST;
+use workspace::paths::normalize;
 use workspace::symlinks;
 use workspace::wrangler::{Target, WranglerConfig, is_default_config};
 
@@ -24,7 +25,7 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     let (places, part) = (&job.run.places, job.part);
     // First, because an output for another host may have no assets.
     if !is_redirected(&job.run.ctx.root, part) {
-        outputs::check_entry(&job.run.ctx.root, part)?;
+        check_entry(&job.run.ctx.root, part)?;
     }
     if !part.is_built_by_wrangler {
         check_assets(job)?;
@@ -43,7 +44,7 @@ fn check_assets(job: &ProjectRun<'_>) -> Result<(), Failure> {
     let part = job.part;
     let Some(dist) = &part.dist else { return Ok(()) };
     let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
-    guard::check_output(&job.run.ctx.root, dist, outputs::is_beside_code(part, dist), &manifest)
+    check_output(&job.run.ctx.root, dist, is_beside_code(part, dist), &manifest)
 }
 
 /// Reads wrangler's output file. Exit code 0 alone proves nothing.

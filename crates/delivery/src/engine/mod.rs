@@ -2,6 +2,7 @@
 
 pub mod before_deploy;
 pub mod build_output;
+pub mod build_variables;
 pub mod check;
 pub mod choice;
 pub mod cleanup;
@@ -10,6 +11,7 @@ pub mod container_results;
 pub mod dagger;
 pub mod deployment;
 mod engine_watch;
+pub mod expected_output;
 pub mod failure;
 pub mod host;
 pub mod job;

@@ -8,22 +8,22 @@ use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
+use super::build_variables::digests;
 use super::deployment::BuildResult;
 use super::job::{ProjectRun, millis};
 use super::output_parts::{OutputFolders, generated_files};
 use super::packages::DependencyResult;
 use crate::cache::{BuildCache, Cacheable, Lookup, OutputParts};
 use crate::plan::Operation;
-use crate::plan::variables::digests;
 use crate::record::Output;
 use crate::tools::packages::{PackageToolchain, failure};
 use base::command::ProcessCommand;
 use base::env::variable;
 use base::time::{rfc3339, unix_now};
 use workspace::git;
-use workspace::graph::normalize;
 use workspace::key;
 use workspace::key::hex;
+use workspace::paths::normalize;
 
 /// The inherited variables that change the output of tools. The others of
 /// [`INHERITED`](base::command::INHERITED) are only paths.

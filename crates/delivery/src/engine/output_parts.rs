@@ -13,7 +13,7 @@ use crate::cache::Cacheable;
 use crate::plan::ProjectPlan;
 use cloudflare::wrangler::REDIRECT;
 use workspace::git;
-use workspace::graph::normalize;
+use workspace::paths::normalize;
 use workspace::symlinks;
 use workspace::wrangler::WranglerConfig;
 

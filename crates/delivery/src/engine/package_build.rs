@@ -1,5 +1,5 @@
 //! Builds a package that projects import, or restores the output of an earlier build of the same
-//! content: `docs/adr/0012-the-build-cache.md`.
+//! content.
 
 use std::collections::BTreeMap;
 

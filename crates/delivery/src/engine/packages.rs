@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::build_variables::digests;
 use super::job::{ProjectRun, millis};
 use super::lock::{FileLock, lock};
 use super::npm_install::NpmInstall;
-use crate::plan::variables::digests;
 use crate::tools::packages::{Installation, Manager, failure};
 use base::command::ProcessCommand;
 use base::error::Failure;

@@ -1,7 +1,7 @@
 //! Classifies one response of a deployed project: right, wrong, or unknown.
 //!
 //! Only the version itself can be wrong. A challenge, an access login, a gateway or a rewritten page
-//! proves nothing about it (`docs/adr/0015-the-verdict-of-the-check.md`).
+//! proves nothing about it, and a rollback of a good version is worse than no check.
 
 use std::collections::BTreeSet;
 

@@ -17,8 +17,8 @@ pub enum Alias {
     Conflict,
 }
 
-/// The arguments of Cargo that show a progress bar while it compiles, and nothing if it does not
-/// (docs/adr/0021-a-quiet-alias-with-a-progress-bar.md). The bar fits 40 columns.
+/// The arguments of Cargo that show a progress bar while it compiles, and nothing if it does not.
+/// Without them, each command would begin with Cargo's `Finished` and `Running`. The bar fits 40 columns.
 const PROGRESS: &str =
     "--quiet --config term.progress.when='always' --config term.progress.width=54";
 

@@ -12,7 +12,7 @@ use alias::Alias;
 use base::error::{Failure, refused};
 use source::LibrarySource;
 use workspace::config::{CONFIG_FILE, Config};
-use workspace::modules::{TOOL, TOOL_LOCK};
+use workspace::modules::{MODULES, TOOL, TOOL_LOCK};
 
 /// The Cargo config with the alias.
 const CARGO_CONFIG: &str = ".cargo/config.toml";
@@ -22,9 +22,6 @@ const IGNORED: [&str; 2] = ["/.xtask/", "/xtask/target/"];
 
 /// The `main.rs` of the new crate.
 const MAIN: &str = include_str!("../../templates/xtask/main.rs");
-
-/// The folders of this repository with the Dagger modules.
-const MODULES: [&str; 4] = ["dagger/bun", "dagger/cloudflare", "dagger/config", "dagger/gitlab"];
 
 /// The action on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -2,11 +2,12 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::tools::checkout;
 use base::error::{Failure, refused, usage};
 use workspace::git;
 
-/// The lock file of this checkout. That of the new crate is derived from it.
-const LOCK: &str = include_str!("../../../../Cargo.lock");
+/// The lock file of the new crate for a library in a folder: the versions that we tested. `cargo dev generate` writes it.
+const LOCK: &str = include_str!("../../templates/xtask/Cargo.lock");
 
 /// The source of this library for a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +26,10 @@ pub enum LibrarySource {
 }
 
 impl LibrarySource {
-    /// Returns the library of `checkout` as a path from the folder `from`, both absolute.
+    /// Returns the library that this program was compiled with, as a path from the absolute folder `from`.
     #[must_use]
-    pub fn path(checkout: &Utf8Path, from: &Utf8Path) -> LibrarySource {
-        LibrarySource::Path(relative(from, &checkout.join("crates/delivery")))
+    pub fn path(from: &Utf8Path) -> LibrarySource {
+        LibrarySource::Path(relative(from, checkout::library()))
     }
 
     /// Returns the revision `rev` at `url`. The defaults are the origin and the commit of `checkout`.
@@ -66,39 +67,36 @@ impl LibrarySource {
         }
     }
 
-    /// Returns the lock file of the new crate: ours, so that it uses the versions that we tested.
-    /// Cargo removes unused packages.
+    /// Returns the lock file of the new crate. Cargo removes unused packages.
     #[must_use]
     pub fn lock(&self) -> String {
         let source = match self {
-            LibrarySource::Path(_) => String::new(),
+            LibrarySource::Path(_) => return LOCK.to_owned(),
             LibrarySource::Git { url, rev, tag } => {
                 let revision = match tag {
                     None => format!("rev={rev}"),
                     Some(tag) => format!("tag={tag}"),
                 };
-                format!("source = \"git+{url}?{revision}#{rev}\"\n")
+                format!("source = \"git+{url}?{revision}#{rev}\"")
             }
         };
-        let blocks = LOCK.split("\n\n").filter_map(|block| lock_block(block.trim_end(), &source));
+        let blocks = LOCK.trim_end().split("\n\n").map(|block| with_source(block, &source));
         blocks.collect::<Vec<_>>().join("\n\n") + "\n"
     }
 }
 
-/// Returns a package of our lock file in the form for another repository.
-fn lock_block(block: &str, source: &str) -> Option<String> {
-    let name = block.lines().find_map(|line| line.strip_prefix("name = "));
-    match name.map(|name| name.trim_matches('"')) {
-        Some("xtask") => Some(
-            "[[package]]\nname = \"xtask\"\nversion = \"0.1.0\"\ndependencies = [\n \"delivery\",\n]"
-                .to_owned(),
-        ),
-        Some("sandbox" | "dev") => None,
-        Some(_) if !block.contains("\nsource = ") => {
-            let (head, rest) = block.split_at(block.find("\ndependencies").unwrap_or(block.len()));
-            Some(format!("{head}\n{source}{}", rest.trim_start()).trim_end().to_owned())
+/// Returns a block of the lock file. A package of this library gets its source, and the new crate has none.
+fn with_source(block: &str, source: &str) -> String {
+    let has_own_source = block.contains("\nsource = ");
+    let is_new_crate = block.contains("\nname = \"xtask\"\n");
+    match block.split_once("\nversion = ") {
+        Some((head, rest))
+            if block.starts_with("[[package]]") && !has_own_source && !is_new_crate =>
+        {
+            let (version, rest) = rest.split_once('\n').unwrap_or((rest, ""));
+            format!("{head}\nversion = {version}\n{source}\n{rest}").trim_end().to_owned()
         }
-        _ => Some(block.to_owned()),
+        _ => block.to_owned(),
     }
 }
 
@@ -148,7 +146,7 @@ mod tests {
     #[test]
     fn relative_paths_lead_from_one_folder_to_another() {
         let path = |from: &str, to: &str| relative(from.into(), to.into());
-        assert_eq!(path("/a/shop/xtask", "/a/tool/crates/delivery"), "../../tool/crates/delivery");
+        assert_eq!(path("/a/shop/xtask", "/a/tool/library"), "../../tool/library");
         assert_eq!(path("/a", "/a/b"), "b");
     }
 

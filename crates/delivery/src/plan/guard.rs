@@ -2,7 +2,6 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::outputs;
 use base::error::{Failure, refused};
 use base::text::is_control_or_bidi;
 use cloudflare::wrangler_fields::{ConfigSchema, UnknownField};
@@ -10,8 +9,8 @@ use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
 use workspace::config::Config;
 use workspace::files::folder_name;
-use workspace::graph::normalize;
 use workspace::package::Package;
+use workspace::paths::normalize;
 use workspace::project::Project;
 use workspace::remote_binding::RemoteBinding;
 use workspace::strategy::Strategy;
@@ -227,26 +226,4 @@ pub fn preview_without_address(project: &Project, environment: &str) -> Option<&
         (None, None) if project.wrangler.patterns(environment).is_empty() => None,
         (None, None) => Some("`preview_urls` is not set, and with a route that means off"),
     }
-}
-
-/// Refuses to publish an assets folder that is missing, or empty where it may not be. `manifest` is the `package.json` of
-/// the project.
-pub fn check_output(
-    root: &Utf8Path,
-    dist: &Utf8Path,
-    may_be_empty: bool,
-    manifest: &Utf8Path,
-) -> Result<(), Failure> {
-    let path = root.join(dist);
-    let entries = path.read_dir_utf8().map_err(|error| {
-        let failure = refused(format!("{dist} is missing after the build: {error}"));
-        failure.hint(outputs::hint(dist, manifest))
-    })?;
-    let hidden = ["_headers", "_redirects", ".assetsignore"];
-    let filled = entries.filter_map(Result::ok).any(|entry| !hidden.contains(&entry.file_name()));
-    if filled || may_be_empty {
-        return Ok(());
-    }
-    Err(refused(format!("{dist} is empty: it would publish an empty site"))
-        .hint("the build succeeded but its output folder is empty"))
 }

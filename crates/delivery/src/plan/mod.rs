@@ -7,11 +7,9 @@ pub mod destination;
 pub mod guard;
 pub mod merge_request;
 pub mod order;
-pub mod outputs;
 pub mod protection;
 pub mod refusal;
 pub mod template;
-pub mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +27,8 @@ use refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
 use workspace::Workspace;
 use workspace::before_deploy::BeforeDeploy;
 use workspace::git::Head;
-use workspace::graph::normalize;
 use workspace::health::Health;
+use workspace::paths::normalize;
 use workspace::project::Project;
 use workspace::steps::Steps;
 use workspace::strategy::Strategy;

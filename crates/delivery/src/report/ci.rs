@@ -53,7 +53,7 @@ mod tests {
     use workspace::config::{Config, LOCAL};
 
     fn record(project: &str, status: DeployStatus, url: &str) -> Record {
-        let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
+        let config = Config::parse(workspace::toolchain::CONFIG);
         let config = config.expect("valid");
         let destination =
             Destination::resolve(&config, LOCAL, Some(8787), &PipelineFacts::default(), None);

@@ -33,7 +33,7 @@ mod tests {
     use workspace::config::Config;
 
     fn record(status: DeployStatus) -> Record {
-        let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
+        let config = Config::parse(workspace::toolchain::CONFIG);
         let config = config.expect("valid");
         let place = Destination::resolve(&config, "staging", None, &PipelineFacts::default(), None);
         let urls = ["https://mr-42-site.example/", "https://0a1b2c3d-site.example/"];

@@ -265,7 +265,7 @@ mod tests {
         environment: &str,
         status: DeployStatus,
     ) -> Record {
-        let config = Config::parse(include_str!("../../../../dagger/config/config.json"));
+        let config = Config::parse(workspace::toolchain::CONFIG);
         let config = config.expect("valid");
         let port = (environment == LOCAL).then_some(8787);
         let place =

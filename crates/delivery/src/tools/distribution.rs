@@ -6,12 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::context::Ctx;
 use workspace::git;
 use workspace::modules::{TOOL, TOOL_LOCK};
+use workspace::own_repository::OwnRepository;
 
 /// The file next to the programs of an archive.
 pub const MARK: &str = "dist.json";
-
-/// The parts of xtask in its own repository.
-const OWN_PARTS: [&str; 4] = ["Cargo.lock", "crates", "sandbox", TOOL];
 
 /// The origin of the programs in an archive.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -52,8 +50,14 @@ pub fn is_distributed() -> bool {
 
 /// Returns the paths of a repository that its xtask is compiled from, relative to the root.
 #[must_use]
-pub fn parts(root: &Utf8Path) -> &'static [&'static str] {
-    if root.join(TOOL_LOCK).is_file() { &OWN_PARTS[3..] } else { &OWN_PARTS }
+pub fn parts(root: &Utf8Path) -> Vec<String> {
+    let parts: &[&str] = match OwnRepository::read(root) {
+        Some(own) => return own.sources,
+        None if root.join(TOOL_LOCK).is_file() => &[TOOL],
+        // A member of the repository's own Cargo workspace.
+        None => &["Cargo.lock", TOOL],
+    };
+    parts.iter().map(|&part| part.to_owned()).collect()
 }
 
 /// Returns git's ids of xtask's source files in the commit that is checked out. `None` if there is no commit.
@@ -90,6 +94,7 @@ fn difference(own: &Distribution, checkout: Option<&str>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::checkout;
     use super::*;
 
     #[test]
@@ -110,9 +115,9 @@ mod tests {
 
     #[test]
     fn reads_the_source_of_the_commit() {
-        let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the root");
+        let root = checkout::root().expect("the root");
         let ids = source(root).expect("a commit");
-        assert_eq!(ids.split(' ').count(), 4, "{ids}");
+        assert_eq!(ids.split(' ').count(), parts(root).len(), "{ids}");
         assert_eq!(source(Utf8Path::new("/")), None);
         assert!(!is_distributed());
     }

@@ -1,8 +1,8 @@
 //! The address of the engine that the Dagger CLI uses.
 
-use std::net::{TcpStream, ToSocketAddrs as _};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use base::probe;
 
 /// The variable that names the engine. Dagger calls it experimental and has no other.
 pub const VARIABLE: &str = "_EXPERIMENTAL_DAGGER_RUNNER_HOST";
@@ -74,11 +74,8 @@ impl Address {
     #[must_use]
     pub fn refuses(&self) -> bool {
         match self {
-            Address::Socket(path) => UnixStream::connect(path).is_err(),
-            Address::Open(server) => {
-                let connects = |address| TcpStream::connect_timeout(&address, CONNECT).is_ok();
-                !server.to_socket_addrs().is_ok_and(|mut all| all.any(connects))
-            }
+            Address::Socket(path) => !probe::socket_accepts(path),
+            Address::Open(server) => !probe::server_accepts(server, CONNECT),
             Address::Container(_) | Address::Secure(_) | Address::Pod(_) | Address::Unknown(_) => {
                 false
             }

@@ -2,6 +2,7 @@
 
 pub mod bun;
 pub mod cargo;
+pub mod checkout;
 pub mod dagger;
 pub mod dagger_output;
 pub mod distribution;

@@ -18,7 +18,7 @@ use ring::hmac;
 use ring::rand::SecureRandom as _;
 use serde::{Deserialize, Serialize};
 
-use super::{cargo, distribution};
+use super::{cargo, checkout, distribution};
 use crate::plan::ProjectPlan;
 use base::command::ProcessCommand;
 use base::env::variable;
@@ -27,6 +27,7 @@ use base::http;
 use base::secret::Secret;
 use workspace::config::LOCAL;
 use workspace::key::hex;
+use workspace::own_repository::OwnRepository;
 use workspace::remote_binding::{HYPERDRIVE, Hyperdrive};
 
 /// The sandbox's target folder, inside of xtask's target folder.
@@ -279,15 +280,24 @@ pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
     Ok(Secret::new(&text))
 }
 
-/// Returns the folder of the sandbox's source: of the repository at `root` if it has it, else of the
-/// checkout that this program was compiled from. `None` if neither is on this machine.
+/// The source of the sandbox.
+#[derive(Clone, Debug)]
+pub struct SandboxSource {
+    /// The root of its Cargo workspace.
+    pub root: Utf8PathBuf,
+    /// Its package there.
+    pub package: String,
+}
+
+/// Returns the sandbox's source: in the repository at `root` if it has it, else in the checkout that this
+/// program was compiled from. `None` if neither is on this machine.
 #[must_use]
-pub fn source(root: &Utf8Path) -> Option<Utf8PathBuf> {
-    let checkout = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
-    let is_source = |root: &&Utf8Path| {
-        root.join("sandbox/Cargo.toml").is_file() && root.join("crates/delivery").is_dir()
+pub fn source(root: &Utf8Path) -> Option<SandboxSource> {
+    let source = |root: &Utf8Path| {
+        let package = OwnRepository::read(root)?.sandbox;
+        Some(SandboxSource { root: root.to_owned(), package })
     };
-    [root, checkout].into_iter().find(is_source).map(Utf8Path::to_owned)
+    source(root).or_else(|| source(checkout::root()?))
 }
 
 /// Returns the command that builds the sandbox. `None` if there is no source, or if xtask runs from the
@@ -303,12 +313,13 @@ pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
     }
     let source = source(root)?;
     let target = target_folder();
-    if source != root && target.as_ref().is_some_and(|target| target.starts_with(&source)) {
+    if source.root != root && target.as_ref().is_some_and(|target| target.starts_with(&source.root))
+    {
         return None;
     }
-    let manifest = source.join("Cargo.toml");
-    let mut arguments =
-        vec!["build", "--locked", "--package", "sandbox", "--manifest-path", manifest.as_str()];
+    let manifest = source.root.join("Cargo.toml");
+    let mut arguments = vec!["build", "--locked", "--package", &source.package];
+    arguments.extend(["--manifest-path", manifest.as_str()]);
     let target_dir = target.map(|target| target.join(OWN_TARGET));
     if let Some(target_dir) = &target_dir {
         arguments.extend(["--target-dir", target_dir.as_str()]);

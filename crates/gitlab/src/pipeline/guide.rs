@@ -5,24 +5,23 @@ use anyhow::Result;
 use super::variables;
 use base::error::refused;
 use workspace::Workspace;
-
-/// The page that explains the pipeline.
-pub const GUIDE: &str = "docs/gitlab.md";
+use workspace::own_repository::OwnRepository;
 
 const START: &str = "<!-- variables: written by `cargo xtask ci generate` -->";
 const END: &str = "<!-- end of variables -->";
 
-/// Returns the expected text of each generated file of `workspace`, by path. Empty for a repository
-/// without the guide.
+/// Returns the expected text of each generated file of `workspace`, by path. Only the
+/// repository of xtask has a guide.
 pub fn files(workspace: &Workspace) -> Result<Vec<(String, String)>> {
     let mut files = vec![(workspace.config.pipeline.file.clone(), super::generate(workspace)?)];
-    if let Ok(text) = std::fs::read_to_string(workspace.root.join(GUIDE)) {
+    if let Some(OwnRepository { guide, .. }) = OwnRepository::read(&workspace.root) {
+        let text = workspace::symlinks::read(&workspace.root, guide.as_str().into())?;
         let table = variables::markdown(&variables::table(&workspace.config));
         let filled = fill(&text, &table).ok_or_else(|| {
-            refused(format!("{GUIDE} lacks the lines `{START}` and `{END}`"))
+            refused(format!("{guide} lacks the lines `{START}` and `{END}`"))
                 .hint("put them around the table of variables")
         })?;
-        files.push((GUIDE.to_owned(), filled));
+        files.push((guide, filled));
     }
     Ok(files)
 }

@@ -17,6 +17,7 @@ use template::{TemplateValue, Values, fill};
 use workspace::Workspace;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::TOOL_LOCK;
+use workspace::own_repository::OwnRepository;
 use workspace::pipeline::{DIND, DeployJobs, HOST, Stages};
 use workspace::project::Project;
 
@@ -64,13 +65,12 @@ fn values(workspace: &Workspace) -> Values {
             Stages { check, preview, deploy }
         }
     };
-    let is_file = |path: &str| workspace.root.join(path).is_file();
-    let has_tool_workspace = is_file(TOOL_LOCK);
+    let has_tool_workspace = workspace.root.join(TOOL_LOCK).is_file();
     let has_archive = settings.xtask_archive.is_some();
     // The repository's own test command compiles more than xtask, so its job needs Cargo even with an archive.
-    let has_own_check = !has_tool_workspace && is_file(".ci/run");
-    let caches = has_own_check || !has_archive;
-    let guide = Some(guide::GUIDE).filter(|guide| is_file(guide));
+    let own = OwnRepository::read(&workspace.root);
+    let own_check = own.as_ref().map(|own| format!("bash {}", quote(&own.check)));
+    let caches = own_check.is_some() || !has_archive;
     let scripts = SCRIPTS.map(|(name, script)| (name, script.trim_end().into()));
     let values: [(&'static str, TemplateValue); 33] = [
         ("archive", settings.xtask_archive.as_deref().into()),
@@ -92,11 +92,11 @@ fn values(workspace: &Workspace) -> Values {
         ("docker_image", settings.docker_image.as_str().into()),
         ("engine", if settings.has_dagger() { "dagger" } else { HOST }.into()),
         ("file", settings.file.as_str().into()),
-        ("guide", guide.into()),
+        ("guide", own.as_ref().map(|own| own.guide.as_str()).into()),
         ("image", settings.image.as_str().into()),
         ("included", settings.is_included().into()),
         ("on_default_branch", on_default_branch(config).into()),
-        ("own_check", has_own_check.into()),
+        ("own_check", own_check.as_deref().into()),
         ("prefix", prefix(config).into()),
         ("preview_lifetime", settings.preview_lifetime.as_str().into()),
         ("preview_stage", stages.preview.into()),

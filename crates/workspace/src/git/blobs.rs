@@ -11,7 +11,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 use super::{LINK, REPOSITORY, UNTRACKED, command, finish, history, is_repository, start, utf8};
-use crate::key::{Blob, hex};
+use crate::files::key::{Blob, hex};
 
 /// The content of each file, by path.
 pub type Blobs = BTreeMap<Utf8PathBuf, Blob>;

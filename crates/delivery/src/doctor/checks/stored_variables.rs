@@ -139,7 +139,7 @@ mod tests {
     use workspace::config::Config;
 
     fn rows() -> Vec<Variable> {
-        let text = include_str!("../../../../../dagger/config/config.json");
+        let text = workspace::toolchain::CONFIG;
         table(&Config::parse(text).expect("valid"))
     }
 

@@ -122,7 +122,7 @@ mod tests {
     use workspace::config::Config;
 
     fn rows(other_token: bool) -> Vec<Variable> {
-        let text = include_str!("../../../../../dagger/config/config.json");
+        let text = workspace::toolchain::CONFIG;
         let own = r#""production": { "cloudflare": { "tokenVariable": "PRODUCTION_TOKEN" }, "protected": true },
             "trial": { "previews": true }"#;
         let text = match other_token {

@@ -222,7 +222,7 @@ fn yarn_release(root: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
     let berry = berry.lines().find_map(|line| line.strip_prefix("yarnPath:"));
     let classic = classic.lines().find_map(|line| line.trim().strip_prefix("yarn-path "));
     let path = berry.or(classic)?.trim().trim_matches(['"', '\'']);
-    let inside = workspace::graph::normalize(&dir.join(path))?;
+    let inside = workspace::paths::normalize(&dir.join(path))?;
     let inside = inside.strip_prefix(dir).ok()?.to_owned();
     root.join(dir).join(&inside).is_file().then_some(inside)
 }

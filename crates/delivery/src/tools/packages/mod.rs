@@ -14,7 +14,8 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 use workspace::steps::Runtime;
 
-/// A package manager with its own commands.
+/// A package manager with its own commands. [`PackageManager`](workspace::package_manager::PackageManager) is the same without
+/// Yarn's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Manager {

@@ -1,0 +1,259 @@
+//! Refuses projects whose config names files that no build writes, before and after the build.
+
+use std::collections::BTreeMap;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde_json::Value;
+
+use crate::plan::ProjectPlan;
+use base::error::{Failure, refused};
+use cloudflare::wrangler::REDIRECT;
+use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
+use workspace::package::Package;
+use workspace::paths::normalize;
+use workspace::project::Project;
+
+/// Scripts of a package that run when it is installed, and may write anything.
+const INSTALL_SCRIPTS: [&str; 4] = ["preinstall", "install", "postinstall", "prepare"];
+
+/// Extensions of code. An entry without one may be that of a package.
+const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];
+
+/// Returns a refusal for each project whose config names a missing file that no build writes.
+#[must_use]
+pub fn unbuilt(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Failure> {
+    let refusal =
+        |project: &&Project| Some((project.name.clone(), check_unbuilt(root, project).err()?));
+    projects.iter().filter_map(refusal).collect()
+}
+
+/// Refuses a config with a missing file of the project that no build writes.
+fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
+    let value = &project.wrangler.value;
+    let blocks = value["env"].as_object().into_iter().flatten().map(|(_, block)| block);
+    let has_command = blocks.chain([value]).any(|block| block["build"]["command"].is_string());
+    let may_build = |package: &Package| {
+        package.build.is_some()
+            || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
+    };
+    if has_command
+        || project.module
+        || project.package.as_ref().is_some_and(may_build)
+        || root.join(&project.dir).join(REDIRECT).is_file()
+    {
+        return Ok(());
+    }
+    let main = value["main"].as_str().filter(|path| is_code(Utf8Path::new(path)));
+    let assets = value["assets"]["directory"].as_str();
+    for (field, path) in [("main", main), ("assets.directory", assets)] {
+        let Some(path) = path else { continue };
+        // Another package may write a file outside of the project, and an install writes those of a dependency.
+        let is_installed =
+            |path: &Utf8PathBuf| path.components().any(|part| part.as_str() == "node_modules");
+        let inside = normalize(&project.dir.join(path))
+            .filter(|path| path.starts_with(&project.dir) && !is_installed(path));
+        if inside.is_some_and(|path| !root.join(path).exists()) {
+            return Err(refused(format!(
+                "{}: `{field}` is {path}, which does not exist, and the project has no build",
+                project.config
+            ))
+            .hint(build_hint(project)));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the hint with the line that sets a build.
+fn build_hint(project: &Project) -> String {
+    let Some(package) = &project.package else {
+        return format!("add the script `build` to {}, or the missing file", project.manifest());
+    };
+    let is_build =
+        |name: &&String| ["build", "compile", "bundle"].iter().any(|word| name.contains(word));
+    let command = match package.scripts.iter().find(is_build) {
+        Some(name) => format!("npm run {name}"),
+        None => "…".to_owned(),
+    };
+    format!(
+        "set `\"xtask\": {{ \"build\": \"{command}\" }}` in {}, or add the missing file",
+        project.manifest()
+    )
+}
+
+/// Refuses an entry point that the build did not write, or that it wrote for another host than Cloudflare. No adapter wrote
+/// a config.
+pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
+    if part.is_named_by_adapter() {
+        return Err(refused(format!(
+            "{}: neither `main` nor `assets.directory`, and the build wrote no {REDIRECT}",
+            part.config
+        ))
+        .hint("add `main` or `assets` with a `directory`, or let the framework write the config: `preset: \"cloudflare-module\"` of Nitro, `@cloudflare/vite-plugin` of Vite"));
+    }
+    let is_checked = |main: &&Utf8PathBuf| is_code(main) && !part.target.has_build_command;
+    let Some(main) = part.target.main.as_ref().filter(is_checked) else { return Ok(()) };
+    let Some(path) = normalize(&part.dir.join(main)) else { return Ok(()) };
+    let dir = part.build.as_ref().unwrap_or(&part.dir);
+    if !root.join(&path).exists() {
+        let state =
+            if part.build.is_some() { "is missing after the build" } else { "does not exist" };
+        return Err(refused(format!("{path}, the `main` of {}, {state}", part.config))
+            .hint(hint(&path, &dir.join("package.json"))));
+    }
+    let nitro = path.ancestors().find(|path| path.file_name() == Some(NITRO_OUTPUT));
+    let nitro = nitro.map(|folder| folder.join("nitro.json"));
+    let Some(facts) = nitro.and_then(|path| std::fs::read_to_string(root.join(path)).ok()) else {
+        return Ok(());
+    };
+    let facts: Value = serde_json::from_str(&facts).unwrap_or_default();
+    match facts["preset"].as_str() {
+        Some(preset) if !preset.starts_with("cloudflare") => {
+            Err(refused(format!("{path} was built for `{preset}`, which does not run on Workers"))
+                .hint(NITRO))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses to publish an assets folder that is missing, or empty where it may not be. `manifest` is the `package.json` of
+/// the project.
+pub fn check_output(
+    root: &Utf8Path,
+    dist: &Utf8Path,
+    may_be_empty: bool,
+    manifest: &Utf8Path,
+) -> Result<(), Failure> {
+    let path = root.join(dist);
+    let entries = path.read_dir_utf8().map_err(|error| {
+        let failure = refused(format!("{dist} is missing after the build: {error}"));
+        failure.hint(hint(dist, manifest))
+    })?;
+    let hidden = ["_headers", "_redirects", ".assetsignore"];
+    let filled = entries.filter_map(Result::ok).any(|entry| !hidden.contains(&entry.file_name()));
+    if filled || may_be_empty {
+        return Ok(());
+    }
+    Err(refused(format!("{dist} is empty: it would publish an empty site"))
+        .hint("the build succeeded but its output folder is empty"))
+}
+
+/// Returns true if the Worker's code is in the same output as its assets `dist`, as that of Nitro: the build wrote the code,
+/// so the site has no assets if there are none.
+#[must_use]
+pub fn is_beside_code(part: &ProjectPlan, dist: &Utf8Path) -> bool {
+    let output = |path: &Utf8Path| {
+        let inside = path.strip_prefix(&part.dir).ok()?;
+        inside.components().next().map(|part| part.as_str().to_owned())
+    };
+    let main = part.target.main.as_ref().and_then(|main| normalize(&part.dir.join(main)));
+    let main = main.as_deref().and_then(output);
+    main.is_some() && main == output(dist)
+}
+
+/// The folder that Nitro writes.
+const NITRO_OUTPUT: &str = ".output";
+
+/// The fix of an output of Nitro for another host.
+const NITRO: &str = "set `nitro: { preset: \"cloudflare_module\" }` in the config of Nuxt or Nitro";
+
+/// Returns the hint that makes a build write `path`.
+#[must_use]
+pub fn hint(path: &Utf8Path, manifest: &Utf8Path) -> String {
+    let has = |folder: &str| path.components().any(|part| part.as_str() == folder);
+    if has("node_modules") {
+        let dir = manifest.parent().unwrap_or(Utf8Path::new(""));
+        format!(
+            "add {dir} to the workspace of the lock file above it, or commit its own lock file, so that the install writes it"
+        )
+    } else if has(OPEN_NEXT_OUTPUT) {
+        format!("set `\"xtask\": {{ \"build\": \"{OPEN_NEXT_BUILD}\" }}` in {manifest}")
+    } else if has(".svelte-kit") {
+        "use `@sveltejs/adapter-cloudflare` as the adapter of SvelteKit, which writes `.svelte-kit/cloudflare`"
+            .to_owned()
+    } else if has(NITRO_OUTPUT) {
+        NITRO.to_owned()
+    } else {
+        format!(
+            "let the build write it, or set `\"xtask\": {{ \"build\": \"…\" }}` in {manifest} to the command that does"
+        )
+    }
+}
+
+fn is_code(path: &Utf8Path) -> bool {
+    path.extension().is_some_and(|extension| CODE.contains(&extension))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use workspace::wrangler::WranglerConfig;
+
+    #[track_caller]
+    fn check(manifest: &str, config: &str, expected: Option<(&str, &str)>) {
+        let wrangler =
+            WranglerConfig::parse(Utf8Path::new("wrangler.json"), config).expect("valid");
+        let package = Package::parse(Utf8Path::new("nowhere/app"), manifest).expect("valid");
+        let project = Project {
+            name: "app".to_owned(),
+            dir: "nowhere/app".into(),
+            config: "nowhere/app/wrangler.json".into(),
+            worker: "app".to_owned(),
+            environments: Vec::new(),
+            package: Some(package),
+            module: false,
+            wrangler,
+        };
+        let found = check_unbuilt(Utf8Path::new("/nonexistent"), &project).err();
+        let found = found.map(|failure| (failure.message, failure.hints.join("\n")));
+        let expected = expected.map(|(message, hint)| {
+            (format!("nowhere/app/wrangler.json: {message}, which does not exist, and the project has no build"), hint.to_owned())
+        });
+        assert_eq!(found, expected, "{manifest} {config}");
+    }
+
+    #[test]
+    fn a_file_that_nothing_makes_is_refused() {
+        let main = r#"{ "name": "app", "main": "dist/index.js" }"#;
+        let any = "set `\"xtask\": { \"build\": \"…\" }` in nowhere/app/package.json, or add the missing file";
+        check("{}", main, Some(("`main` is dist/index.js", any)));
+        check(
+            r#"{ "scripts": { "build:worker": "tsup" } }"#,
+            r#"{ "name": "app", "assets": { "directory": "./public" } }"#,
+            Some((
+                "`assets.directory` is ./public",
+                "set `\"xtask\": { \"build\": \"npm run build:worker\" }` in nowhere/app/package.json, or add the missing file",
+            )),
+        );
+        for manifest in [
+            r#"{ "scripts": { "build": "tsup" } }"#,
+            r#"{ "scripts": { "postinstall": "tsup" } }"#,
+            r#"{ "scripts": { "deploy": "tsup && wrangler deploy" } }"#,
+        ] {
+            check(manifest, main, None);
+        }
+        for config in [
+            r#"{ "name": "app", "main": "dist/index.js", "build": { "command": "make" } }"#,
+            r#"{ "name": "app", "main": "@astrojs/cloudflare/entrypoints/server" }"#,
+            r#"{ "name": "app", "main": "../other/index.js" }"#,
+            r#"{ "name": "app", "main": "node_modules/ui/dist/worker.js" }"#,
+            r#"{ "name": "app", "assets": { "directory": "./node_modules/ui/dashboard" } }"#,
+        ] {
+            check("{}", config, None);
+        }
+    }
+
+    #[test]
+    fn the_hint_names_what_writes_the_folder() {
+        let hint = |path: &str| hint(Utf8Path::new(path), Utf8Path::new("a/package.json"));
+        assert_eq!(
+            hint("a/.open-next/worker.js"),
+            "set `\"xtask\": { \"build\": \"opennextjs-cloudflare build\" }` in a/package.json"
+        );
+        assert!(hint("a/.svelte-kit/cloudflare").starts_with("use `@sveltejs/adapter-cloudflare`"));
+        assert!(hint("a/.output/server/index.mjs").contains("cloudflare_module"));
+        assert!(
+            hint("a/node_modules/ui/dist").starts_with("add a to the workspace of the lock file")
+        );
+        assert!(hint("a/dist").starts_with("let the build write it"));
+    }
+}

@@ -1,0 +1,293 @@
+//! Chooses the base of a comparison, so that no change is missed. The clone of a pipeline may have one ref, a
+//! few commits and no default branch, so GitLab's variables come first.
+
+use std::thread::ScopedJoinHandle;
+
+use anyhow::{Result, anyhow};
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+
+use crate::git;
+use crate::git::history;
+
+/// The state that the current one is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Base {
+    /// A commit.
+    Commit {
+        /// Its full id.
+        commit: String,
+        /// The reason for this choice.
+        why: String,
+    },
+    /// A list of paths from stdin.
+    #[serde(rename = "given")]
+    PathList,
+    /// The base is unknown, so everything counts as changed.
+    Everything {
+        /// The reason.
+        because: String,
+    },
+}
+
+/// The files that differ from the base.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Changes {
+    /// The base of the comparison.
+    pub base: Base,
+    /// The commit that was compared. `None` if there is no commit yet.
+    pub head: Option<String>,
+    /// `true` if uncommitted and untracked files count.
+    pub uncommitted: bool,
+    /// The files that differ, relative to the root. Empty if there is no base.
+    pub paths: Vec<Utf8PathBuf>,
+    /// Those of them that differ between the working tree and the compared commit.
+    #[serde(skip)]
+    pub working: Vec<Utf8PathBuf>,
+}
+
+/// The requested comparison, with access to the environment and to deployments.
+pub struct Question<'a> {
+    /// The repository's root.
+    pub root: &'a Utf8Path,
+    /// A revision to compare with, instead of the rules.
+    pub base: Option<&'a str>,
+    /// A revision to compare, instead of the working tree.
+    pub head: Option<&'a str>,
+    /// Reads a variable of the environment.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Reads the commit of the last successful deployment.
+    pub deployed: &'a dyn Fn() -> LastDeployment,
+}
+
+/// The last successful deployment, as far as it is known.
+#[derive(Debug)]
+pub enum LastDeployment {
+    /// Its commit.
+    Commit(String),
+    /// There was no deployment yet.
+    Never,
+    /// The service does not tell, for this reason.
+    Unreadable(anyhow::Error),
+    /// There is no service to ask.
+    NoService,
+}
+
+impl From<Result<Option<String>>> for LastDeployment {
+    fn from(answer: Result<Option<String>>) -> LastDeployment {
+        match answer {
+            Ok(Some(commit)) => LastDeployment::Commit(commit),
+            Ok(None) => LastDeployment::Never,
+            Err(error) => LastDeployment::Unreadable(error),
+        }
+    }
+}
+
+impl Question<'_> {
+    /// Returns the files that differ from the base.
+    pub fn changes(&self) -> Result<Changes> {
+        Ok(self.changes_and(|_| ())?.0)
+    }
+
+    /// Does the same, and runs `make` with the compared commit in parallel.
+    pub fn changes_and<T>(&self, make: impl FnOnce(&str) -> T) -> Result<(Changes, Option<T>)> {
+        let uncommitted = self.head.is_none() && !self.in_a_pipeline();
+        let root = self.root;
+        std::thread::scope(|scope| {
+            // It takes the longest, and does not depend on the base.
+            let status = uncommitted.then(|| scope.spawn(|| history::uncommitted_paths(root)));
+            let (base, head) = self.base_and_head()?;
+            let committed = match (&base, &head) {
+                (Base::Commit { commit, .. }, Some(head)) if commit != head => {
+                    let (from, to) = (commit.clone(), head.clone());
+                    Some(scope.spawn(move || history::changed_between(root, &from, &to)))
+                }
+                _ => None,
+            };
+            let result = head.as_deref().map(make);
+            let read = |reader: ScopedJoinHandle<'_, Result<Vec<Utf8PathBuf>>>| {
+                reader.join().map_err(|_| anyhow!("git's reader failed"))?
+            };
+            let mut paths = committed.map_or(Ok(Vec::new()), read)?;
+            let working = status.map_or(Ok(Vec::new()), read)?;
+            if matches!(base, Base::Commit { .. }) {
+                paths.extend(working.iter().cloned());
+            }
+            paths.sort();
+            paths.dedup();
+            Ok((Changes { base, head, uncommitted, paths, working }, result))
+        })
+    }
+
+    /// Returns the base, and the commit to compare with it.
+    fn base_and_head(&self) -> Result<(Base, Option<String>)> {
+        let revision = self.head.unwrap_or("HEAD");
+        if let Some((base, head)) = self.at_once(revision)? {
+            return Ok((base, Some(head)));
+        }
+        let Some(head) = history::commit(self.root, revision)? else {
+            return Ok((
+                everything(&match self.head {
+                    Some(head) => format!("`{head}` is not a commit of this clone"),
+                    None => "there is no commit yet".to_owned(),
+                }),
+                None,
+            ));
+        };
+        let base = match self.base {
+            Some(base) => self.fork(base, &head)?,
+            None if self.in_a_pipeline() => self.in_pipeline(&head)?,
+            None => self.on_a_machine(&head)?,
+        };
+        Ok((base, Some(head)))
+    }
+
+    /// Finds the merge base with one git command in the usual case. `None` if the slow path must explain the failure.
+    fn at_once(&self, revision: &str) -> Result<Option<(Base, String)>> {
+        let (name, base) = match self.base {
+            Some(base) => (base.to_owned(), base.to_owned()),
+            None if self.in_a_pipeline() => return Ok(None),
+            None => match history::default_branch(self.root, None)? {
+                Some(branch) => branch,
+                None => return Ok(None),
+            },
+        };
+        let fork = history::fork(self.root, &base, revision)?;
+        Ok(fork.map(|fork| (since(&name, fork.base), fork.other)))
+    }
+
+    fn on_a_machine(&self, head: &str) -> Result<Base> {
+        match history::default_branch(self.root, None)? {
+            Some((name, commit)) => self.fork_of(&name, &commit, head),
+            None => Ok(everything(
+                "this clone knows no default branch: neither the remote's nor `main`",
+            )),
+        }
+    }
+
+    fn in_pipeline(&self, head: &str) -> Result<Base> {
+        if (self.variable)("CI_MERGE_REQUEST_IID").is_some() {
+            return self.in_merge_request(head);
+        }
+        let branch = (self.variable)("CI_COMMIT_BRANCH");
+        let default = (self.variable)("CI_DEFAULT_BRANCH");
+        if branch.is_some() && branch == default {
+            return self.on_default_branch(head);
+        }
+        if branch.is_none() {
+            return Ok(everything("this pipeline runs for no branch"));
+        }
+        match history::default_branch(self.root, default.as_deref())? {
+            Some((name, commit)) => self.fork_of(&name, &commit, head),
+            None => Ok(everything("this clone does not have the default branch")),
+        }
+    }
+
+    /// Returns the base in a merge request. A detached pipeline runs on the branch. The other kinds
+    /// run on its merge with the target branch, and compare with the tip of the target branch.
+    fn in_merge_request(&self, head: &str) -> Result<Base> {
+        let kind = (self.variable)("CI_MERGE_REQUEST_EVENT_TYPE");
+        let (name, why) = match kind.as_deref() {
+            Some("merged_result" | "merge_train") => {
+                ("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "the target branch")
+            }
+            _ => ("CI_MERGE_REQUEST_DIFF_BASE_SHA", "where the merge request began"),
+        };
+        let Some(id) = (self.variable)(name).filter(|id| is_id(id)) else {
+            if name == "CI_MERGE_REQUEST_TARGET_BRANCH_SHA"
+                && let Some(parent) = history::commit(self.root, &format!("{head}^1"))?
+            {
+                return Ok(Base::Commit { commit: parent, why: why.to_owned() });
+            }
+            return Ok(everything(&format!("{name} names no commit")));
+        };
+        self.exactly(&id, why)
+    }
+
+    /// Returns the last deployment, independent of the history in between, because the next pipeline
+    /// must also deploy the changes of a failed one.
+    fn on_default_branch(&self, head: &str) -> Result<Base> {
+        let reason = match (self.deployed)() {
+            LastDeployment::Commit(id) if is_id(&id) => {
+                return self.exactly(&id, "the last successful deployment");
+            }
+            LastDeployment::Commit(_) | LastDeployment::Never => {
+                return Ok(everything("nothing was deployed there yet"));
+            }
+            LastDeployment::Unreadable(error) => {
+                format!("GitLab does not tell what was deployed: {error:#}")
+            }
+            LastDeployment::NoService => "GitLab cannot be asked what was deployed".to_owned(),
+        };
+        let Some(before) = (self.variable)("CI_COMMIT_BEFORE_SHA").filter(|id| is_id(id)) else {
+            return Ok(everything(&format!("{reason}, and this pipeline follows no push")));
+        };
+        let known = history::commit(self.root, &before)?;
+        let ancestor = match &known {
+            Some(before) => history::merge_base(self.root, before, head)? == known,
+            None => false,
+        };
+        Ok(match known {
+            Some(commit) if ancestor => {
+                Base::Commit { commit, why: format!("the commit before this push ({reason})") }
+            }
+            _ => everything(&format!(
+                "{reason}, and the commit before this push is not in its history"
+            )),
+        })
+    }
+
+    /// Returns the commit `id`. Fetches it if the clone of a pipeline does not have it.
+    fn exactly(&self, id: &str, why: &str) -> Result<Base> {
+        if history::commit(self.root, id)?.is_some() || history::fetch_commit(self.root, id)? {
+            return Ok(Base::Commit { commit: id.to_owned(), why: why.to_owned() });
+        }
+        Ok(everything(&format!("{why}, {id}, is not in this clone and cannot be fetched")))
+    }
+
+    /// Returns the commit where `head` forked from `base`.
+    fn fork(&self, base: &str, head: &str) -> Result<Base> {
+        match history::commit(self.root, base)? {
+            Some(commit) => self.fork_of(base, &commit, head),
+            None if self.in_a_pipeline() && is_id(base) => self.exactly(base, "asked for"),
+            None => Ok(everything(&format!("`{base}` is not a commit of this clone"))),
+        }
+    }
+
+    fn fork_of(&self, name: &str, commit: &str, head: &str) -> Result<Base> {
+        if let Some(commit) = history::merge_base(self.root, commit, head)? {
+            return Ok(since(name, commit));
+        }
+        Ok(everything(&match git::is_shallow(self.root)? {
+            true => format!(
+                "this shallow clone ends before the merge base with {name} (`git fetch --unshallow`)"
+            ),
+            false => format!("there is no common history with {name}"),
+        }))
+    }
+
+    fn in_a_pipeline(&self) -> bool {
+        self.is("GITLAB_CI", "true")
+    }
+
+    fn is(&self, name: &str, value: &str) -> bool {
+        (self.variable)(name).as_deref() == Some(value)
+    }
+}
+
+fn since(name: &str, commit: String) -> Base {
+    Base::Commit { commit, why: format!("the merge base with {name}") }
+}
+
+fn everything(because: &str) -> Base {
+    Base::Everything { because: because.to_owned() }
+}
+
+/// Returns true if `text` is a full object id, and not the zeros that GitLab uses for "none".
+fn is_id(text: &str) -> bool {
+    text.len() >= 40
+        && text.bytes().all(|b| b.is_ascii_hexdigit())
+        && text.bytes().any(|b| b != b'0')
+}

@@ -1,0 +1,175 @@
+//! Finds the folders that a changed lock file affects: those whose locked packages changed. The
+//! content key of their projects uses the same rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::Workspace;
+use crate::changes::change_base::{Base, Changes};
+use crate::changes::summary::Summary;
+use crate::files::names::MANIFEST;
+use crate::git::objects::contents;
+use crate::graph::{Graph, NodeIndex, Origin};
+use crate::packages::locks::LockFile;
+use crate::packages::manifest::Specs;
+use crate::packages::package::Package;
+use crate::packages::package_manager::is_lock_file;
+
+/// The lock files whose changes are known per package, with the nodes that each affects.
+#[derive(Debug, Default)]
+pub struct LockChanges {
+    affected: BTreeMap<Utf8PathBuf, BTreeSet<NodeIndex>>,
+}
+
+impl LockChanges {
+    /// Compares the changed lock files with those of the base. A lock file that cannot be read on
+    /// either side affects everything below it, and is left out here.
+    #[must_use]
+    pub fn find(root: &Utf8Path, summary: &Summary, changes: &Changes) -> LockChanges {
+        let Base::Commit { commit, .. } = &changes.base else { return LockChanges::default() };
+        let now = match (&changes.head, changes.uncommitted) {
+            (Some(head), false) => Side::Commit { root, commit: head },
+            _ => Side::WorkingTree { root },
+        };
+        let before = Side::Commit { root, commit };
+        let mut found = LockChanges::default();
+        for path in changes.paths.iter().filter(|path| is_lock_file(path)) {
+            let compared = Comparison::new(&before, &now, path);
+            if let Some(nodes) = compared.and_then(|compared| compared.nodes(summary, &now)) {
+                found.affected.insert(path.clone(), nodes);
+            }
+        }
+        found
+    }
+
+    /// Returns the nodes that a changed lock file affects. `None` if it affects everything that it installs.
+    pub(crate) fn affected_by(&self, path: &Utf8Path) -> Option<&BTreeSet<NodeIndex>> {
+        self.affected.get(path)
+    }
+}
+
+/// The files before or after a change.
+enum Side<'r> {
+    Commit { root: &'r Utf8Path, commit: &'r str },
+    WorkingTree { root: &'r Utf8Path },
+}
+
+impl Side<'_> {
+    /// Returns the texts of files. `None` if one of them does not exist.
+    fn read(&self, paths: &[Utf8PathBuf]) -> Option<Vec<String>> {
+        match self {
+            Side::Commit { root, commit } => {
+                let revisions: Vec<String> =
+                    paths.iter().map(|path| format!("{commit}:./{path}")).collect();
+                let revisions: Vec<&str> = revisions.iter().map(String::as_str).collect();
+                let texts = contents(root, &revisions).ok()?;
+                texts.into_iter().map(|text| String::from_utf8(text).ok()).collect()
+            }
+            Side::WorkingTree { root } => {
+                paths.iter().map(|path| std::fs::read_to_string(root.join(path)).ok()).collect()
+            }
+        }
+    }
+}
+
+/// A lock file before and after a change.
+struct Comparison<'p> {
+    path: &'p Utf8Path,
+    folder: &'p Utf8Path,
+    before: LockFile,
+    now: LockFile,
+}
+
+impl<'p> Comparison<'p> {
+    fn new(before: &Side, now: &Side, path: &'p Utf8Path) -> Option<Comparison<'p>> {
+        let parse = |side: &Side| {
+            let text = side.read(&[path.to_owned()])?.pop()?;
+            LockFile::parse(path.file_name()?, &text)
+        };
+        let (before, now) = (parse(before)?, parse(now)?);
+        let folder = path.parent().unwrap_or(Utf8Path::new(""));
+        Some(Comparison { path, folder, before, now })
+    }
+
+    fn nodes(&self, summary: &Summary, now: &Side) -> Option<BTreeSet<NodeIndex>> {
+        let graph = &summary.graph;
+        let lock = graph.number(self.path)?;
+        let installed: Vec<NodeIndex> = (0..graph.len())
+            .filter(|node| graph.steps(*node).contains(&(lock, Origin::Install)))
+            .collect();
+        let members: BTreeSet<NodeIndex> =
+            summary.packages.iter().map(|named| named.node).collect();
+        let manifests = self.manifests(graph, &installed, &members, now)?;
+        let root = now.read(&[self.folder.join(MANIFEST)]).is_some();
+        if root && self.is_changed("", &manifests) {
+            return Some(installed.into_iter().collect());
+        }
+        let is_changed = |node: &NodeIndex| {
+            let dir = graph.path(*node).strip_prefix(self.folder).unwrap_or(graph.path(*node));
+            members.contains(node) && self.is_changed(dir.as_str(), &manifests)
+        };
+        Some(installed.into_iter().filter(is_changed).collect())
+    }
+
+    /// Reads the manifests of the root and of the folders, if the lock file needs them.
+    fn manifests(
+        &self,
+        graph: &Graph,
+        installed: &[NodeIndex],
+        members: &BTreeSet<NodeIndex>,
+        now: &Side,
+    ) -> Option<BTreeMap<String, Specs>> {
+        if !self.before.needs_manifests() && !self.now.needs_manifests() {
+            return Some(BTreeMap::new());
+        }
+        let mut dirs: Vec<&Utf8Path> = Vec::new();
+        dirs.extend(now.read(&[self.folder.join(MANIFEST)]).map(|_| self.folder));
+        dirs.extend(
+            installed.iter().filter(|node| members.contains(node)).map(|node| graph.path(*node)),
+        );
+        let paths: Vec<Utf8PathBuf> = dirs.iter().map(|dir| dir.join(MANIFEST)).collect();
+        let texts = now.read(&paths)?;
+        let specs = |(dir, text): (&&Utf8Path, String)| {
+            let package = Package::parse(dir, &text).ok()?;
+            let below = dir.strip_prefix(self.folder).unwrap_or(dir);
+            Some((below.to_string(), package.named_dependencies))
+        };
+        Some(dirs.iter().zip(texts).filter_map(specs).collect())
+    }
+
+    fn is_changed(&self, folder: &str, manifests: &BTreeMap<String, Specs>) -> bool {
+        let folders = BTreeSet::from([folder]);
+        let manifests = manifests.iter().map(|(dir, specs)| (dir.as_str(), specs)).collect();
+        let slice = |lock: &LockFile| lock.slice(&folders, &manifests);
+        let now = slice(&self.now);
+        now.is_none() || slice(&self.before) != now
+    }
+}
+
+/// Returns a digest of the locked packages that `inputs` install by the lock file at `path`. `None` if the
+/// lock file cannot be read, or does not cover them. Then the whole file counts.
+pub(crate) fn slice(
+    workspace: &Workspace,
+    inputs: &BTreeSet<Utf8PathBuf>,
+    path: &Utf8Path,
+    lock: &LockFile,
+) -> Option<String> {
+    let folder = path.parent().unwrap_or(Utf8Path::new(""));
+    let graph = &workspace.graph;
+    let is_installed = |dir: &&Utf8PathBuf| {
+        let mut edges = graph.edges(dir);
+        edges.any(|edge| edge.to == path && edge.origin == Origin::Install)
+    };
+    let packages = inputs.iter().filter(is_installed);
+    let packages = packages.filter_map(|dir| workspace.packages.get(dir.as_str()));
+    let packages: Vec<&Package> = packages.chain(workspace.packages.get(folder.as_str())).collect();
+    let below = |package: &&Package| {
+        let below = package.dir.strip_prefix(folder).unwrap_or(&package.dir);
+        (below.to_owned(), package.named_dependencies.clone())
+    };
+    let manifests: BTreeMap<Utf8PathBuf, Specs> = packages.iter().map(below).collect();
+    let folders = manifests.keys().map(|dir| dir.as_str()).collect();
+    let manifests = manifests.iter().map(|(dir, specs)| (dir.as_str(), specs)).collect();
+    lock.slice(&folders, &manifests)
+}

@@ -1,0 +1,143 @@
+//! Reads files from the working tree or from a commit.
+
+pub(crate) mod config_text;
+pub mod key;
+pub(crate) mod limits;
+pub mod names;
+pub mod paths;
+pub mod pattern;
+pub mod symlinks;
+pub mod tree;
+pub mod yaml;
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::files::names::{is_defining_name, is_read};
+use crate::files::tree::Tree;
+use crate::git::{self, Listing};
+use base::error::Failure;
+
+/// Returns a folder of the repository as messages name it.
+#[must_use]
+pub fn folder_name(dir: &Utf8Path) -> &str {
+    if dir.as_str().is_empty() { "the repository's root" } else { dir.as_str() }
+}
+
+/// The files of the repository.
+#[derive(Debug)]
+pub enum Source {
+    /// The files of the working tree.
+    WorkingTree {
+        /// The repository's root, absolute.
+        root: Utf8PathBuf,
+    },
+    /// The files of a commit.
+    Commit(Tree),
+}
+
+impl Source {
+    /// Reads from the working tree at `root`.
+    #[must_use]
+    pub fn from_working_tree(root: &Utf8Path) -> Source {
+        Source::WorkingTree { root: root.to_owned() }
+    }
+
+    /// Reads from `commit` in the repository at `root`.
+    pub fn from_commit(root: &Utf8Path, commit: &str) -> Result<Source> {
+        Ok(Source::Commit(Tree::load(root, commit, is_read)?))
+    }
+
+    /// Returns every file that defines a package, a project or a module, and every symbolic link, sorted by path
+    /// text. For the working tree, deleted files may be included.
+    pub fn list(&self) -> Result<Listing> {
+        match self {
+            Source::WorkingTree { root } => git::list(root, is_defining_name),
+            Source::Commit(tree) => {
+                let files = git::with_names(tree.paths(), is_defining_name);
+                let links = git::with_names(tree.links(), |_| true);
+                Ok(Listing {
+                    files: files.map(Utf8PathBuf::from).collect(),
+                    links: links.map(Utf8PathBuf::from).collect(),
+                })
+            }
+        }
+    }
+
+    /// Returns the names of the files and folders in `folder`, files without their extension, that can be the start
+    /// of an import.
+    #[must_use]
+    pub fn names_in(&self, folder: &Utf8Path) -> BTreeSet<String> {
+        let names: Vec<String> = match self {
+            Source::WorkingTree { root } => {
+                let entries = root.join(folder).read_dir_utf8().into_iter().flatten().flatten();
+                entries.map(|entry| entry.file_name().to_owned()).collect()
+            }
+            Source::Commit(tree) => tree.names_in(folder).map(str::to_owned).collect(),
+        };
+        let names = names.iter().filter(|name| !name.starts_with('.') && *name != "node_modules");
+        names.map(|name| name.split('.').next().unwrap_or(name).to_owned()).collect()
+    }
+
+    /// Returns what matches an extended regular expression in the repository's code, with the file of each match.
+    pub fn grep(&self, pattern: &str) -> Result<Vec<(Utf8PathBuf, String)>> {
+        match self {
+            Source::WorkingTree { root } => git::grep(root, None, pattern),
+            Source::Commit(tree) => tree.grep(pattern),
+        }
+    }
+
+    /// Returns true if a listed file is missing, or is a dangling link.
+    #[must_use]
+    pub fn is_missing(&self, path: &Utf8Path) -> bool {
+        match self {
+            Source::WorkingTree { root } => !root.join(path).exists(),
+            Source::Commit(tree) => tree.dangles(path),
+        }
+    }
+
+    /// Reads the text of a file of the repository. Refuses a file that a link puts outside of it.
+    pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
+        match self {
+            Source::WorkingTree { root } => symlinks::read(root, path),
+            Source::Commit(tree) => tree.read(path),
+        }
+    }
+
+    /// Returns the path that `path` resolves to. `None` if no symbolic link redirects it within the
+    /// repository.
+    #[must_use]
+    pub fn resolve_link(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        let real = match self {
+            Source::WorkingTree { root } => symlinks::real(root, path),
+            Source::Commit(tree) => tree.real(path),
+        };
+        real.filter(|real| real != path)
+    }
+
+    /// Returns true if a file is at `path`.
+    #[must_use]
+    pub fn is_file(&self, path: &Utf8Path) -> bool {
+        match self {
+            Source::WorkingTree { root } => root.join(path).is_file(),
+            Source::Commit(tree) => tree.is_file(path),
+        }
+    }
+
+    /// Returns true if a folder is at `path`.
+    #[must_use]
+    pub fn is_folder(&self, path: &Utf8Path) -> bool {
+        self.exists(path) && !self.is_file(path)
+    }
+
+    /// Returns true if a file or a folder is at `path`.
+    #[must_use]
+    pub fn exists(&self, path: &Utf8Path) -> bool {
+        match self {
+            Source::WorkingTree { root } => root.join(path).exists(),
+            Source::Commit(tree) => tree.exists(path),
+        }
+    }
+}

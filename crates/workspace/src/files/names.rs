@@ -1,0 +1,80 @@
+//! Names of files: those that define packages, projects and modules, and those that an install reads.
+
+use camino::Utf8Path;
+
+use crate::packages::package_manager::is_lock_file;
+
+/// The path of the config file, relative to the repository's root.
+pub const CONFIG_FILE: &str = "dagger/config/config.json";
+
+/// The folder of projects, in a repository that has it.
+pub const PROJECTS: &str = "projects";
+
+/// The file that makes a folder a package.
+pub const MANIFEST: &str = "package.json";
+
+/// The file that makes a folder a Dagger module.
+pub const MODULE: &str = "dagger.json";
+
+/// The name of the file that makes a pnpm workspace.
+pub const PNPM: &str = "pnpm-workspace.yaml";
+
+/// Settings of npm and pnpm.
+pub const NPMRC: &str = ".npmrc";
+
+/// The config files of TypeScript in a folder that count.
+pub const TSCONFIGS: [&str; 2] = ["tsconfig.json", "jsconfig.json"];
+
+/// Settings of package managers and of the programs that they start. They are inputs like the lock file.
+pub const INSTALL_SETTINGS: [&str; 10] = [
+    NPMRC,
+    ".yarnrc",
+    YARNRC,
+    ".pnpmfile.cjs",
+    ".pnpmfile.mjs",
+    "bunfig.toml",
+    PNPM,
+    ".nvmrc",
+    ".node-version",
+    ".tool-versions",
+];
+
+/// Returns true if a file of this name is a lock file or such a setting.
+pub(crate) fn is_install_file(name: &str) -> bool {
+    is_lock_file(Utf8Path::new(name)) || INSTALL_SETTINGS.contains(&name)
+}
+
+/// The settings of Yarn berry.
+pub const YARNRC: &str = ".yarnrc.yml";
+
+/// Returns true if a file of this name is a wrangler config, the main one or another one of the folder.
+#[must_use]
+pub fn is_config_name(name: &str) -> bool {
+    let ends = [".json", ".jsonc", ".toml"];
+    name.starts_with("wrangler.") && ends.iter().any(|end| name.ends_with(end))
+}
+
+/// Returns true if a file of this name defines a package, a project or a module.
+pub(crate) fn is_defining_name(name: &str) -> bool {
+    name == MANIFEST || is_config_name(name) || TSCONFIGS.contains(&name) || is_install_file(name)
+}
+
+/// Returns true if the uncommitted file at `path` below `root` can change the set of projects or
+/// their graph.
+#[must_use]
+pub fn is_defining_path(path: &Utf8Path, root: &Utf8Path) -> bool {
+    path == CONFIG_FILE
+        || path.file_name().is_some_and(|name| is_defining_name(name) || name == MODULE)
+        // Without the folder, projects are searched everywhere.
+        || path.starts_with(PROJECTS) && !root.join(PROJECTS).is_dir()
+}
+
+/// Returns true if the content of `path` is read, and not only its existence.
+pub(crate) fn is_read(path: &str) -> bool {
+    let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+    path == CONFIG_FILE
+        || [MANIFEST, MODULE].contains(&name)
+        || INSTALL_SETTINGS.contains(&name)
+        || TSCONFIGS.contains(&name)
+        || is_config_name(name)
+}

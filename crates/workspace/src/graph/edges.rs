@@ -1,0 +1,518 @@
+//! Reads the edges of the graph from manifests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+use crate::Workspace;
+use crate::config::modules;
+use crate::files::config_text::parse_jsonc;
+use crate::files::names::{MANIFEST, MODULE, PNPM};
+use crate::files::paths::normalize;
+use crate::graph::builder::GraphBuilder;
+use crate::graph::imports::{self, FoundImport, ImportMapping};
+use crate::graph::references;
+use crate::graph::typescript::{TypeScript, TypeScriptCode};
+use crate::graph::{NodeIndex, Origin};
+use crate::packages::installs::NamedPaths;
+use crate::packages::members::Members;
+use crate::packages::package::Package;
+use crate::packages::package_manager::is_lock_file;
+use crate::packages::spec::{PatchSpec, Spec};
+use crate::projects::sparse;
+use base::error::{Failure, refused};
+
+/// Builds the edges of a workspace.
+pub(crate) struct EdgeBuilder<'w> {
+    workspace: &'w Workspace,
+    members: Members<'w>,
+    graph: GraphBuilder,
+    /// The install files of each folder.
+    installs: BTreeMap<&'w str, Vec<&'w Utf8PathBuf>>,
+    /// The paths in the settings of each folder.
+    named: BTreeMap<&'w str, BTreeSet<Utf8PathBuf>>,
+}
+
+impl<'w> EdgeBuilder<'w> {
+    pub(crate) fn new(workspace: &'w Workspace) -> EdgeBuilder<'w> {
+        let mut installs: BTreeMap<&str, Vec<&Utf8PathBuf>> = BTreeMap::new();
+        for path in &workspace.install_files {
+            installs.entry(path.parent().map_or("", Utf8Path::as_str)).or_default().push(path);
+        }
+        let members = Members::new(&workspace.packages, &workspace.roots);
+        let mut named = BTreeMap::new();
+        let folders: BTreeSet<&str> =
+            installs.keys().copied().chain(workspace.packages.keys().map(String::as_str)).collect();
+        for dir in folders {
+            let settings = installs.get(dir).map_or(&[][..], Vec::as_slice);
+            let package = workspace.packages.get(dir);
+            let root = workspace.roots.get(dir);
+            let path = Utf8Path::new(dir);
+            let found =
+                NamedPaths::collect(&workspace.files, &members, path, settings, package, root);
+            if !found.is_empty() {
+                named.insert(dir, found);
+            }
+        }
+        EdgeBuilder { workspace, members, graph: GraphBuilder::default(), installs, named }
+    }
+
+    pub(crate) fn build(mut self) -> GraphBuilder {
+        for (dir, failure) in &self.workspace.unreadable {
+            let node = self.graph.node(dir);
+            self.graph.problem(node, failure.message.clone());
+        }
+        for (dir, root) in &self.workspace.roots {
+            if let Some(problem) = &root.problem {
+                let dir = Utf8Path::new(dir);
+                let message = dir.join(problem).into_string();
+                for path in [dir.to_owned(), dir.join(MANIFEST), dir.join(PNPM)] {
+                    let node = self.graph.node(&path);
+                    self.graph.problem(node, message.clone());
+                }
+            }
+        }
+        for package in self.workspace.packages.values() {
+            let node = self.graph.node(&package.dir);
+            self.dependencies(node, package);
+            self.settings(node, package);
+            self.installed_by(node, &package.dir);
+        }
+        self.typescript();
+        for project in &self.workspace.projects {
+            let node = self.graph.node(&project.dir);
+            for path in references::of_wrangler(&project.wrangler, &project.dir) {
+                self.named_by_wrangler(node, &project.dir, &path);
+            }
+            match project.package.as_ref().filter(|package| package.dir != project.dir) {
+                // The root only installs and has no build, so the rest of the repository is not an input.
+                Some(root) if !root.builds && self.workspace.is_workspace_root(root) => {
+                    self.dependencies(node, root);
+                    self.installed_by(node, &project.dir);
+                }
+                Some(package) => drop(self.graph.add(node, &package.dir, Origin::Package)),
+                None => {}
+            }
+            if project.module {
+                self.modules(&project.dir);
+            }
+        }
+        self.shared_modules();
+        self.links();
+        self.graph
+    }
+
+    /// Adds the targets of the symbolic links in each folder. Git stores a link as the path of its target, but a
+    /// build reads the target. The package that owns the target counts as a whole, because git may ignore the target.
+    /// A link to one of its parent folders does not add that folder.
+    fn links(&mut self) {
+        let files = &self.workspace.files;
+        let targets = self.workspace.links.iter().filter_map(|link| {
+            let real = files.resolve_link(link).filter(|real| !link.starts_with(real))?;
+            Some((link, real))
+        });
+        let targets: Vec<(&Utf8PathBuf, Utf8PathBuf)> = targets.collect();
+        // A target may contain links too.
+        let mut has_grown = true;
+        while has_grown {
+            has_grown = false;
+            for (link, real) in &targets {
+                for node in self.graph.nodes_above(link) {
+                    let dir = self.graph.path(node);
+                    if !real.starts_with(dir) {
+                        let to = self.owner(real, dir).unwrap_or(real).to_owned();
+                        has_grown |= self.graph.add(node, &to, Origin::Link);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the shared module that deploys every project, and the one that builds projects without
+    /// their own module. They count with both engines, so that the same content always has the same
+    /// key.
+    fn shared_modules(&mut self) {
+        let there =
+            |module: &&str| self.workspace.files.is_file(&Utf8Path::new(module).join(MODULE));
+        let builder = Some(modules::BUN).filter(there);
+        let deployer = Some(modules::CLOUDFLARE).filter(there);
+        for project in &self.workspace.projects {
+            let builds = project.package.as_ref().is_some_and(|package| package.builds);
+            let builder = builder.filter(|_| builds && !project.module);
+            let node = self.graph.node(&project.dir);
+            for module in [builder, deployer].into_iter().flatten() {
+                self.graph.add(node, Utf8Path::new(module), Origin::Module);
+            }
+        }
+        for module in [builder, deployer].into_iter().flatten() {
+            self.modules(Utf8Path::new(module));
+        }
+    }
+
+    /// Adds the packages of this repository among the dependencies of a `package.json`.
+    fn dependencies(&mut self, node: NodeIndex, package: &'w Package) {
+        for (name, spec) in &package.local_dependencies {
+            let found = self.local(package, name, spec);
+            if found.is_empty() {
+                let failure = self.missing(package, name, spec);
+                self.graph.refuse(node, failure);
+            }
+            for to in found {
+                self.graph.add(node, &to, Origin::Manifest);
+            }
+        }
+        for (name, spec) in &package.named_dependencies {
+            match Spec::parse(spec) {
+                Spec::Repository(_) => {
+                    for to in self.local(package, name, spec) {
+                        self.graph.add(node, &to, Origin::Manifest);
+                    }
+                }
+                _ => self.versions(node, package, name, spec),
+            }
+        }
+        for (name, spec) in &package.peer_dependencies {
+            let found = match self.resolve_catalog(package, name, spec) {
+                Spec::Range(range) => self.members.peers(package, name, range),
+                Spec::Alias(name, range) => self.members.peers(package, name, range),
+                _ => Vec::new(),
+            };
+            for found in found {
+                self.graph.add(node, &found.dir, Origin::Manifest);
+            }
+        }
+    }
+
+    /// Adds the members that a dependency on a version resolves to.
+    fn versions(&mut self, node: NodeIndex, package: &'w Package, name: &str, spec: &'w str) {
+        let resolved = self.resolve_catalog(package, name, spec);
+        let mut found = match resolved {
+            Spec::Range(range) => self.members.satisfying(package, name, range),
+            Spec::Alias(name, range) => self.members.satisfying(package, name, range),
+            _ => Vec::new(),
+        };
+        // An override may replace the version with one that a member satisfies.
+        let overrides = self.members.root_of(&package.dir).map(|(_, root)| &root.rules.overrides);
+        for (_, spec) in overrides.into_iter().flatten().filter(|(other, _)| other == name) {
+            if let Spec::Range(range) = Spec::parse(spec) {
+                found.extend(self.members.satisfying(package, name, range));
+            }
+        }
+        for found in found {
+            self.graph.add(node, &found.dir, Origin::Manifest);
+        }
+    }
+
+    /// Resolves a specifier through its catalog. An unknown catalog may contain any version.
+    fn resolve_catalog(&self, package: &Package, name: &str, spec: &'w str) -> Spec<'w> {
+        match Spec::parse(spec) {
+            Spec::Catalog(catalog) => {
+                let root = self.members.root_of(&package.dir);
+                let found = root.and_then(|(_, root)| root.catalog(catalog, name));
+                match Spec::parse(found.unwrap_or_default()) {
+                    Spec::Catalog(_) => Spec::Range(""),
+                    other => other,
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the folders and files of this repository that a specifier refers to.
+    fn local(&self, package: &Package, name: &str, spec: &str) -> Vec<Utf8PathBuf> {
+        let root = self.members.root_of(&package.dir).map_or("", |(dir, _)| dir);
+        let at = |base: &Utf8Path, path: &str| {
+            // An absolute path may lead into the repository.
+            let path = Utf8Path::new(path);
+            let to = match path.strip_prefix(&self.workspace.root) {
+                Ok(inside) => normalize(inside),
+                Err(_) => normalize(&base.join(path)),
+            };
+            let target = to.as_deref().and_then(|to| self.workspace.files.resolve_link(to));
+            to.into_iter().chain(target).collect::<Vec<_>>()
+        };
+        match Spec::parse(spec) {
+            // `workspace:other@*` is an alias of a package.
+            Spec::Member { alias } => {
+                let found = self.members.asked_for(&package.dir, alias.unwrap_or(name));
+                found.into_iter().map(|found| found.dir.clone()).collect()
+            }
+            Spec::Path(path) => at(&package.dir, path),
+            Spec::MemberPath(path) => at(Utf8Path::new(root), path),
+            Spec::Patch(rest) => {
+                let patch = PatchSpec::parse(rest);
+                let files = patch.files.iter().flat_map(|(file, below_root)| {
+                    at(if *below_root { Utf8Path::new(root) } else { &package.dir }, file)
+                });
+                let mut found: Vec<Utf8PathBuf> = files.collect();
+                if Spec::parse(&patch.inner).is_local() && !patch.inner.starts_with("patch:") {
+                    found.extend(self.local(package, name, &patch.inner));
+                }
+                // A built-in patch of Yarn has no file.
+                if found.is_empty() { vec![package.dir.clone()] } else { found }
+            }
+            Spec::Repository(path) => at(&package.dir, path)
+                .into_iter()
+                .filter(|to| !to.as_str().is_empty() && self.workspace.files.exists(to))
+                .collect(),
+            Spec::Catalog(_) | Spec::Range(_) | Spec::Alias(..) | Spec::Elsewhere => Vec::new(),
+        }
+    }
+
+    /// Returns why a dependency is not found.
+    fn missing(&self, package: &Package, name: &str, spec: &str) -> Failure {
+        let manifest = package.dir.join(MANIFEST);
+        // It may exist with a manifest that has no name.
+        let called = name.rsplit('/').next();
+        let mut unreadable = self.workspace.unreadable.iter();
+        if let Some((_, problem)) = unreadable.find(|(dir, _)| dir.file_name() == called) {
+            return refused(format!("{problem}; {manifest} depends on `{name}`"));
+        }
+        match sparse::package_outside(&self.workspace.files, name) {
+            Some(dir) => refused(format!(
+                "{manifest}: `{name}` ({spec}) is in {dir}, which is not checked out here"
+            ))
+            .hint(sparse::hint(&dir)),
+            None => refused(format!("{manifest}: `{name}` ({spec}) is not in this repository")),
+        }
+    }
+
+    /// Adds the inputs of the `xtask` key. A missing one is a problem of this package.
+    fn settings(&mut self, node: NodeIndex, package: &Package) {
+        let manifest = package.dir.join(MANIFEST);
+        for name in &package.settings.depends_on {
+            let found = self.workspace.project(name).map(|project| project.dir.clone());
+            let found = found.or_else(|failure| match self.members.with_name(name) {
+                [only] => Ok(only.dir.clone()),
+                _ if self.workspace.packages.contains_key(name) => Ok(name.into()),
+                _ => Err(failure),
+            });
+            match found {
+                Ok(to) => drop(self.graph.add(node, &to, Origin::DependsOn)),
+                Err(failure) => {
+                    self.graph.problem(node, format!("{manifest}: {}", failure.message));
+                }
+            }
+        }
+        let steps = package.settings.before_deploy.steps();
+        let files =
+            steps.iter().flat_map(|step| step.files_below(&package.dir).unwrap_or_default());
+        for file in files.filter(|file| !file.starts_with(&package.dir)) {
+            self.graph.add(node, &file, Origin::Input);
+        }
+        for input in &package.settings.inputs {
+            let Some(to) = normalize(input).filter(|path| self.workspace.files.exists(path)) else {
+                let failure = match sparse::is_outside(&self.workspace.files, input) {
+                    true => {
+                        refused(format!("{manifest}: the input `{input}` is not checked out here"))
+                            .hint(sparse::hint(input.parent().unwrap_or(input)))
+                    }
+                    false => refused(format!(
+                        "{manifest}: the input `{input}` is not in this repository"
+                    )),
+                };
+                self.graph.refuse(node, failure);
+                continue;
+            };
+            self.graph.add(node, &to, Origin::Input);
+            // Git stores only the path of a link's target. The content is at the target.
+            if let Some(real) = self.workspace.files.resolve_link(&to) {
+                self.graph.add(node, &real, Origin::Input);
+            }
+        }
+    }
+
+    /// Adds the files above a folder that affect its installed packages, up to the nearest lock file,
+    /// and everything that those files refer to.
+    fn installed_by(&mut self, node: NodeIndex, folder: &Utf8Path) {
+        // Dagger installs the dependencies of a module only by the files in its folder.
+        if [modules::BUN, modules::CLOUDFLARE].iter().any(|module| {
+            folder.parent().is_some_and(|above| Utf8Path::new(module).parent() == Some(above))
+        }) {
+            return;
+        }
+        for dir in folder.ancestors() {
+            let files = self.installs.get(dir.as_str()).map_or(&[][..], Vec::as_slice);
+            let is_own = dir.as_str() == folder.as_str();
+            if !is_own {
+                for path in files {
+                    self.graph.add(node, path, Origin::Install);
+                }
+                if self.members.is_root(dir) || self.named.contains_key(dir.as_str()) {
+                    self.graph.add(node, &dir.join(MANIFEST), Origin::Install);
+                }
+            }
+            for path in self.named.get(dir.as_str()).into_iter().flatten() {
+                // The package's own folder already counts as a whole, and a package does not install itself.
+                if !(is_own && path.starts_with(dir)) && path != folder {
+                    self.graph.add(node, path, Origin::Install);
+                }
+            }
+            if files.iter().any(|path| is_lock_file(path)) {
+                break;
+            }
+        }
+    }
+
+    /// Adds the paths of a wrangler config that lead out of its folder: the package that owns the path,
+    /// which is built first, or else the file or folder.
+    fn named_by_wrangler(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
+        self.graph.add(node, self.owner(path, dir).unwrap_or(path), Origin::Config);
+        if let Some(real) = self.workspace.files.resolve_link(path) {
+            self.graph.add(node, &real, Origin::Config);
+        }
+    }
+
+    /// Returns the folder of the package that owns `path`. `None` if no package does, or if that package contains
+    /// `dir`.
+    fn owner<'p>(&self, path: &'p Utf8Path, dir: &Utf8Path) -> Option<&'p Utf8Path> {
+        path.ancestors().find(|above| {
+            self.workspace.packages.contains_key(above.as_str()) && !dir.starts_with(above)
+        })
+    }
+
+    /// Adds the configs that TypeScript configs extend, and the code that they map names to.
+    fn typescript(&mut self) {
+        let files = &self.workspace.files;
+        let mut mapped: Vec<(Utf8PathBuf, Vec<ImportMapping>)> = Vec::new();
+        for (path, folders) in &self.workspace.tsconfigs {
+            let config = TypeScript::follow(files, path);
+            for dir in folders {
+                let TypeScriptCode { paths, mappings } = config.code(files, dir);
+                self.named_by_typescript(dir, path, &config, paths);
+                if !mappings.is_empty() {
+                    mapped.push((dir.clone(), mappings));
+                }
+            }
+        }
+        let all: Vec<&ImportMapping> = mapped.iter().flat_map(|(_, mappings)| mappings).collect();
+        match imports::find_imports(files, &all) {
+            Ok(found) => {
+                for (dir, mappings) in &mapped {
+                    self.add_imports(dir, mappings, &found);
+                }
+            }
+            Err(error) => {
+                for (dir, _) in &mapped {
+                    let node = self.graph.node(dir);
+                    self.graph.problem(node, format!("{error:#}"));
+                }
+            }
+        }
+    }
+
+    /// Adds what a TypeScript config leads to, for the code in `dir`.
+    fn named_by_typescript(
+        &mut self,
+        dir: &Utf8Path,
+        path: &Utf8PathBuf,
+        config: &TypeScript,
+        code: BTreeSet<Utf8PathBuf>,
+    ) {
+        let above = Some(path).filter(|path| !path.starts_with(dir));
+        let named = config.paths.iter();
+        let named = named.filter(|path| !path.starts_with(dir) || dir.as_str().is_empty());
+        let outside: Vec<&Utf8PathBuf> = named.chain(above).collect();
+        if outside.is_empty() && code.is_empty() && config.packages.is_empty() {
+            return;
+        }
+        let node = self.graph.node(dir);
+        for path in code {
+            self.graph.add(node, self.owner(&path, dir).unwrap_or(&path), Origin::Input);
+        }
+        for path in outside {
+            self.graph.add(node, path, Origin::Input);
+        }
+        for name in &config.packages {
+            for package in self.members.asked_for(dir, name) {
+                self.graph.add(node, &package.dir, Origin::Input);
+            }
+        }
+    }
+
+    /// Adds what the code in `dir` imports from folders above it, and what the imported code imports in turn.
+    fn add_imports(&mut self, dir: &Utf8Path, mappings: &[ImportMapping], imports: &[FoundImport]) {
+        let node = self.graph.node(dir);
+        let mut waiting = vec![dir.to_owned()];
+        let mut seen = BTreeSet::new();
+        while let Some(from) = waiting.pop() {
+            for path in imports::targets(&self.workspace.files, imports, mappings, &from) {
+                if path.starts_with(dir) {
+                    continue;
+                }
+                match self.owner(&path, dir) {
+                    // The imports of a package are those that its own config means.
+                    Some(owner) => drop(self.graph.add(node, owner, Origin::Input)),
+                    None => {
+                        let path = self.code_around(&path, dir);
+                        self.graph.add(node, &path, Origin::Input);
+                        if seen.insert(path.clone()) {
+                            waiting.push(path);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the largest folder around `path` that holds neither `dir` nor a package, because files of one folder
+    /// import each other. Returns the file itself if there is none.
+    fn code_around(&self, path: &Utf8Path, dir: &Utf8Path) -> Utf8PathBuf {
+        let holds_package = |folder: &Utf8Path| {
+            let below = format!("{folder}/");
+            let mut next = self.workspace.packages.range(below.clone()..);
+            next.next().is_some_and(|(other, _)| other.starts_with(&below))
+        };
+        let around = path.ancestors().take_while(|folder| {
+            !folder.as_str().is_empty() && !dir.starts_with(folder) && !holds_package(folder)
+        });
+        around.last().unwrap_or(path).to_owned()
+    }
+
+    /// Follows the local dependencies of the `dagger.json` in `dir`, and of those they lead to.
+    fn modules(&mut self, dir: &Utf8Path) {
+        let mut waiting = vec![dir.to_owned()];
+        while let Some(dir) = waiting.pop() {
+            let files = &self.workspace.files;
+            let path = dir.join(MODULE);
+            let Ok(text) = files.read(&path) else { continue };
+            let node = self.graph.node(&dir);
+            let module = parse_jsonc(&text).and_then(|value| {
+                serde_json::from_value::<Module>(value).map_err(|error| error.to_string())
+            });
+            let module = match module {
+                Ok(module) => module,
+                Err(error) => {
+                    self.graph.problem(node, format!("{path}: {error}"));
+                    continue;
+                }
+            };
+            let sources = module.dependencies.into_iter().map(|dependency| dependency.source);
+            for source in sources.filter(|source| modules::is_local(source)) {
+                let to = normalize(&dir.join(&source)).filter(|to| files.is_file(&to.join(MODULE)));
+                let Some(to) = to else {
+                    self.graph.problem(node, format!("{path}: no Dagger module at `{source}`"));
+                    continue;
+                };
+                if let Some(real) = files.resolve_link(&to) {
+                    self.graph.add(node, &real, Origin::Module);
+                }
+                if self.graph.add(node, &to, Origin::Module) {
+                    waiting.push(to);
+                }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Module {
+    #[serde(default)]
+    dependencies: Vec<ModuleDependency>,
+}
+
+#[derive(Deserialize)]
+struct ModuleDependency {
+    source: String,
+}

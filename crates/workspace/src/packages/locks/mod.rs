@@ -1,0 +1,119 @@
+//! Reads the locked packages of each folder from the lock files of the four managers. A change of a lock
+//! file affects only the folders whose locked packages changed.
+
+mod blocks;
+mod bun;
+mod npm;
+mod pnpm;
+mod yarn;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use ring::digest::{Context, SHA256};
+
+use crate::files::key::hex;
+use crate::files::limits::{self, MAX_LOCK_BYTES};
+use crate::packages::manifest::Specs;
+
+/// The locked packages of a lock file.
+#[derive(Debug, Default)]
+pub struct LockFile {
+    /// The part that affects every folder: the version of the format, settings, overrides.
+    header: String,
+    /// The packages by the key of the format.
+    packages: HashMap<String, LockedPackage>,
+    /// The keys of the packages that each folder depends on, by its path relative to the lock file.
+    importers: BTreeMap<String, BTreeSet<String>>,
+    /// The keys by the requests of manifests. Only the lock file of Yarn classic has no importers.
+    by_request: Option<HashMap<String, String>>,
+}
+
+/// One locked package.
+#[derive(Debug, Default)]
+struct LockedPackage {
+    /// All of its fields in the lock file.
+    text: String,
+    /// The keys of the packages that it depends on.
+    dependencies: Vec<String>,
+}
+
+impl LockFile {
+    /// Parses the text of the lock file called `name`. `None` if it cannot be read. Then any change
+    /// affects everything below.
+    #[must_use]
+    pub fn parse(name: &str, text: &str) -> Option<LockFile> {
+        let text = limits::without_bom(text);
+        if text.len() > MAX_LOCK_BYTES {
+            return None;
+        }
+        match name {
+            "package-lock.json" | "npm-shrinkwrap.json" => npm::parse(text),
+            "pnpm-lock.yaml" => pnpm::parse(text),
+            "yarn.lock" => yarn::parse(text),
+            "bun.lock" => bun::parse(text),
+            _ => None,
+        }
+    }
+
+    /// Returns true if the dependencies of a folder are only in its manifest.
+    #[must_use]
+    pub fn needs_manifests(&self) -> bool {
+        self.by_request.is_some()
+    }
+
+    /// Returns a digest of all locked packages of the folders. `None` if the lock file does not cover
+    /// one of them. `manifests` has their dependencies if [`LockFile::needs_manifests`].
+    #[must_use]
+    pub fn slice(
+        &self,
+        folders: &BTreeSet<&str>,
+        manifests: &BTreeMap<&str, &Specs>,
+    ) -> Option<String> {
+        let mut waiting: Vec<&str> = Vec::new();
+        let mut roots = BTreeSet::new();
+        for folder in folders {
+            match &self.by_request {
+                None => {
+                    let keys = self.importers.get(*folder)?;
+                    roots.extend(keys.iter().map(String::as_str));
+                }
+                Some(by_request) => {
+                    let specs = manifests.get(folder)?.iter();
+                    let keys =
+                        specs.filter_map(|(name, spec)| by_request.get(&format!("{name}@{spec}")));
+                    roots.extend(keys.map(String::as_str));
+                }
+            }
+        }
+        waiting.extend(&roots);
+        let mut found: BTreeMap<&str, &str> = BTreeMap::new();
+        while let Some(key) = waiting.pop() {
+            let (key, text, dependencies) = match self.packages.get_key_value(key) {
+                Some((key, locked)) => {
+                    (key.as_str(), locked.text.as_str(), locked.dependencies.as_slice())
+                }
+                // A package that is not locked counts by its key.
+                None => (key, "", &[][..]),
+            };
+            if found.insert(key, text).is_none() {
+                waiting.extend(dependencies.iter().map(String::as_str));
+            }
+        }
+        let mut context = Context::new(&SHA256);
+        let mut feed = |text: &str| {
+            context.update(&(text.len() as u64).to_be_bytes());
+            context.update(text.as_bytes());
+        };
+        feed(&self.header);
+        for (key, text) in found {
+            feed(key);
+            feed(text);
+        }
+        feed("roots");
+        roots.into_iter().for_each(feed);
+        Some(hex(context.finish().as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

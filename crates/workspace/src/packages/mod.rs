@@ -1,0 +1,16 @@
+//! Packages: the folders with a `package.json`.
+//!
+//! [`package`] reads a manifest, with the dependencies of [`manifest`] and [`spec`] and the build that [`build_script`] finds.
+//! [`roots`] and [`members`] tell which workspace it is in, [`package_manager`] and [`installs`] the files that its install
+//! reads. [`locks`] reads the versions of lock files, and [`range`] compares versions.
+
+pub mod build_script;
+pub(crate) mod installs;
+pub mod locks;
+pub mod manifest;
+pub(crate) mod members;
+pub mod package;
+pub mod package_manager;
+pub mod range;
+pub(crate) mod roots;
+pub(crate) mod spec;

@@ -1,0 +1,258 @@
+//! The fields of a `package.json` that delivery depends on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::files::paths::normalize;
+use crate::packages::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
+use crate::packages::manifest::{InstallRules, PackageManifest, Specs};
+use crate::packages::spec::Spec;
+use crate::settings::Settings;
+use base::error::{Failure, did_you_mean, invalid_config};
+
+/// A folder with a `package.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Package {
+    /// `name`, if it has one.
+    pub name: Option<String>,
+    /// The folder, relative to the repository's root.
+    pub dir: Utf8PathBuf,
+    /// The names of its scripts.
+    #[serde(skip)]
+    pub scripts: BTreeSet<String>,
+    /// `true` if it has a build: `scripts.build`, `xtask.build`, or commands that another script runs before the upload.
+    pub builds: bool,
+    /// The setting that defines its build. `None` if there is no build.
+    #[serde(skip)]
+    pub build: Option<BuildOrigin>,
+    /// The text of the script `build`.
+    #[serde(skip)]
+    pub build_script: Option<String>,
+    /// `true` if the script `build` does not run the adapter of Next.js, but may have to.
+    #[serde(skip)]
+    needs_open_next: bool,
+    /// Dependencies that point into this repository: name to specifier (`workspace:`, `file:`,
+    /// `link:`, `portal:`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub local_dependencies: BTreeMap<String, String>,
+    /// The other dependencies, which a package manager may resolve to this repository by name.
+    #[serde(skip)]
+    pub named_dependencies: BTreeMap<String, String>,
+    /// Its peer dependencies. A member of the workspace may be one.
+    #[serde(skip)]
+    pub peer_dependencies: BTreeMap<String, String>,
+    /// Additions to the dependencies of everything that is installed below it.
+    #[serde(skip)]
+    pub rules: InstallRules,
+    /// `packageManager`, such as `pnpm@9.1.0`, or the name in `devEngines`.
+    #[serde(skip)]
+    pub package_manager: Option<String>,
+    /// `version`, if it has one.
+    #[serde(skip)]
+    pub version: Option<String>,
+    /// The patterns of `workspaces`, which match the folders that are installed together with this one.
+    #[serde(skip)]
+    pub workspaces: Vec<String>,
+    /// The folders of the package that `main`, `exports` and similar fields refer to, such as `dist`.
+    #[serde(skip)]
+    pub exported_folders: BTreeSet<Utf8PathBuf>,
+    /// `true` if it has any dependency, so that a build needs an install first.
+    pub has_dependencies: bool,
+    /// The optional `xtask` key.
+    pub settings: Settings,
+}
+
+/// The setting that defines the build of a package.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BuildOrigin {
+    /// `xtask.build`.
+    Setting,
+    /// The script `build`.
+    Script,
+    /// Commands of another script, or the build that the wrangler config requires.
+    Inference,
+}
+
+impl Package {
+    /// Parses the `package.json` of `dir`.
+    pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
+        let manifest = PackageManifest::parse(text).map_err(|mut error| {
+            // The message names the setting, so it needs no position in the file.
+            if let Some(at) = error.rfind(" at line ").filter(|_| error.contains("`xtask.")) {
+                error.truncate(at);
+            }
+            let failure = invalid_config(format!("{}: {error}", dir.join("package.json")));
+            match did_you_mean(&error) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        })?;
+        let local = |spec: &str| Spec::parse(spec).is_local();
+        let optional = manifest.optional_dependencies;
+        let all = manifest.dependencies.into_iter().chain(manifest.dev_dependencies);
+        let (mut local_dependencies, named_dependencies): (Specs, Specs) =
+            all.chain(optional).partition(|(_, spec)| local(spec));
+        let (local_peers, peer_dependencies): (Specs, Specs) =
+            manifest.peer_dependencies.into_iter().partition(|(_, spec)| local(spec));
+        for (name, spec) in local_peers {
+            local_dependencies.entry(name).or_insert(spec);
+        }
+        let none = [&local_dependencies, &named_dependencies, &peer_dependencies];
+        let has_dependencies = none.iter().any(|specs| !specs.is_empty());
+        let mut settings = manifest.xtask;
+        let inferred = build_script::find_build(&manifest.scripts);
+        let build = match inferred {
+            _ if !settings.build.is_empty() => Some(BuildOrigin::Setting),
+            Some(commands) => {
+                settings.build = commands.into();
+                Some(BuildOrigin::Inference)
+            }
+            None => manifest.scripts.contains_key("build").then_some(BuildOrigin::Script),
+        };
+        Ok(Package {
+            dir: dir.to_owned(),
+            builds: build.is_some(),
+            needs_open_next: build_script::needs_open_next(&manifest.scripts),
+            build,
+            build_script: manifest.scripts.get("build").cloned(),
+            scripts: manifest.scripts.into_keys().collect(),
+            has_dependencies,
+            local_dependencies,
+            named_dependencies,
+            peer_dependencies,
+            rules: manifest.rules,
+            exported_folders: exported_folders(&manifest.exported),
+            package_manager: manifest.package_manager,
+            version: manifest.version,
+            workspaces: manifest.workspaces,
+            name: manifest.name,
+            settings,
+        })
+    }
+
+    /// Returns the package with the build that its wrangler config needs: that of OpenNext if the config names the folder
+    /// of OpenNext, and the script `build` runs Next.js alone.
+    #[must_use]
+    pub fn for_config(mut self, config: &Value) -> Package {
+        let is_open_next = |path: &Value| {
+            let path = path.as_str().and_then(|path| normalize(Utf8Path::new(path)));
+            path.is_some_and(|path| path.starts_with(OPEN_NEXT_OUTPUT))
+        };
+        let is_named =
+            is_open_next(&config["main"]) || is_open_next(&config["assets"]["directory"]);
+        if is_named && self.needs_open_next && self.settings.build.is_empty() {
+            self.settings.build = OPEN_NEXT_BUILD.to_owned().into();
+            self.build = Some(BuildOrigin::Inference);
+            self.builds = true;
+        }
+        self
+    }
+}
+
+/// Returns the first folder of each path, such as `dist` of `./dist/index.js`. A single name, as in `files`, may be
+/// a folder too.
+fn exported_folders(paths: &[String]) -> BTreeSet<Utf8PathBuf> {
+    let first = |path: &String| {
+        let path = normalize(Utf8Path::new(path.trim_start_matches('/')))?;
+        path.components().next().map(|part| Utf8PathBuf::from(part.as_str()))
+    };
+    let is_plain = |dir: &Utf8PathBuf| !dir.as_str().contains(['*', '?', '[', '!', '{']);
+    paths.iter().filter_map(first).filter(is_plain).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::steps::Runtime;
+
+    #[test]
+    fn the_build_is_the_setting_the_script_or_what_another_script_does() {
+        let deploy = r#""deploy":"vite build && wrangler deploy""#;
+        for (text, origin, commands) in [
+            (r#"{"scripts":{"deploy":"wrangler deploy"}}"#.to_owned(), None, &[][..]),
+            (r#"{"scripts":{"build":"tsc"}}"#.to_owned(), Some(BuildOrigin::Script), &[]),
+            (
+                format!(r#"{{"scripts":{{{deploy}}}}}"#),
+                Some(BuildOrigin::Inference),
+                &["vite build"],
+            ),
+            (
+                format!(r#"{{"scripts":{{{deploy}}},"xtask":{{"build":["a","b"]}}}}"#),
+                Some(BuildOrigin::Setting),
+                &["a", "b"],
+            ),
+        ] {
+            let package = Package::parse(Utf8Path::new("p"), &text).expect("valid");
+            assert_eq!(package.build, origin, "{text}");
+            assert_eq!(package.settings.build.commands(), commands, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_config_of_opennext_needs_the_build_of_opennext() {
+        let build = |package: &str, config: &str| {
+            let value = serde_json::from_str(config).expect("JSON");
+            let package = Package::parse(Utf8Path::new("p"), package).expect("valid");
+            package.for_config(&value).settings.build.commands().join(" && ")
+        };
+        let config = r#"{ "main": "./.open-next/worker.js" }"#;
+        let next = r#"{"scripts":{"build":"next build"}}"#;
+        assert_eq!(build(next, config), OPEN_NEXT_BUILD);
+        assert_eq!(
+            build("{}", r#"{ "assets": { "directory": ".open-next/assets" } }"#),
+            OPEN_NEXT_BUILD
+        );
+        assert_eq!(build(next, r#"{ "main": "src/index.ts" }"#), "");
+        // These may write the folder with another command.
+        assert_eq!(build(r#"{"scripts":{"build":"node build.mjs"}}"#, config), "");
+        assert_eq!(build(r#"{"xtask":{"build":"make"}}"#, config), "make");
+    }
+
+    #[test]
+    fn exported_folders_are_the_first_parts_of_paths() {
+        let text = r#"{"name":"ui","main":"./dist/index.js","module":"dist/index.mjs","bin":{"ui":"bin/ui.js"},
+            "exports":{".":{"types":"./types/index.d.ts","default":["./lib/a.js"]},"./x":"../out/x.js"},
+            "files":["/dist","assets/**","*.md","!src"],"types":7}"#;
+        let package = Package::parse(Utf8Path::new("packages/ui"), text).expect("valid");
+        let folders: Vec<&str> = package.exported_folders.iter().map(|dir| dir.as_str()).collect();
+        assert_eq!(folders, ["assets", "bin", "dist", "lib", "types"]);
+    }
+
+    #[test]
+    fn reads_what_delivery_needs() {
+        let package = Package::parse(
+            Utf8Path::new("projects/a"),
+            r#"{"name":"a","scripts":{"build":"x"},"devDependencies":{"ui":"workspace:*","astro":"7.3.5"},
+               "xtask":{"health":"/up","dependsOn":["b"],"runtime":"node","build":"vite build"}}"#,
+        )
+        .expect("valid");
+        assert_eq!(package.settings.runtime, Some(Runtime::Node));
+        assert_eq!(package.settings.build.commands(), ["vite build"]);
+        assert!(package.builds && package.has_dependencies);
+        assert_eq!(package.local_dependencies.keys().collect::<Vec<_>>(), ["ui"]);
+        assert_eq!(package.settings.health.path(), "/up");
+    }
+
+    #[test]
+    fn an_unknown_setting_names_the_file() {
+        let failure =
+            Package::parse(Utf8Path::new("p"), r#"{"xtask":{"helth":"/"}}"#).expect_err("an error");
+        assert!(failure.message.starts_with("p/package.json: unknown field `helth`"));
+        assert_eq!(failure.hints, ["did you mean `health`?"]);
+        let text = r#"{"xtask":{"wrangler":["--minfy"]}}"#;
+        let failure = Package::parse(Utf8Path::new("p"), text).expect_err("an error");
+        assert!(
+            failure
+                .message
+                .starts_with("p/package.json: unknown flag `--minfy` in `xtask.wrangler`")
+        );
+        assert_eq!(failure.hints, ["did you mean `--minify`?"]);
+        let text = r#"{"xtask":{"previewStrategy":"allias"}}"#;
+        let failure = Package::parse(Utf8Path::new("p"), text).expect_err("an error");
+        assert_eq!(failure.hints, ["did you mean `alias`?"]);
+    }
+}

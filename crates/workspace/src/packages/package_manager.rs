@@ -1,0 +1,107 @@
+//! Determines the package manager of a folder.
+
+use camino::Utf8Path;
+use serde::Serialize;
+
+/// A package manager, as the name of a lock file tells it. The content of `yarn.lock` tells Yarn's generation: `Manager` of
+/// `delivery`, which has the commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PackageManager {
+    /// npm.
+    Npm,
+    /// pnpm.
+    Pnpm,
+    /// Yarn, classic or berry.
+    Yarn,
+    /// Bun.
+    Bun,
+}
+
+/// The names of lock files. The nearest one at or above a package pins its dependencies.
+pub const LOCK_FILES: [(&str, PackageManager); 6] = [
+    ("bun.lock", PackageManager::Bun),
+    ("bun.lockb", PackageManager::Bun),
+    ("npm-shrinkwrap.json", PackageManager::Npm),
+    ("package-lock.json", PackageManager::Npm),
+    ("pnpm-lock.yaml", PackageManager::Pnpm),
+    ("yarn.lock", PackageManager::Yarn),
+];
+
+/// Returns true if a file of this name is a lock file.
+#[must_use]
+pub fn is_lock_file(path: &Utf8Path) -> bool {
+    path.file_name().is_some_and(|name| PackageManager::of_lock_file(name).is_some())
+}
+
+impl PackageManager {
+    /// Returns the manager whose lock file has this name.
+    #[must_use]
+    pub fn of_lock_file(name: &str) -> Option<PackageManager> {
+        LOCK_FILES.iter().find(|(lock, _)| *lock == name).map(|(_, manager)| *manager)
+    }
+
+    /// Returns the manager that `packageManager` of a `package.json` names, such as `pnpm@9.1.0`.
+    #[must_use]
+    pub fn from_field(field: &str) -> Option<PackageManager> {
+        Some(match field.split('@').next()?.trim() {
+            "npm" => PackageManager::Npm,
+            "pnpm" => PackageManager::Pnpm,
+            "yarn" => PackageManager::Yarn,
+            "bun" => PackageManager::Bun,
+            _ => return None,
+        })
+    }
+
+    /// Returns the command that installs and writes the lock file.
+    #[must_use]
+    pub fn install_command(self) -> &'static str {
+        match self {
+            PackageManager::Npm => "npm install",
+            PackageManager::Pnpm => "pnpm install",
+            PackageManager::Yarn => "yarn install",
+            PackageManager::Bun => "bun install",
+        }
+    }
+
+    /// Returns the manager that installs a folder with these lock files and this `packageManager`.
+    /// `None` if they contradict each other or name no manager. Then everything counts that any
+    /// manager follows.
+    #[must_use]
+    pub fn decide(
+        locks: &[PackageManager],
+        field: Option<PackageManager>,
+    ) -> Option<PackageManager> {
+        match (locks, field) {
+            ([], field) => field,
+            ([only, rest @ ..], field) if rest.iter().all(|lock| lock == only) => {
+                field.is_none_or(|field| field == *only).then_some(*only)
+            }
+            (several, field) => field.filter(|field| several.contains(field)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PackageManager::{self, Bun, Npm, Pnpm, Yarn};
+
+    #[test]
+    fn lock_file_and_field_decide_together() {
+        for (locks, field, expected) in [
+            (&[][..], "", None),
+            (&[], "pnpm@9.1.0+sha512.ab", Some(Pnpm)),
+            (&[Npm], "", Some(Npm)),
+            (&[Npm], "npm@10", Some(Npm)),
+            (&[Npm], "pnpm@9", None),
+            (&[Bun, Bun], "", Some(Bun)),
+            (&[Npm, Yarn], "", None),
+            (&[Npm, Yarn], "yarn@4.1.0", Some(Yarn)),
+            (&[Npm, Yarn], "bun@1", None),
+            (&[Npm], "other@1", Some(Npm)),
+        ] {
+            let field = PackageManager::from_field(field);
+            assert_eq!(PackageManager::decide(locks, field), expected, "{locks:?} {field:?}");
+        }
+    }
+}

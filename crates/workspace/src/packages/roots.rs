@@ -1,0 +1,222 @@
+//! The roots of workspaces: folders whose patterns select the packages that are installed with them.
+//! The package manager determines which file has the patterns.
+
+use camino::Utf8Path;
+use serde_json::Value;
+
+use crate::files::pattern::Patterns;
+use crate::files::yaml::Yaml;
+use crate::packages::manifest::InstallRules;
+use crate::packages::package::Package;
+use crate::packages::package_manager::PackageManager;
+
+/// The files of a folder that can make it a root.
+#[derive(Debug, Default)]
+pub(crate) struct RootFiles<'f> {
+    pub(crate) package: Option<&'f Package>,
+    pub(crate) pnpm_workspace: Option<&'f str>,
+    pub(crate) npmrc: Option<&'f str>,
+    pub(crate) yarnrc: Option<&'f str>,
+    pub(crate) locks: &'f [PackageManager],
+}
+
+/// The root of a workspace.
+#[derive(Clone, Debug, Default)]
+pub struct Root {
+    /// The manager that installs it. `None` if its files name none.
+    pub manager: Option<PackageManager>,
+    patterns: Vec<Patterns>,
+    /// `true` if a plain version resolves to a member. pnpm does this only if
+    /// `linkWorkspacePackages` is set (<https://pnpm.io/settings#linkworkspacepackages>).
+    pub(crate) links_versions: bool,
+    /// The rules for everything that is installed below it.
+    pub(crate) rules: InstallRules,
+    /// The problem of its patterns.
+    pub(crate) problem: Option<String>,
+    /// `true` if it has a lock file.
+    pub(crate) is_locked: bool,
+}
+
+impl Root {
+    /// Parses the root from the files of a folder. `None` if it has no patterns of members.
+    pub(crate) fn new(files: &RootFiles) -> Option<Root> {
+        let own = files.package.map_or(&[][..], |package| &package.workspaces);
+        if own.is_empty() && files.pnpm_workspace.is_none() {
+            return None;
+        }
+        let field = files.package.and_then(|package| package.package_manager.as_deref());
+        let manager =
+            PackageManager::decide(files.locks, field.and_then(PackageManager::from_field));
+        let mut root = Root { manager, is_locked: !files.locks.is_empty(), ..Root::default() };
+        root.rules = files.package.map(|package| package.rules.clone()).unwrap_or_default();
+        let pnpm = files.pnpm_workspace.map(Yaml::parse).transpose();
+        let pnpm = match pnpm {
+            Ok(pnpm) => pnpm,
+            Err(error) if manager.is_none_or(|manager| manager == PackageManager::Pnpm) => {
+                root.problem = Some(format!("pnpm-workspace.yaml: {error}"));
+                None
+            }
+            Err(_) => None,
+        };
+        let listed: Vec<&str> = pnpm.iter().flat_map(packages).collect();
+        if let Some(pnpm) = &pnpm {
+            root.rules.add_pnpm(&to_json(pnpm));
+        }
+        if let Some(Ok(yarnrc)) = files.yarnrc.map(Yaml::parse) {
+            let yarnrc = to_json(&yarnrc);
+            root.rules.add_specs(&yarnrc["packageExtensions"]);
+            root.rules.add_catalogs(&yarnrc["catalog"], &yarnrc["catalogs"]);
+        }
+        let (by_pnpm, by_others) = match manager {
+            // A manager without its own list cannot contradict the list of another one.
+            Some(PackageManager::Pnpm) => (true, listed.is_empty()),
+            Some(_) => (own.is_empty(), true),
+            None => (true, true),
+        };
+        if by_pnpm {
+            root.add_patterns("pnpm-workspace.yaml", listed);
+        }
+        if by_others {
+            root.add_patterns("package.json", own);
+        }
+        root.links_versions = manager.map_or(!own.is_empty(), |m| m != PackageManager::Pnpm)
+            || pnpm.is_some_and(|pnpm| links_versions(&pnpm))
+            || files.npmrc.is_some_and(|npmrc| npmrc.lines().any(links_by_npmrc));
+        Some(root)
+    }
+
+    fn add_patterns<P: AsRef<str>>(&mut self, file: &str, patterns: impl IntoIterator<Item = P>) {
+        match Patterns::new(patterns) {
+            Ok(patterns) => self.patterns.push(patterns),
+            Err(error) => self.problem = Some(format!("{file}: {error}")),
+        }
+    }
+
+    /// Returns true if the folder `below`, relative to the root, is one of its members.
+    #[must_use]
+    pub fn names(&self, below: &Utf8Path) -> bool {
+        self.patterns.iter().any(|patterns| patterns.matches(below))
+    }
+
+    /// Returns true if a peer of a member resolves by its name alone. Yarn warns if the version does
+    /// not fit, but uses the member.
+    pub(crate) fn takes_any_peer(&self) -> bool {
+        self.manager.is_none_or(|manager| manager == PackageManager::Yarn)
+    }
+
+    /// Returns the specifier of `name` in a catalog.
+    #[must_use]
+    pub fn catalog(&self, catalog: &str, name: &str) -> Option<&str> {
+        self.rules.catalogs.get(catalog)?.get(name).map(String::as_str)
+    }
+}
+
+fn packages(pnpm: &Yaml) -> impl Iterator<Item = &str> {
+    let packages = pnpm.get("packages");
+    let only = packages.and_then(Yaml::text).filter(|text| !text.is_empty());
+    packages.into_iter().flat_map(Yaml::items).filter_map(Yaml::text).chain(only)
+}
+
+fn links_versions(pnpm: &Yaml) -> bool {
+    let setting = pnpm.get("linkWorkspacePackages").and_then(Yaml::text);
+    setting.is_some_and(|setting| !["false", ""].contains(&setting))
+}
+
+fn links_by_npmrc(line: &str) -> bool {
+    line.split_once('=').is_some_and(|(key, value)| {
+        key.trim() == "link-workspace-packages" && value.trim() != "false"
+    })
+}
+
+/// Returns a YAML value as JSON, in which every scalar is a string.
+pub(crate) fn to_json(yaml: &Yaml) -> Value {
+    match yaml {
+        Yaml::Scalar(text) => Value::String(text.clone()),
+        Yaml::List(items) => items.iter().map(to_json).collect(),
+        Yaml::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.clone(), to_json(value)));
+            Value::Object(entries.collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(manifest: &str, pnpm: Option<&str>, locks: &[PackageManager]) -> Root {
+        let package = Package::parse(Utf8Path::new(""), manifest).expect("valid");
+        let files = RootFiles {
+            package: Some(&package),
+            pnpm_workspace: pnpm,
+            locks,
+            ..RootFiles::default()
+        };
+        Root::new(&files).expect("a root")
+    }
+
+    #[test]
+    fn lock_file_and_package_manager_choose_the_patterns() {
+        use PackageManager::{Npm, Pnpm};
+        const PNPM: Option<&str> = Some("packages: [\"b/*\"]");
+        const OWN: &str = r#"{ "workspaces": ["a/*"] }"#;
+        const FIELD: &str = r#"{ "workspaces": ["a/*"], "packageManager": "pnpm@9.0.0" }"#;
+        for (manifest, pnpm, locks, members, links) in [
+            (OWN, None, &[][..], [true, false], true),
+            (OWN, PNPM, &[Npm], [true, false], true),
+            (OWN, PNPM, &[Pnpm], [false, true], false),
+            (OWN, PNPM, &[], [true, true], true),
+            (OWN, PNPM, &[Npm, Pnpm], [true, true], true),
+            (FIELD, PNPM, &[Npm, Pnpm], [false, true], false),
+            (FIELD, PNPM, &[Npm], [true, true], true),
+            (FIELD, PNPM, &[], [false, true], false),
+            // Its manager has no list that contradicts the other one.
+            ("{}", PNPM, &[Npm], [false, true], true),
+            (OWN, Some("overrides: {}"), &[Pnpm], [true, false], false),
+        ] {
+            let root = root(manifest, pnpm, locks);
+            let found = ["a/x", "b/x"].map(|dir| root.names(Utf8Path::new(dir)));
+            assert_eq!(
+                (found, root.links_versions),
+                (members, links),
+                "{manifest} {pnpm:?} {locks:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn pnpm_workspaces_in_every_style() {
+        for text in [
+            "# who\npackages:\n  - \"a\"\n  - b # this too\ncatalog:\n  - c\n",
+            "packages: [a, 'b']\n",
+            "\u{feff}packages:\n- a\n- \"b\"\n- '!c'\n",
+            "x: &x a\npackages: [*x, b]\n",
+        ] {
+            let root = root("{}", Some(text), &[]);
+            let found = ["a", "b", "c"].map(|dir| root.names(Utf8Path::new(dir)));
+            assert_eq!(found, [true, true, false], "{text}");
+        }
+        for (text, npmrc, expected) in [
+            ("packages: [a]\n", "", false),
+            ("packages: [a]\nlinkWorkspacePackages: deep\n", "", true),
+            ("packages: [a]\nlinkWorkspacePackages: false\n", "", false),
+            ("packages: [a]\n", "link-workspace-packages = true", true),
+        ] {
+            let files = RootFiles {
+                pnpm_workspace: Some(text),
+                npmrc: Some(npmrc),
+                ..RootFiles::default()
+            };
+            assert_eq!(Root::new(&files).expect("a root").links_versions, expected, "{text}");
+        }
+        let broken = root("{}", Some("packages: ["), &[]);
+        assert!(broken.problem.is_some_and(|problem| problem.starts_with("pnpm-workspace.yaml: ")));
+        let limit = root("{}", Some(&format!("packages: ['{}']", "a".repeat(5000))), &[]);
+        assert!(limit.problem.is_some_and(|problem| problem.contains("4096")));
+        assert!(
+            root(r#"{ "workspaces": ["a"] }"#, Some("packages: ["), &[PackageManager::Npm])
+                .problem
+                .is_none()
+        );
+    }
+}

@@ -1,0 +1,376 @@
+//! Finds the projects: folders with a wrangler config.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::config::modules;
+use crate::config::{self, CONFIG_FILE, Config};
+use crate::files::Source;
+use crate::files::names::{MANIFEST, MODULE, PROJECTS, is_config_name};
+use crate::files::pattern::Patterns;
+use crate::packages::package::Package;
+use crate::projects::project::{Project, ends_with_path};
+use crate::wrangler::{CONFIG_NAMES, WranglerConfig, is_variant};
+use base::error::{Failure, invalid_config, nearest, refused};
+use base::text::{is_control_or_bidi, one_line};
+
+/// The folders that are searched for projects: those in the shared config, else those below
+/// `projects/`. In a repository without that folder, all except for ours.
+#[derive(Debug)]
+pub struct SearchFolders {
+    patterns: Option<Patterns>,
+    folder: String,
+    is_everywhere: bool,
+}
+
+impl SearchFolders {
+    /// Returns the folders of a repository with these files.
+    pub fn new(files: &Source, config: &Config) -> Result<SearchFolders, Failure> {
+        let in_projects = files.is_folder(PROJECTS.into());
+        let Some(patterns) = &config.projects else {
+            let folder = if in_projects { PROJECTS } else { "" }.to_owned();
+            return Ok(SearchFolders { patterns: None, folder, is_everywhere: !in_projects });
+        };
+        let first = patterns.iter().find(|pattern| !pattern.starts_with('!'));
+        let fixed = first.map_or("", |pattern| pattern.split(['*', '?', '{']).next().unwrap_or(""));
+        let folder = fixed.trim_end_matches('/').to_owned();
+        let patterns = Patterns::new(patterns)
+            .map_err(|error| invalid_config(format!("{CONFIG_FILE}: `projects`: {error}")))?;
+        Ok(SearchFolders { patterns: Some(patterns), folder, is_everywhere: false })
+    }
+
+    /// Returns the folder for a new project: the one that the first pattern begins with.
+    #[must_use]
+    pub fn folder(&self) -> &Utf8Path {
+        Utf8Path::new(&self.folder)
+    }
+
+    /// Returns true if `dir` is searched.
+    #[must_use]
+    pub fn holds(&self, dir: &Utf8Path) -> bool {
+        match &self.patterns {
+            Some(patterns) => patterns.matches(dir),
+            None => dir.starts_with(&self.folder) && !modules::is_of_tool(dir),
+        }
+    }
+}
+
+/// A wrangler config that cannot be used.
+#[derive(Clone, Debug, Serialize)]
+pub struct BrokenConfig {
+    /// Its folder, relative to the repository's root.
+    pub dir: Utf8PathBuf,
+    /// The config, relative to the repository's root.
+    pub config: Utf8PathBuf,
+    /// The reason why it cannot be read.
+    pub failure: Failure,
+    /// `true` if it has no name. Such a config is probably a test, so it is not expected among the projects.
+    pub is_unnamed: bool,
+}
+
+impl BrokenConfig {
+    /// Returns true if `name` can refer to this project.
+    #[must_use]
+    pub fn answers_to(&self, name: &str) -> bool {
+        ends_with_path(&self.dir, name)
+    }
+
+    /// Returns true if these files have it in a readable form.
+    #[must_use]
+    pub fn is_readable(&self, files: &Source) -> bool {
+        let config = |text: String| WranglerConfig::parse(&self.config, &text).is_ok();
+        let manifest = |dir: &Utf8Path| {
+            let text = files.read(&dir.join(MANIFEST));
+            text.is_ok_and(|text| Package::parse(dir, &text).is_ok())
+        };
+        let package = self.dir.ancestors().find(|dir| files.is_file(&dir.join(MANIFEST)));
+        !self.dir.as_str().chars().any(is_control_or_bidi)
+            && files.read(&self.config).map_or_else(|_| files.is_missing(&self.config), config)
+            && package.is_none_or(manifest)
+    }
+
+    /// Returns those of `all` that need a fix.
+    pub fn needing_attention(all: &[BrokenConfig]) -> impl Iterator<Item = &BrokenConfig> {
+        all.iter().filter(|broken| !broken.is_unnamed)
+    }
+
+    /// Returns the error of its row in a list of projects. It stops no other project.
+    #[must_use]
+    pub fn row(&self) -> Failure {
+        let mut failure = self.failure.clone();
+        if !failure.message.contains(self.config.as_str()) {
+            failure.message = format!("{}: {}", self.label(), failure.message);
+        }
+        failure.hint(self.leave_out())
+    }
+
+    /// Returns the path of the config for a line of text.
+    #[must_use]
+    pub fn label(&self) -> String {
+        one_line(self.config.as_str())
+    }
+
+    /// Returns the hint that excludes it.
+    #[must_use]
+    pub fn leave_out(&self) -> String {
+        leave_out(&self.dir)
+    }
+}
+
+/// Returns the package of a project, with the build that its config needs.
+fn own_build(package: &Package, dir: &Utf8Path, wrangler: &WranglerConfig) -> Package {
+    let package = package.clone();
+    if package.dir == dir { package.for_config(&wrangler.value) } else { package }
+}
+
+/// Names the configs without a name in one line. `None` if there are none.
+#[must_use]
+pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
+    const MAX_LISTED_NAMES: usize = 3;
+    let unnamed: Vec<&str> =
+        broken.iter().filter(|one| one.is_unnamed).map(|one| one.config.as_str()).collect();
+    let shown = unnamed.iter().take(MAX_LISTED_NAMES).copied().collect::<Vec<_>>().join(", ");
+    match unnamed.len() {
+        0 => None,
+        1 => Some(format!("{shown} has no `name`, so it is not a project")),
+        count if count <= MAX_LISTED_NAMES => {
+            Some(format!("{count} configs without a `name` are not projects: {shown}"))
+        }
+        count => Some(format!(
+            "{count} configs without a `name` are not projects: {shown} and {} more",
+            count - MAX_LISTED_NAMES
+        )),
+    }
+}
+
+/// Returns the hint that excludes the projects of a folder.
+#[must_use]
+pub fn leave_out(dir: &Utf8Path) -> String {
+    let dir = if dir.as_str().is_empty() { Utf8Path::new(".") } else { dir };
+    let pattern = Value::from(format!("!{dir}"));
+    format!("leave it out: `\"projects\": [\"**\", {pattern}]` in {CONFIG_FILE}")
+}
+
+/// Returns true if a project in a folder above `project` deploys the same Worker, so that this config is that of a test.
+/// `projects` are sorted by folder.
+fn is_below_the_same(projects: &[Project], project: &Project) -> bool {
+    let is_above =
+        |above: &&Project| project.dir != above.dir && project.dir.starts_with(&above.dir);
+    projects.iter().filter(is_above).any(|above| above.worker == project.worker)
+}
+
+/// Names the configs that are not used, in a line for those beside one that is used, one for those below one that
+/// deploys the same Worker, and one for the others. `used` are the folders of the configs that are used.
+#[must_use]
+pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec<String> {
+    const MAX_LISTED_NAMES: usize = 3;
+    let is_beside = |path: &&Utf8PathBuf| path.parent().is_some_and(|dir| used.contains(dir));
+    let (beside, others): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
+        ignored.iter().partition(is_beside);
+    let has_own_name =
+        |path: &&Utf8PathBuf| path.file_name().is_some_and(|name| CONFIG_NAMES.contains(&name));
+    let (below, alone): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
+        others.into_iter().partition(has_own_name);
+    let shown = |paths: &[&Utf8PathBuf]| {
+        let shown: Vec<&str> =
+            paths.iter().take(MAX_LISTED_NAMES).map(|path| path.as_str()).collect();
+        match paths.len().saturating_sub(MAX_LISTED_NAMES) {
+            0 => shown.join(", "),
+            more => format!("{} and {more} more", shown.join(", ")),
+        }
+    };
+    let mut notes = Vec::new();
+    if !beside.is_empty() {
+        notes.push(format!(
+            "not used, because another config in the folder is: {}; `\"xtask\": {{ \"configs\": [\"wrangler.jsonc\", …] }}` \
+             in package.json lists those that are projects",
+            shown(&beside)
+        ));
+    }
+    if let Some(name) = below.first().and_then(|path| path.file_name()) {
+        notes.push(format!(
+            "not used, because a config in a folder above deploys the same Worker: {}; `\"xtask\": {{ \"configs\": [\"{name}\"] }}` \
+             in package.json makes it a project",
+            shown(&below)
+        ));
+    }
+    if let Some(name) = alone.first().and_then(|path| path.file_name()) {
+        notes.push(format!(
+            "not used, because its name is that of a test, an example or a variant: {}; `\"xtask\": {{ \"configs\": [\"{name}\"] }}` \
+             in package.json makes it a project",
+            shown(&alone)
+        ));
+    }
+    notes
+}
+
+/// Returns the refusal of a config that a package lists and that does not exist.
+fn missing_config(dir: &Utf8Path, name: &str, configs: &[&Utf8Path]) -> Failure {
+    let failure = invalid_config(format!(
+        "{}: `xtask.configs` lists `{name}`, which is not a wrangler config of its folder",
+        dir.join(MANIFEST)
+    ));
+    let names: Vec<&str> = configs.iter().filter_map(|path| path.file_name()).collect();
+    match nearest(name, names.iter().copied()) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint(format!("list some of: {}", names.join(", "))),
+    }
+}
+
+/// The projects of a repository, and the configs that are not projects.
+#[derive(Debug, Default)]
+pub(crate) struct Discoveries {
+    /// The projects.
+    pub projects: Vec<Project>,
+    /// The configs that cannot be used.
+    pub broken: Vec<BrokenConfig>,
+    /// The configs that are a variant of a project in the same folder or in one above.
+    pub ignored: Vec<Utf8PathBuf>,
+}
+
+/// The inputs from which projects are discovered.
+pub(crate) struct Discovery<'w> {
+    files: &'w Source,
+    place: SearchFolders,
+    packages: &'w BTreeMap<String, Package>,
+    unreadable: &'w BTreeMap<Utf8PathBuf, Failure>,
+}
+
+impl<'w> Discovery<'w> {
+    pub(crate) fn new(
+        files: &'w Source,
+        place: SearchFolders,
+        packages: &'w BTreeMap<String, Package>,
+        unreadable: &'w BTreeMap<Utf8PathBuf, Failure>,
+    ) -> Discovery<'w> {
+        Discovery { files, place, packages, unreadable }
+    }
+
+    /// Returns the projects whose configs are among `listed`, and the configs that are not projects.
+    pub(crate) fn find(&self, listed: &[Utf8PathBuf]) -> Discoveries {
+        let mut folders: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
+        for path in listed.iter().filter(|path| path.file_name().is_some_and(is_config_name)) {
+            let dir = path.parent().unwrap_or(Utf8Path::new(""));
+            folders.entry(dir).or_default().push(path);
+        }
+        let mut found = Discoveries::default();
+        for (dir, configs) in folders {
+            if self.place.holds(dir) && !(self.place.is_everywhere && self.is_crate_template(dir)) {
+                self.find_in(dir, &configs, &mut found);
+            }
+        }
+        found
+    }
+
+    /// Finds the projects of one folder: the configs that its package lists, else the config that wrangler would use
+    /// and every other one that names a different Worker.
+    fn find_in(&self, dir: &Utf8Path, configs: &[&Utf8Path], found: &mut Discoveries) {
+        let named =
+            |name: &str| configs.iter().copied().find(|path| path.file_name() == Some(name));
+        let own = self.packages.get(dir.as_str());
+        let listed = own.map(|package| package.settings.configs.as_slice()).unwrap_or_default();
+        let main = if listed.is_empty() {
+            CONFIG_NAMES.iter().find_map(|name| named(name))
+        } else {
+            listed.first().and_then(|name| named(name))
+        };
+        let is_candidate = |path: &&Utf8Path| {
+            let name = path.file_name().unwrap_or_default();
+            if listed.is_empty() {
+                !CONFIG_NAMES.contains(&name) && !is_variant(name)
+            } else {
+                listed.iter().any(|listed| listed == name)
+            }
+        };
+        let others = configs.iter().copied().filter(|path| main != Some(*path));
+        let (others, rest): (Vec<&Utf8Path>, Vec<&Utf8Path>) = others.partition(is_candidate);
+        found.ignored.extend(rest.into_iter().map(Utf8Path::to_owned));
+        for name in listed.iter().filter(|name| named(name).is_none()) {
+            found.broken.push(BrokenConfig {
+                dir: dir.to_owned(),
+                config: dir.join(name),
+                failure: missing_config(dir, name, configs),
+                is_unnamed: false,
+            });
+        }
+        let mut workers: BTreeSet<String> = BTreeSet::new();
+        for config in main.into_iter().chain(others) {
+            match self.project(dir, config, main == Some(config)) {
+                // Another config of the same Worker, for example for a test, is not a separate project.
+                Ok(project)
+                    if listed.is_empty()
+                        && (!workers.insert(project.worker.clone())
+                            || is_below_the_same(&found.projects, &project)) =>
+                {
+                    found.ignored.push(config.to_owned());
+                }
+                Ok(project) => found.projects.push(project),
+                Err(failure) => {
+                    let text = self.files.read(config);
+                    found.broken.push(BrokenConfig {
+                        dir: dir.to_owned(),
+                        config: config.to_owned(),
+                        failure,
+                        is_unnamed: text
+                            .is_ok_and(|text| WranglerConfig::is_unnamed(config, &text)),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Returns true if `dir` belongs to the templates of a Rust crate, such as those of `new`.
+    fn is_crate_template(&self, dir: &Utf8Path) -> bool {
+        let mut above = dir.ancestors().filter(|above| above.file_name() == Some("templates"));
+        above.any(|templates| {
+            let owner = templates.parent().unwrap_or(Utf8Path::new(""));
+            self.files.is_file(&owner.join("Cargo.toml"))
+        })
+    }
+
+    fn project(
+        &self,
+        dir: &Utf8Path,
+        config: &Utf8Path,
+        is_main: bool,
+    ) -> Result<Project, Failure> {
+        if dir.as_str().chars().any(is_control_or_bidi) {
+            return Err(refused(format!(
+                "the folder {dir:?} has an invisible character in its name"
+            ))
+            .hint("rename it: such a name looks like another one, and can end a line"));
+        }
+        let known = |dir: &&Utf8Path| {
+            self.packages.contains_key(dir.as_str()) || self.unreadable.contains_key(*dir)
+        };
+        let nearest = dir.ancestors().find(known);
+        let package = nearest.and_then(|dir| self.packages.get(dir.as_str()));
+        let text = self.files.read(config)?;
+        let own_package = package.filter(|package| package.dir == dir);
+        let wrangler = WranglerConfig::parse(config, &text)?
+            .with_default_name(own_package.and_then(|package| package.name.as_deref()), dir);
+        if let Some(failure) = nearest.and_then(|dir| self.unreadable.get(dir)) {
+            return Err(failure.clone());
+        }
+        let worker = wrangler.target(config::LOCAL).worker;
+        let name = match (dir.as_str(), is_main) {
+            // A project in the root is named after its Worker.
+            ("", _) => worker.clone(),
+            (_, true) => dir.strip_prefix(PROJECTS).unwrap_or(dir).to_string(),
+            (_, false) => config.strip_prefix(PROJECTS).unwrap_or(config).with_extension("").into(),
+        };
+        Ok(Project {
+            name,
+            dir: dir.to_owned(),
+            config: config.to_owned(),
+            worker,
+            environments: wrangler.environments.clone(),
+            package: package.map(|package| own_build(package, dir, &wrangler)),
+            module: self.files.is_file(&dir.join(MODULE)),
+            wrangler,
+        })
+    }
+}
