@@ -281,7 +281,7 @@ fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<ProcessComm
     std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
 }
 
-/// Variables that some tests use if they are set: Go and its proxy, a Dagger engine, the patience of all tests.
+/// Variables that some tests use if they are set: Go and its proxy, a Dagger engine, a factor for the longest wait of all tests.
 const OPTIONAL: [&str; 14] = [
     "DOCKER_CERT_PATH",
     "DOCKER_HOST",
@@ -295,7 +295,7 @@ const OPTIONAL: [&str; 14] = [
     "KUBECONFIG",
     "KUBERNETES_SERVICE_HOST",
     "KUBERNETES_SERVICE_PORT",
-    "XTASK_TEST_PATIENCE",
+    "XTASK_TEST_WAIT_FACTOR",
     engine_address::VARIABLE,
 ];
 

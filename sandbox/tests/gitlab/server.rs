@@ -1,9 +1,9 @@
 //! Starts a separate server for each test and sends its requests.
 
-#[path = "../server/patience.rs"]
-pub mod patience;
 #[path = "../server/reaper.rs"]
 mod reaper;
+#[path = "../server/wait.rs"]
+pub mod wait;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
-use self::patience::Wait;
+use self::wait::Wait;
 
 pub const TOKEN: &str = "canary-5b1e";
 pub const BOT: &str = "glpat-canary-bot";

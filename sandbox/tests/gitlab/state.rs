@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::patience::patience;
+use crate::server::wait::max_wait;
 use crate::server::*;
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn an_unused_body_does_not_end_the_connection() {
     server.open_merge_request().await;
     let mut connection =
         std::net::TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
-    connection.set_read_timeout(Some(patience())).expect("a timeout");
+    connection.set_read_timeout(Some(max_wait())).expect("a timeout");
     connection.set_nodelay(true).expect("no delay");
     let path = format!("{ROOT}/projects/12/merge_requests/42/notes");
     for _ in 0..3 {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bindings::deploy_with;
 use crate::previews::{wrangler, wrangler_command};
-use crate::server::patience::{Wait, patience};
+use crate::server::wait::{Wait, max_wait};
 use crate::server::{ACCOUNT, Server};
 
 fn site(server: &Server) -> std::path::PathBuf {
@@ -82,7 +82,7 @@ async fn wrangler_tail_streams_every_invocation() {
     assert_eq!(server.send(Method::DELETE, &format!("{tails}/{id}"), Value::Null).await.0, 200);
     let started = Instant::now();
     while client.try_wait().expect("a status").is_none() {
-        if started.elapsed() > patience() {
+        if started.elapsed() > max_wait() {
             client.kill().expect("it can be killed");
             client.wait().expect("it ends");
             panic!("wrangler goes on: {}{}", read(&printed), read(&errors));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::patience::{Wait, patience};
+use crate::server::wait::{Wait, max_wait};
 use crate::server::{ACCOUNT, Server, TOKEN, answer, code};
 
 /// Sends `text` and returns all that comes back until the server closes or `wait` has passed.
@@ -104,7 +104,7 @@ async fn the_token_is_checked_before_the_body_is_read() {
         );
         let wait = Wait::begin();
         let mut stream = TcpStream::connect(("127.0.0.1", server.port)).expect("a connection");
-        stream.set_read_timeout(Some(patience())).expect("a timeout");
+        stream.set_read_timeout(Some(max_wait())).expect("a timeout");
         stream.write_all(head.as_bytes()).expect("it is sent");
         // The server may have closed by now.
         let _closed = stream.write_all(part.as_bytes());
@@ -129,7 +129,7 @@ fn a_refused_request_keeps_its_connection() {
     let one = "POST /client/v4/user HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer wrong\r\n\
                content-length: 5\r\n\r\nhello";
     let two = "GET /__sandbox/health HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n";
-    let (_, got) = raw(&server, &format!("{one}{two}"), patience());
+    let (_, got) = raw(&server, &format!("{one}{two}"), max_wait());
     assert!(got.starts_with("HTTP/1.1 403"), "{got}");
     assert!(got.contains("HTTP/1.1 200"), "{got}");
 }

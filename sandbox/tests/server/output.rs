@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::bindings::deploy;
 use crate::previews::wrangler;
-use crate::server::patience::Wait;
+use crate::server::wait::Wait;
 use crate::server::{ACCOUNT, Server, TOKEN, multipart};
 
 /// Waits until the Workers' output holds a text, and returns it.

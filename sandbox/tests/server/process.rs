@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::server::patience::Wait;
+use crate::server::wait::Wait;
 use crate::server::{Server, command, command_with, folder, reaper};
 
 /// Runs a command that must fail. Returns its stdout.

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::resources::path;
-use crate::server::patience::Wait;
+use crate::server::wait::Wait;
 use crate::server::{Server, code};
 use crate::stateful::{deploy, run, wait_for, write};
 

@@ -1,9 +1,9 @@
 //! Starts a separate server for each test.
 
-#[path = "patience.rs"]
-pub mod patience;
 #[path = "reaper.rs"]
 pub mod reaper;
+#[path = "wait.rs"]
+pub mod wait;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use self::patience::Wait;
+use self::wait::Wait;
 
 /// The account.
 pub const ACCOUNT: &str = "0123456789abcdef0123456789abcdef";

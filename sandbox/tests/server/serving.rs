@@ -5,7 +5,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::server::patience::patience;
+use crate::server::wait::max_wait;
 use crate::server::{ACCOUNT, Server, TOKEN, multipart};
 
 const CODE: &str = "export default { async fetch(request, env) {
@@ -150,7 +150,7 @@ async fn websockets_reach_the_worker() {
     let mut received = Vec::new();
     while !received.ends_with(b"echo hi") {
         let read = socket.read_buf(&mut received);
-        let read = tokio::time::timeout(patience(), read).await.expect("in time");
+        let read = tokio::time::timeout(max_wait(), read).await.expect("in time");
         assert_ne!(read.expect("bytes"), 0, "{}", String::from_utf8_lossy(&received));
     }
     assert!(received.starts_with(b"HTTP/1.1 101 "));

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::previews::wrangler;
 use crate::server::Server;
-use crate::server::patience::Wait;
+use crate::server::wait::Wait;
 
 /// Writes a Worker.
 pub fn write(server: &Server, name: &str, code: &str, mut config: Value) -> PathBuf {

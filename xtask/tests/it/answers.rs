@@ -34,7 +34,7 @@ use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 use workspace::strategy::Strategy as PreviewStrategy;
 
 use crate::hostile::{any_json, any_text, replace};
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{CANARY, Ran, TestEnv};
 
 /// The most that an error may say, in bytes.
@@ -285,7 +285,7 @@ impl Server {
 
 /// The requests to GitLab, with the result of each.
 fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
-    let agent = http::agent(patience(), 0);
+    let agent = http::agent(max_wait(), 0);
     let retry_budget = RetryBudget::new(|_| {}).with_sleep(|_| true);
     let base = format!("{}/api/v4", server.address);
     let client = Client::new(&base, Secret::new("token"), agent, &retry_budget).expect("a client");

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 use crate::support::{Ran, TestEnv};
 
 /// Creates a repository with a site whose builds are counted outside of the repository.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{CANARY, TestEnv, error_text};
 
 /// A repository with one project, `a`, whose wrangler config has these fields besides, and which has
@@ -35,7 +35,7 @@ fn answers(env: &TestEnv, host: &str, action: &Value) {
             .header("content-type", "application/json")
             .body(fault.to_string())
             .expect("a request");
-    let agent = base::http::agent(patience(), 0);
+    let agent = base::http::agent(max_wait(), 0);
     assert!(agent.run(request).expect("an answer").status().is_success());
 }
 

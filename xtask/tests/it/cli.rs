@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use expect_test::expect;
 
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 use crate::support::{TestEnv, repository};
 
 #[test]

@@ -17,7 +17,7 @@ use gitlab::comment::{CommentRow, MARKER, PreviewStatus, RowChange, render};
 use serde_json::json;
 
 use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, Note, TOKEN, note};
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{TestEnv, ran, repository};
 
 const THROTTLED: Fault = Fault::Instead(
@@ -65,7 +65,7 @@ fn write_with(
     retry_budget: &RetryBudget,
     timing: Timing,
 ) -> Result<WriteResult> {
-    let agent = http::agent(patience(), 0);
+    let agent = http::agent(max_wait(), 0);
     let client = Client::new(&server.api(), Secret::new(TOKEN), agent, retry_budget)?;
     let notes = Notes::new(&client, "12", "42", has_marker)?;
     Writer { notes, retry_budget, timing }.write(change, true)

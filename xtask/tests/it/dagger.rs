@@ -7,7 +7,7 @@ use delivery::tools::engine_address::VARIABLE;
 
 use crate::preview_strategy;
 use crate::readiness;
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 use crate::support::{Ran, TestEnv, copy, error_text, repository};
 
 /// A repository with the modules and a `dagger` on PATH.

@@ -1,7 +1,7 @@
 //! The choice between the Dagger engine and the host engine, also if the CLI hangs.
 
 use crate::dagger::Dagger;
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 
 #[test]
 fn kills_a_hanging_cli_and_its_children() {

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 use crate::support::{CANARY, Ran, TestEnv, error_text};
 
 fn deploy(env: &TestEnv, more: &[&str]) -> Ran {

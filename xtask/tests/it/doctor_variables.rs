@@ -3,7 +3,7 @@
 use base::http;
 use serde_json::{Value, json};
 
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{Ran, TestEnv, repository};
 
 const MAINTAINER: &str = "canary-maintainer-51";
@@ -28,7 +28,7 @@ fn gitlab_s_variables_are_compared_with_the_table() {
     let add = |key: &str, scope: &str, protected: bool, value: &str| {
         let body = json!({ "key": key, "value": value, "environment_scope": scope,
             "protected": protected, "masked": true });
-        let agent = http::agent(patience(), 0);
+        let agent = http::agent(max_wait(), 0);
         let to = format!("{url}/api/v4/projects/7/variables");
         let answer = http::post(&agent, &to, &[("PRIVATE-TOKEN", "canary-owner-54")], &body);
         assert_eq!(answer.expect("an answer").status, 201);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use camino::Utf8Path;
 
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 use crate::support::{TestEnv, repository};
 
 /// A crate called `xtask` whose compilation ends as soon as the terminal has shown something.

@@ -3,13 +3,13 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{TestEnv, error_text};
 
 /// Returns how many of 200 requests the page answers.
 fn share_of(env: &TestEnv, page: &str) -> usize {
     let port = env.port();
-    let agent = base::http::agent(patience(), 0);
+    let agent = base::http::agent(max_wait(), 0);
     let (host, url) = (format!("site-a.localhost:{port}"), format!("http://127.0.0.1:{port}/"));
     let ask = || base::http::get(&agent, &url, &[("Host", &host)]).expect("an answer").body;
     (0..200).filter(|_| ask() == page.as_bytes()).count()

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::support::patience::{Wait, patience};
+use crate::support::wait::{Wait, max_wait};
 use crate::support::{CANARY, TestEnv};
 
 /// Waits for a condition, however slow the machine is.
@@ -43,7 +43,7 @@ fn hold_back(env: &TestEnv) -> impl Fn() -> bool + use<> {
             .header("content-type", "application/json")
             .body(body.to_string())
             .expect("a request");
-        let agent = base::http::agent(patience(), 0);
+        let agent = base::http::agent(max_wait(), 0);
         let mut answer = agent.run(request).expect("an answer");
         let text = answer.body_mut().read_to_string().expect("text");
         serde_json::from_str(&text).unwrap_or_default()

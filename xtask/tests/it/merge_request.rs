@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::browser::Browser;
 use crate::preview_strategy;
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{Ran, TestEnv, repository};
 
 const TOKEN: &str = "canary-comment-9d41";
@@ -53,7 +53,7 @@ impl MergeRequest {
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
-        let agent = http::agent(patience(), 0);
+        let agent = http::agent(max_wait(), 0);
         let answer = http::post(&agent, &self.url(path), &[("PRIVATE-TOKEN", PERSON)], body)
             .expect("an answer");
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
@@ -62,7 +62,7 @@ impl MergeRequest {
 
     /// The notes that people see, oldest first.
     fn notes(&self) -> Vec<Value> {
-        let agent = http::agent(patience(), 0);
+        let agent = http::agent(max_wait(), 0);
         let url = self.url("merge_requests/42/notes?sort=asc&order_by=created_at&per_page=100");
         let answer = http::get(&agent, &url, &[("PRIVATE-TOKEN", PERSON)]).expect("an answer");
         let notes: Vec<Value> = serde_json::from_slice(&answer.body).expect("JSON");

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::installs;
-use crate::support::patience::{Wait, patience};
+use crate::support::wait::{Wait, max_wait};
 use crate::support::{CANARY, Ran, TestEnv, ran};
 
 /// Runs xtask in a folder of the repository.
@@ -529,7 +529,7 @@ fn dev_runs_the_script_or_wrangler_on_a_port_that_stays() {
         .stdout(file)
         .spawn()
         .expect("a run");
-    let agent = base::http::agent(patience(), 0);
+    let agent = base::http::agent(max_wait(), 0);
     let wait = Wait::begin();
     loop {
         let answer = base::http::get(&agent, &format!("http://127.0.0.1:{port}/up"), &[]);

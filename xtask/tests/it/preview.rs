@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 use crate::support::{Ran, TestEnv, error_text};
 
 fn json(env: &TestEnv, arguments: &[&str]) -> Ran {

@@ -4,7 +4,7 @@ use base::http;
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{CANARY, Ran, TestEnv, error_text};
 
 const MR: [(&str, &str); 1] = [("CI_MERGE_REQUEST_IID", "42")];
@@ -63,7 +63,7 @@ fn production(env: &TestEnv) -> Value {
 pub fn post(env: &TestEnv, path: &str, body: &Value) {
     let url = format!("http://127.0.0.1:{}{path}", env.port());
     let bearer = format!("Bearer {CANARY}");
-    let agent = http::agent(patience(), 0);
+    let agent = http::agent(max_wait(), 0);
     let answer = http::post(&agent, &url, &[("Authorization", &bearer)], body).expect("an answer");
     assert!((200..300).contains(&answer.status), "{}", String::from_utf8_lossy(&answer.body));
 }

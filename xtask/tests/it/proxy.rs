@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::canary;
 use crate::random::Random;
-use crate::support::patience::{Wait, patience};
+use crate::support::wait::{Wait, max_wait};
 use crate::support::{CANARY, Ran, TestEnv, ran};
 
 /// The number of attempts in the suite.
@@ -211,7 +211,7 @@ fn read_request(client: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 
 /// Returns the live version of the Worker as the sandbox serves it.
 fn live(port: u16) -> Option<String> {
-    let agent = base::http::agent(patience(), 0);
+    let agent = base::http::agent(max_wait(), 0);
     let url = format!(
         "http://127.0.0.1:{port}/client/v4/accounts/{}/workers/scripts/app/deployments",
         "0".repeat(32)

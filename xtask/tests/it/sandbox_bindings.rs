@@ -4,7 +4,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::support::TestEnv;
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 
 const DEPLOY: [&str; 6] = ["deploy", "projects/code", "--env", "local", "--engine", "host"];
 

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{CANARY, Ran, TestEnv, repository};
 
 const MAINTAINER: &str = "glpat-maintainer-1";
@@ -44,7 +44,7 @@ fn gitlab(env: &TestEnv, method: &str, path: &str, body: &Value) -> Value {
         .header("private-token", MAINTAINER)
         .header("content-type", "application/json");
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    let agent = base::http::agent(patience(), 0);
+    let agent = base::http::agent(max_wait(), 0);
     let mut answer = agent.run(request.body(body).expect("a request")).expect("an answer");
     let text = answer.body_mut().read_to_string().expect("text");
     assert!(answer.status().is_success(), "{method} {path}: {text}");

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{CANARY, TestEnv};
 
 fn row(json: &Value, project: &str, environment: &str) -> Value {
@@ -134,7 +134,7 @@ fn a_changed_secret_changes_no_content() {
             .header("content-type", "application/json")
             .body(body.to_string())
             .expect("a request");
-        let agent = base::http::agent(patience(), 0);
+        let agent = base::http::agent(max_wait(), 0);
         assert!(agent.run(request).expect("an answer").status().is_success());
     }
     let json = env.xtask(&["status", "a", "--env", "local", "--json"]).exits(0).json();

@@ -1,9 +1,9 @@
 //! A separate repository for every test, and an environment that nothing leaks into.
 
-#[path = "../../../sandbox/tests/server/patience.rs"]
-pub mod patience;
 #[path = "../../../sandbox/tests/server/reaper.rs"]
 mod reaper;
+#[path = "../../../sandbox/tests/server/wait.rs"]
+pub mod wait;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -313,7 +313,7 @@ impl TestEnv {
     /// Returns the sandbox's response for `host` (without the port) and `path`: status and body.
     pub fn fetch(&self, host: &str, path: &str) -> (u16, String) {
         let port = self.port();
-        let agent = base::http::agent(patience::patience(), 0);
+        let agent = base::http::agent(wait::max_wait(), 0);
         let host = format!("{host}:{port}");
         let url = format!("http://127.0.0.1:{port}{path}");
         let answer = base::http::get(&agent, &url, &[("Host", &host)]).expect("an answer");

@@ -6,7 +6,7 @@ use base::http;
 use serde_json::{Value, json};
 
 use crate::preview_strategy;
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{Ran, TestEnv};
 
 const BOT: &str = "canary-bot-61";
@@ -37,13 +37,13 @@ impl GitLab {
     }
 
     fn post(&self, path: &str, body: &Value) {
-        let agent = http::agent(patience(), 0);
+        let agent = http::agent(max_wait(), 0);
         let answer = http::post(&agent, &self.url(path), &[("PRIVATE-TOKEN", PERSON)], body);
         assert_eq!(answer.expect("an answer").status, 201, "{path} {body}");
     }
 
     fn get(&self, path: &str) -> Value {
-        let agent = http::agent(patience(), 0);
+        let agent = http::agent(max_wait(), 0);
         let answer = http::get(&agent, &self.url(path), &[("PRIVATE-TOKEN", PERSON)]);
         serde_json::from_slice(&answer.expect("an answer").body).expect("JSON")
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::machine::FULL;
 use super::stage::Stage;
 use super::{Case, machine};
-use crate::support::patience::Wait;
+use crate::support::wait::Wait;
 use crate::support::{Ran, ran};
 
 /// Waits until the row's fault has happened, then does what `then` says while xtask runs as process

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
 use super::Case;
-use crate::support::patience::patience;
+use crate::support::wait::max_wait;
 use crate::support::{CANARY, TestEnv, copy};
 
 /// The account of rows that do not need their own.
@@ -50,7 +50,7 @@ impl Stage {
         accounts(&env, cases);
         env.commit("rows");
         env.xtask(&["sandbox", "up"]).exits(0);
-        let agent = base::http::agent(patience(), 0);
+        let agent = base::http::agent(max_wait(), 0);
         let stage = Stage { port: env.port(), env, workers, agent };
         let first = cases.iter().filter_map(|case| case.fault.clone());
         let faults = first.chain(cases.iter().flat_map(|case| case.besides.clone()));

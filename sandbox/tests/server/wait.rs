@@ -3,11 +3,11 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// The variable that multiplies the limit, for a very slow machine: `XTASK_TEST_PATIENCE=4`.
-const VARIABLE: &str = "XTASK_TEST_PATIENCE";
+/// The variable that multiplies the limit, for a very slow machine: `XTASK_TEST_WAIT_FACTOR=4`.
+const VARIABLE: &str = "XTASK_TEST_WAIT_FACTOR";
 
 /// Returns the time after which a test fails: four minutes, because a busy machine is slow, but what hangs takes longer.
-pub fn patience() -> Duration {
+pub fn max_wait() -> Duration {
     let factor = std::env::var(VARIABLE).ok().map(|text| text.parse::<u32>());
     Duration::from_secs(240) * factor.map_or(1, |factor| factor.expect("a whole number"))
 }
@@ -21,10 +21,10 @@ impl Wait {
         Wait(Instant::now())
     }
 
-    /// Fails the test after [`patience`]. `what` says what did not happen.
+    /// Fails the test after [`max_wait`]. `what` says what did not happen.
     #[track_caller]
     pub fn check(&self, what: impl Display) {
-        assert!(self.0.elapsed() < patience(), "{what}");
+        assert!(self.0.elapsed() < max_wait(), "{what}");
     }
 
     /// Does the same, and sleeps until the next look.
