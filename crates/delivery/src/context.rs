@@ -21,6 +21,7 @@ use base::runner::{CompletedProcess, ExitReason, Runner};
 use base::secret::{Secret, parse_token, remember};
 use base::supervisor;
 use base::terminal::Ui;
+use gitlab::ci::CiVariables;
 use workspace::config::{CONFIG_FILE, LOCAL};
 
 /// Environment variable with the repository's root, for calls from outside of it.
@@ -38,6 +39,8 @@ pub struct Ctx {
     pub jobs: usize,
     /// The remaining time for retries.
     pub retry_budget: RetryBudget,
+    /// The variables of the GitLab job.
+    pub ci: CiVariables,
     /// The command line with every command, for completions.
     pub command_line: clap::Command,
 }
@@ -70,6 +73,7 @@ impl Ctx {
             dry_run,
             jobs: jobs.unwrap_or(cores).max(1),
             retry_budget,
+            ci: CiVariables::read(variable),
             command_line,
         })
     }
@@ -142,6 +146,16 @@ impl Ctx {
         }
     }
 
+    /// Returns the default environment: the sandbox. Errors in a pipeline, where a guess could change
+    /// production.
+    pub fn default_environment(&self) -> Result<String, Failure> {
+        if self.ci.is_pipeline() {
+            return Err(usage("a pipeline has no default environment")
+                .hint("name one with `--env`, such as `--env staging`"));
+        }
+        Ok(LOCAL.to_owned())
+    }
+
     /// Returns the credential that `value` names.
     pub fn secret(&self, value: &Value) -> Result<Secret, Failure> {
         let secret = match value {
@@ -162,16 +176,6 @@ fn token(name: &str) -> Result<Secret, Failure> {
             .hint(format!("set {name} to a Cloudflare API token; {CONFIG_FILE} names the variable"))
             .hint("check in GitLab that the variable is not protected, or use a protected branch")
     })
-}
-
-/// Returns the default environment: the sandbox. Errors in a pipeline, where a guess could change
-/// production.
-pub fn default_environment() -> Result<String, Failure> {
-    if variable("GITLAB_CI").is_some() {
-        return Err(usage("a pipeline has no default environment")
-            .hint("name one with `--env`, such as `--env staging`"));
-    }
-    Ok(LOCAL.to_owned())
 }
 
 fn root() -> Result<Utf8PathBuf> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 
+use crate::ci::CiVariables;
 use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;
@@ -15,21 +16,22 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Access to the deployments of a GitLab project with a job token.
 #[derive(Debug)]
 pub struct Deployments {
-    /// `CI_API_V4_URL`.
+    /// The base URL of the API, without a trailing slash.
     api: String,
-    /// `CI_PROJECT_ID`.
+    /// The project's number.
     project: String,
-    /// `CI_JOB_TOKEN`.
+    /// The job token.
     token: Secret,
 }
 
 impl Deployments {
-    /// Reads the variables that GitLab sets in every job. Returns `None` if one is missing.
-    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Option<Deployments> {
+    /// Takes the values from the variables of the job. Returns `None` if one is missing.
+    #[must_use]
+    pub fn from_ci(ci: &CiVariables) -> Option<Deployments> {
         Some(Deployments {
-            api: get("CI_API_V4_URL")?.trim_end_matches('/').to_owned(),
-            project: get("CI_PROJECT_ID")?,
-            token: Secret::new(&get("CI_JOB_TOKEN")?),
+            api: ci.api_v4_url.as_ref()?.trim_end_matches('/').to_owned(),
+            project: ci.project_id.clone()?,
+            token: ci.job_token.clone()?,
         })
     }
 

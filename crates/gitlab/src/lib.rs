@@ -1,6 +1,7 @@
-//! GitLab: the API client, the merge request comment and the pipeline.
+//! GitLab: the variables of a job, the API client, the merge request comment and the pipeline.
 
 pub mod api;
+pub mod ci;
 pub mod comment;
 pub mod deployments;
 #[cfg(test)]

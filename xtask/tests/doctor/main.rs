@@ -324,7 +324,8 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     use base::error::ErrorKind;
     use delivery::context::Ctx;
     use delivery::plan::Engine;
-    use delivery::plan::destination::{Destination, PipelineFacts};
+    use delivery::plan::destination::Destination;
+    use gitlab::ci::CiVariables;
     use workspace::Workspace;
     use workspace::config::LOCAL;
 
@@ -336,11 +337,12 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
         dry_run: false,
         jobs: 1,
         retry_budget: base::retry::RetryBudget::new(|_| {}),
+        ci: CiVariables::default(),
         command_line: clap::Command::new("xtask"),
     };
     let workspace = Workspace::load(&ctx.root).expect("readable");
     let mut destination =
-        Destination::resolve(&workspace.config, "staging", None, &PipelineFacts::default(), None)
+        Destination::resolve(&workspace.config, "staging", None, &CiVariables::default(), None)
             .expect("not protected");
     let find =
         |name: &str| workspace.projects.iter().find(|project| project.name == name).expect(name);

@@ -175,7 +175,7 @@ impl Model {
             root,
             base: Some("main"),
             head: None,
-            variable: &|_| None,
+            pipeline: None,
             deployed: &|| LastDeployment::NoService,
         };
         let changes = question.changes().expect("changes");

@@ -24,6 +24,7 @@ use delivery::engine::dagger::module_record;
 use gitlab::api::problem::Problem;
 use gitlab::api::request::{Client, Reply};
 use gitlab::api::{Notes, User, leftovers, paging, variables};
+use gitlab::ci::CiVariables;
 use gitlab::deployments::Deployments;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -291,8 +292,11 @@ fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
     let client = Client::new(&base, Secret::new("token"), agent, &retry_budget).expect("a client");
     let notes =
         Notes::with_user(&client, "12", "42", User { id: 7, username: String::new() }, |_| true);
-    let deployments = Deployments::from_variables(|name| {
-        Some(if name == "CI_API_V4_URL" { base.clone() } else { "12".to_owned() })
+    let deployments = Deployments::from_ci(&CiVariables {
+        api_v4_url: Some(base.clone()),
+        project_id: Some("12".to_owned()),
+        job_token: Some(Secret::new("12")),
+        ..CiVariables::default()
     });
     vec![
         Notes::whoami(&client).map(drop),

@@ -7,11 +7,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use camino::Utf8Path;
 use delivery::builds::plan_builds;
-use delivery::plan::destination::{Destination, PipelineFacts};
+use delivery::plan::destination::Destination;
 use delivery::plan::{Engine, EngineChoice, Operation, Plan, PlanRequest, RunRequest};
 use delivery::script::{quote, script};
 use delivery::tools::bun::which;
 use expect_test::{Expect, expect};
+use gitlab::ci::CiVariables;
 use proptest::prelude::*;
 use serde_json::Value;
 use workspace::Workspace;
@@ -37,8 +38,8 @@ fn plan(
     workspace.config.dagger.upload = ContainerUpload::Module;
     let projects = workspace.select(&[name.to_owned()]).expect(name);
     let choice = EngineChoice { engine: Engine::Dagger, reason: "asked for".into(), dagger: None };
-    let pipeline = PipelineFacts::default();
-    let destination = Destination::resolve(&workspace.config, environment, port, &pipeline, None)
+    let ci = CiVariables::default();
+    let destination = Destination::resolve(&workspace.config, environment, port, &ci, None)
         .expect("a destination");
     let alias = (operation == Operation::Preview).then(|| "mr-1".to_owned());
     let input = PlanRequest {

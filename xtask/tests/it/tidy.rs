@@ -132,6 +132,27 @@ fn modules_keep_to_their_layer() {
     }
 }
 
+/// The files that may name a variable of GitLab CI: the type that holds them all, and the crate below it.
+const READS_CI_VARIABLES: [&str; 2] = ["crates/base/", "crates/gitlab/src/ci.rs"];
+
+#[test]
+fn one_file_reads_the_variables_of_gitlab_ci() {
+    let is_name = |word: &str| {
+        let is_part_of_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        word == "GITLAB_CI" || (word.starts_with("CI_") && word.chars().all(is_part_of_name))
+    };
+    let mut names = 0;
+    for (path, text) in ["crates", "sandbox/src", "xtask/src"].into_iter().flat_map(sources) {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        // A message has other words beside the name between its quotes.
+        let found: Vec<&str> = code.split('"').filter(|word| is_name(word)).collect();
+        names += found.len();
+        let may = READS_CI_VARIABLES.iter().any(|folder| path.as_str().starts_with(folder));
+        assert!(may || found.is_empty(), "{path} names {found:?}; use `gitlab::ci::CiVariables`");
+    }
+    assert!(names > 20, "{names} variables");
+}
+
 /// The folders and files of this repository that a team's repository does not have. That of `Cargo.toml` says which of
 /// them the crates may read, `[workspace.metadata.xtask]`.
 const OF_THIS_REPOSITORY: [&str; 7] =

@@ -9,11 +9,13 @@ use clap::Args;
 use super::projects::warn_of_broken;
 use crate::context::Ctx;
 use crate::report::affected::AffectedReport;
-use base::env::variable;
 use base::error::Exit;
+use gitlab::ci::CiVariables;
 use gitlab::deployments::Deployments;
 use workspace::affected::find_affected;
-use workspace::change_base::{Base, Changes, LastDeployment, Question};
+use workspace::change_base::{
+    Base, Changes, LastDeployment, MergeRequestCommits, PipelineFacts, Question,
+};
 use workspace::files::Source;
 use workspace::lock_changes::LockChanges;
 use workspace::names::is_defining_path;
@@ -97,14 +99,29 @@ fn ask<T>(
 ) -> Result<T> {
     let deployed = || {
         // Inside a job with an `environment`, GitLab knows it by that name.
-        let name = variable("CI_ENVIRONMENT_NAME").or_else(|| environment.map(str::to_owned));
-        let (Some(name), Some(deployments)) = (name, Deployments::from_variables(variable)) else {
+        let name = ctx.ci.environment_name.as_deref().or(environment);
+        let (Some(name), Some(deployments)) = (name, Deployments::from_ci(&ctx.ci)) else {
             return LastDeployment::NoService;
         };
-        deployments.last_successful(&name, &ctx.retry_budget).into()
+        deployments.last_successful(name, &ctx.retry_budget).into()
     };
-    let root = &ctx.root;
-    asked(Question { root, base, head, variable: &variable, deployed: &deployed })
+    let (root, pipeline) = (&ctx.root, pipeline_facts(&ctx.ci));
+    asked(Question { root, base, head, pipeline, deployed: &deployed })
+}
+
+/// Returns the facts that the base of a comparison depends on. `None` outside of a pipeline.
+fn pipeline_facts(ci: &CiVariables) -> Option<PipelineFacts<'_>> {
+    let commits = || MergeRequestCommits {
+        is_on_merge_commit: ci.is_on_merge_commit(),
+        start: ci.merge_request_diff_base_sha.as_deref(),
+        target: ci.merge_request_target_branch_sha.as_deref(),
+    };
+    ci.is_set_by_gitlab().then(|| PipelineFacts {
+        merge_request: ci.is_merge_request().then(commits),
+        branch: ci.commit_branch.as_deref(),
+        default_branch: ci.default_branch.as_deref(),
+        before_push: ci.commit_before_sha.as_deref(),
+    })
 }
 
 /// Reads the paths on standard input.

@@ -12,7 +12,6 @@ use crate::context::Ctx;
 use crate::plan::Operation;
 use crate::plan::claims::Claims;
 use crate::record::Record;
-use base::env::variable;
 use base::error::{Exit, Failure, failed, refused};
 use base::files::{write_first, write_whole};
 use gitlab::pipeline::{FILE, HEADER, guide, reports};
@@ -165,7 +164,7 @@ pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
         Some(Operation::Preview) => reports::PREVIEW,
         _ => return Ok(()),
     };
-    if variable("GITLAB_CI").is_none() {
+    if !ctx.ci.is_pipeline() {
         return Ok(());
     }
     write_whole(&ctx.root.join(report.file), &crate::report::ci::dotenv(records, report.variable))?;

@@ -5,11 +5,10 @@ use clap::Args;
 
 use super::build::{EngineArgs, nothing_to_do};
 use super::selection::{self, Selection};
-use crate::context::{Ctx, default_environment};
-use crate::plan::destination::{Destination, PipelineFacts};
+use crate::context::Ctx;
+use crate::plan::destination::Destination;
 use crate::plan::{Operation, RunOptions, RunRequest};
 use crate::tools::sandbox;
-use base::env::raw_variable;
 use base::error::Exit;
 use workspace::Workspace;
 
@@ -73,14 +72,13 @@ impl DeployCommand {
     }
 
     fn destination(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Destination> {
-        let environment = self.env.clone().map_or_else(default_environment, Ok)?;
+        let environment = self.env.clone().map_or_else(|| ctx.default_environment(), Ok)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         if ctx.dry_run && self.break_glass.is_none() {
             return Ok(Destination::to_read(&workspace.config, &environment, port)?);
         }
-        let pipeline = PipelineFacts::from_variables(raw_variable);
         let glass = self.break_glass.as_deref();
-        Ok(Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?)
+        Ok(Destination::resolve(&workspace.config, &environment, port, &ctx.ci, glass)?)
     }
 }
 

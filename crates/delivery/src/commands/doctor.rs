@@ -53,7 +53,7 @@ impl DoctorCommand {
             ctx.ui.report(&pins, &pins.text());
             return Ok(pins.exit());
         }
-        let environment = doctor::environment(&scope, self.env)?;
+        let environment = doctor::environment(ctx, &scope, self.env)?;
         let options = DoctorOptions { offline: self.offline, strict: self.strict };
         let (mut scene, checks) = doctor::prepare(ctx, &scope, environment.clone(), options)?;
         if self.list {

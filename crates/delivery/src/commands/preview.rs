@@ -15,7 +15,6 @@ use crate::engine::comment::Comment;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, RunOptions, RunRequest, alias};
 use crate::report::comment_outcome;
-use base::env::variable;
 use base::error::{Exit, Failure, usage};
 use gitlab::comment::{CommentRow, PreviewStatus};
 use workspace::Workspace;
@@ -159,7 +158,7 @@ pub(super) fn destination(
 ) -> Result<Destination, Failure> {
     let environment = match environment {
         Some(environment) => environment.to_owned(),
-        None if variable("GITLAB_CI").is_some() => config.preview_environment()?,
+        None if ctx.ci.is_pipeline() => config.preview_environment()?,
         None => LOCAL.to_owned(),
     };
     let port = sandbox_port(ctx, &environment, sandbox);
@@ -173,11 +172,11 @@ pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result
     if let Some(alias) = given {
         return Ok(alias.to_owned());
     }
-    if let Some(iid) = variable("CI_MERGE_REQUEST_IID") {
-        return Ok(alias::of_merge_request(&iid));
+    if let Some(iid) = &ctx.ci.merge_request_iid {
+        return Ok(alias::of_merge_request(iid));
     }
-    let branch = variable("CI_COMMIT_REF_NAME")
-        .map_or_else(|| git::branch(&ctx.root), |branch| Ok(Some(branch)))?;
+    let reference = ctx.ci.commit_ref_name.clone();
+    let branch = reference.map_or_else(|| git::branch(&ctx.root), |branch| Ok(Some(branch)))?;
     let branch = branch.ok_or_else(|| {
         usage("no branch is checked out, so the preview has no name").hint("name it with `--alias`")
     })?;

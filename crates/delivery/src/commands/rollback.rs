@@ -4,14 +4,13 @@ use anyhow::Result;
 use clap::Args;
 
 use super::deploy::sandbox_port;
-use crate::context::{Ctx, default_environment};
+use crate::context::Ctx;
 use crate::engine::rollback;
 use crate::engine::rollback::RollbackTarget;
 use crate::engine::setup::Setup;
-use crate::plan::destination::{Destination, PipelineFacts};
+use crate::plan::destination::Destination;
 use crate::plan::protection;
 use crate::report::{self, RunReport};
-use base::env::raw_variable;
 use base::error::Exit;
 use workspace::Workspace;
 use workspace::before_deploy::BeforeDeploy;
@@ -103,14 +102,13 @@ impl ProjectEnvironment {
         if matches!(target, RollbackTarget::Alias(_)) {
             self.tell_steps(ctx, project);
         }
-        let environment = self.env.clone().map_or_else(default_environment, Ok)?;
+        let environment = self.env.clone().map_or_else(|| ctx.default_environment(), Ok)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         let mut destination = if ctx.dry_run && self.break_glass.is_none() {
             Destination::to_read(&workspace.config, &environment, port)?
         } else {
-            let pipeline = PipelineFacts::from_variables(raw_variable);
             let glass = self.break_glass.as_deref();
-            Destination::resolve(&workspace.config, &environment, port, &pipeline, glass)?
+            Destination::resolve(&workspace.config, &environment, port, &ctx.ci, glass)?
         };
         protection::check(&workspace.config, &workspace.projects, &[project], &environment)?;
         if destination.sandbox.is_some() && !ctx.dry_run {

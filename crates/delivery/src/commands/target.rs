@@ -4,12 +4,11 @@ use anyhow::Result;
 use clap::Args;
 
 use super::deploy::sandbox_port;
-use crate::context::{Ctx, default_environment};
+use crate::context::Ctx;
 use crate::engine::job::command_line;
 use crate::engine::setup::Setup;
-use crate::plan::destination::{Destination, PipelineFacts};
+use crate::plan::destination::Destination;
 use crate::plan::protection;
-use base::env::raw_variable;
 use base::error::refused;
 use base::secret::Secret;
 use cloudflare::api::{Api, Live};
@@ -60,8 +59,7 @@ impl TargetArgs {
         let mut destination = if ctx.dry_run && break_glass.is_none() {
             Destination::to_read(&workspace.config, &environment, port)?
         } else {
-            let pipeline = PipelineFacts::from_variables(raw_variable);
-            Destination::resolve(&workspace.config, &environment, port, &pipeline, break_glass)?
+            Destination::resolve(&workspace.config, &environment, port, &ctx.ci, break_glass)?
         };
         protection::check(&workspace.config, &workspace.projects, &[&project], &environment)?;
         if destination.sandbox.is_some() && !ctx.dry_run {
@@ -76,7 +74,7 @@ impl TargetArgs {
     fn find(&self, ctx: &Ctx) -> Result<(Workspace, Project, String)> {
         let workspace = Workspace::survey(&ctx.root)?;
         let project = workspace.project(&self.project)?.clone();
-        let environment = self.env.clone().map_or_else(default_environment, Ok)?;
+        let environment = self.env.clone().map_or_else(|| ctx.default_environment(), Ok)?;
         Ok((workspace, project, environment))
     }
 }

@@ -9,6 +9,7 @@ use crate::plan::refusal::ProjectRefusal;
 use crate::tools::bun::{self, Bun, OnPath};
 use base::error::{ErrorKind, Failure, kind_of};
 use base::probe;
+use gitlab::ci::CiVariables;
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
 use workspace::project::Project;
@@ -21,6 +22,8 @@ pub struct Context {
     pub environment: Option<String>,
     /// Skip requests over the network.
     pub offline: bool,
+    /// The variables of the GitLab job.
+    pub ci: CiVariables,
     config: Result<Config, Failure>,
     names: Vec<String>,
     workspace: OnceLock<Result<Workspace, anyhow::Error>>,
@@ -49,6 +52,7 @@ impl Context {
             root: root.to_owned(),
             environment,
             offline: true,
+            ci: CiVariables::default(),
             config,
             names,
             workspace: OnceLock::new(),

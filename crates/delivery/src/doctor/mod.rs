@@ -45,6 +45,7 @@ pub fn prepare(
     options: DoctorOptions,
 ) -> Result<(Arc<Context>, Vec<Check>), anyhow::Error> {
     let mut context = Context::new(&ctx.root, environment, scope.projects().to_vec());
+    context.ci = ctx.ci.clone();
     context.offline = options.offline;
     context.refuse_unknown_names()?;
     let checks = scope.choose(table::all(&context), &context)?;
@@ -80,7 +81,8 @@ pub fn preflight(
         None => Need::Remote,
     };
     let environment = Some(destination.environment.clone());
-    let context = Context::with_config(&ctx.root, Ok(config.clone()), environment, Vec::new());
+    let mut context = Context::with_config(&ctx.root, Ok(config.clone()), environment, Vec::new());
+    context.ci = ctx.ci.clone();
     let checks = table::all(&context).into_iter().filter(|check| is_meant(check.group));
     let cheap = checks.filter(|check| check.cost == Cost::Read && check.needed_by.contains(&need));
     let found = cheap.map(|check| ((check.run)(&context), check.title));
@@ -99,9 +101,13 @@ fn as_refusal(finding: &Finding) -> Failure {
 }
 
 /// Returns the default environment of a deployment, for `doctor deploy`.
-pub fn environment(scope: &Scope, named: Option<String>) -> Result<Option<String>, Failure> {
+pub fn environment(
+    ctx: &Ctx,
+    scope: &Scope,
+    named: Option<String>,
+) -> Result<Option<String>, Failure> {
     match (scope, named) {
-        (Scope::Deploy(_), None) => crate::context::default_environment().map(Some),
+        (Scope::Deploy(_), None) => ctx.default_environment().map(Some),
         (Scope::Build(_), None) => Ok(Some(LOCAL.to_owned())),
         (_, named) => Ok(named),
     }

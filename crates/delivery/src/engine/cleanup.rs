@@ -14,7 +14,7 @@ use crate::plan::destination::Destination;
 use crate::plan::merge_request::{self, GitlabProject, MergeRequest};
 use base::env::variable;
 use base::error::Failure;
-use base::secret::{Secret, TokenProblem};
+use base::secret::TokenProblem;
 use base::time::{rfc3339, unix_now};
 use gitlab::api::leftovers;
 use gitlab::api::leftovers::{GitlabEnvironment, Request, RequestState};
@@ -37,7 +37,7 @@ pub fn clean_up(
     days: u32,
 ) -> Result<CleanupReport> {
     let config = &workspace.config;
-    let place = GitlabProject::from_variables(variable, &config.gitlab);
+    let place = GitlabProject::from_ci(&ctx.ci, &config.gitlab);
     place.check(&config.gitlab, destination.is_some_and(|at| at.sandbox.is_some()))?;
     let previews = destination.map(|at| Previews::at(ctx, at));
     let mut report = CleanupReport { schema: 2, ..CleanupReport::default() };
@@ -49,8 +49,8 @@ pub fn clean_up(
     };
     let client = comment::client(ctx, &place.api, name, Some(&token))?;
     // Stopping an environment needs more rights than commenting. The job token has them.
-    let job = match variable("CI_JOB_TOKEN") {
-        Some(token) => Some(comment::connect(ctx, &place.api, Secret::new(token.trim()))?.of_job()),
+    let job = match ctx.ci.job_token.clone() {
+        Some(token) => Some(comment::connect(ctx, &place.api, token)?.of_job()),
         None => None,
     };
     let environments = job.as_ref().unwrap_or(&client);

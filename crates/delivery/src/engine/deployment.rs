@@ -17,7 +17,6 @@ use super::uploader::{self, NewVersion, PreparedUpload};
 use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
 use crate::record::{DeployStatus, Output, Record, StepResult};
-use base::env::variable;
 use base::error::{Failure, refused};
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
@@ -302,7 +301,7 @@ fn refuse_preview(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Deploy
         return Ok(None);
     }
     // Otherwise a merge request that adds a project could not be merged.
-    if before.live.is_none() && variable("CI_MERGE_REQUEST_IID").is_some() {
+    if before.live.is_none() && job.run.ctx.ci.is_merge_request() {
         return Ok(Some(DeployStatus::Undeployed));
     }
     if before.live.is_none() {

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-pub use super::protection::PipelineFacts;
+use super::protection::objection;
 use base::command::Value;
 use base::error::{Failure, refused};
 use cloudflare::api::PUBLIC_API;
+use gitlab::ci::CiVariables;
 use workspace::config::{CONFIG_FILE, Config, LOCAL};
 use workspace::wrangler::Target;
 
@@ -37,7 +38,7 @@ impl Destination {
         config: &Config,
         environment: &str,
         sandbox: Option<u16>,
-        pipeline: &PipelineFacts,
+        ci: &CiVariables,
         break_glass: Option<&str>,
     ) -> Result<Destination, Failure> {
         config.require_environment(environment)?;
@@ -45,7 +46,7 @@ impl Destination {
         if protected
             && sandbox.is_none()
             && break_glass.is_none()
-            && let Some(objection) = pipeline.objection(&config.gitlab)
+            && let Some(objection) = objection(ci, &config.gitlab)
         {
             return Err(refused(format!(
                     "`{environment}` is protected: only a pipeline of the protected default branch changes it, and {objection}"

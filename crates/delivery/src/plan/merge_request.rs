@@ -1,8 +1,9 @@
-//! The merge request that a pipeline belongs to, from the variables that GitLab sets.
+//! The merge request that a pipeline belongs to.
 
 use serde::Serialize;
 
 use base::error::{Failure, refused};
+use gitlab::ci::CiVariables;
 use workspace::config::Gitlab;
 
 /// The merge request of the comment, and the job's part of its rows.
@@ -37,11 +38,11 @@ pub struct GitlabProject {
 }
 
 impl GitlabProject {
-    /// Reads the variables. Outside of a pipeline, reads the shared config file.
+    /// Returns the project of the job. Outside of a pipeline, returns that of the shared config file.
     #[must_use]
-    pub fn from_variables(get: impl Fn(&str) -> Option<String>, config: &Gitlab) -> GitlabProject {
-        let api = get("CI_API_V4_URL").unwrap_or_else(|| config.api());
-        let number = get("CI_PROJECT_ID").unwrap_or_else(|| config.project_id.clone());
+    pub fn from_ci(ci: &CiVariables, config: &Gitlab) -> GitlabProject {
+        let api = ci.api_v4_url.clone().unwrap_or_else(|| config.api());
+        let number = ci.project_id.clone().unwrap_or_else(|| config.project_id.clone());
         GitlabProject { api: api.trim_end_matches('/').to_owned(), number }
     }
 
@@ -90,33 +91,31 @@ impl GitlabProject {
 }
 
 impl MergeRequest {
-    /// Reads the variables (<https://docs.gitlab.com/ci/variables/predefined_variables/>). `None`
-    /// outside of a merge request's pipeline. Missing values come from the shared config file.
+    /// Returns the merge request of the job. `None` outside of a merge request's pipeline. Missing
+    /// values come from the shared config file.
     #[must_use]
-    pub fn from_variables(
-        get: impl Fn(&str) -> Option<String>,
-        config: &Gitlab,
-    ) -> Option<MergeRequest> {
-        let get =
-            |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|v| !v.is_empty());
-        let iid =
-            get("CI_MERGE_REQUEST_IID").filter(|iid| iid.bytes().all(|b| b.is_ascii_digit()))?;
-        let api = get("CI_API_V4_URL").unwrap_or_else(|| config.api());
-        let project = get("CI_MERGE_REQUEST_PROJECT_ID")
-            .or_else(|| get("CI_PROJECT_ID"))
+    pub fn from_ci(ci: &CiVariables, config: &Gitlab) -> Option<MergeRequest> {
+        let trimmed = |value: &Option<String>| value.as_deref().map(|text| text.trim().to_owned());
+        let is_number = |iid: &String| iid.bytes().all(|b| b.is_ascii_digit());
+        let iid = trimmed(&ci.merge_request_iid).filter(is_number)?;
+        let api = trimmed(&ci.api_v4_url).unwrap_or_else(|| config.api());
+        let own = trimmed(&ci.project_id);
+        let project = trimmed(&ci.merge_request_project_id)
+            .or_else(|| own.clone())
             .unwrap_or_else(|| config.project_id.clone());
         // A fork's merge request may also run in the parent project, if a member starts it there.
-        let in_fork = get("CI_PROJECT_ID").is_some_and(|own| own != project);
-        let page = get("CI_MERGE_REQUEST_PROJECT_URL")
+        let in_fork = own.is_some_and(|own| own != project);
+        let page = trimmed(&ci.merge_request_project_url)
             .map(|url| format!("{}/-/merge_requests/{iid}", url.trim_end_matches('/')));
         Some(MergeRequest {
             api: api.trim_end_matches('/').to_owned(),
             project,
             iid,
             in_fork,
-            commit: get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA").or_else(|| get("CI_COMMIT_SHA")),
-            pipeline: get("CI_PIPELINE_ID").and_then(|id| id.parse().ok()),
-            job: get("CI_JOB_URL"),
+            commit: trimmed(&ci.merge_request_source_branch_sha)
+                .or_else(|| trimmed(&ci.commit_sha)),
+            pipeline: trimmed(&ci.pipeline_id).and_then(|id| id.parse().ok()),
+            job: trimmed(&ci.job_url),
             page,
         })
     }
@@ -165,7 +164,7 @@ mod tests {
         let get = |name: &str| {
             variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
         };
-        MergeRequest::from_variables(get, &config)
+        MergeRequest::from_ci(&CiVariables::read(get), &config)
     }
 
     #[test]

@@ -6,105 +6,72 @@
 //! other pipeline. See SECURITY.md.
 
 use base::error::{Failure, refused};
+use gitlab::ci::{API_V4_URL, CiVariables, SERVER_URL};
 use workspace::config::{CONFIG_FILE, Config, Gitlab};
 use workspace::project::Project;
 use workspace::routes::Route;
 
-/// The facts about the pipeline that protection depends on. The default is no pipeline.
-#[derive(Clone, Debug, Default)]
-pub struct PipelineFacts {
-    gitlab: String,
-    protected: String,
-    branch: String,
-    default_branch: String,
-    reference: String,
-    tag: String,
-    source: String,
-    merge_request: String,
-    project: String,
-    server: String,
-    api: String,
+/// Returns the reason why a job with these variables may not change a protected environment. `None` if
+/// it may. An unset variable counts as empty. Values are not trimmed, because GitLab writes no spaces.
+#[must_use]
+pub fn objection(ci: &CiVariables, gitlab: &Gitlab) -> Option<String> {
+    if !ci.is_set_by_gitlab() {
+        return Some("this is not a GitLab pipeline".to_owned());
+    }
+    // Neither kind has a branch, so a person must have set these variables.
+    if ci.is_merge_request() {
+        return Some("this pipeline is a merge request's".to_owned());
+    }
+    if ci.pipeline_source.as_deref() == Some("external_pull_request_event") {
+        return Some("this pipeline is a pull request's".to_owned());
+    }
+    if let Some(tag) = &ci.commit_tag {
+        return Some(format!("this pipeline is of the tag `{tag}`"));
+    }
+    let branch = or_empty(&ci.commit_branch);
+    if branch.is_empty() || ci.commit_branch != ci.default_branch {
+        return Some(format!(
+            "this pipeline is of the branch `{branch}`, and the default branch is `{}`",
+            or_empty(&ci.default_branch)
+        ));
+    }
+    if let Some(reference) = ci.commit_ref_name.as_deref().filter(|name| *name != branch) {
+        return Some(format!(
+            "CI_COMMIT_REF_NAME is `{reference}` and CI_COMMIT_BRANCH `{branch}`"
+        ));
+    }
+    if !ci.is_protected() {
+        return Some(format!(
+            "CI_COMMIT_REF_PROTECTED is `{}`: protect the branch `{branch}`",
+            or_empty(&ci.commit_ref_protected)
+        ));
+    }
+    elsewhere(ci, gitlab)
 }
 
-impl PipelineFacts {
-    /// Reads the variables that GitLab sets
-    /// (<https://docs.gitlab.com/ci/variables/predefined_variables/>). An unset variable counts as
-    /// empty. Values are not trimmed, because GitLab writes no spaces.
-    #[must_use]
-    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> PipelineFacts {
-        let get = |name: &str| get(name).unwrap_or_default();
-        PipelineFacts {
-            gitlab: get("GITLAB_CI"),
-            protected: get("CI_COMMIT_REF_PROTECTED"),
-            branch: get("CI_COMMIT_BRANCH"),
-            default_branch: get("CI_DEFAULT_BRANCH"),
-            reference: get("CI_COMMIT_REF_NAME"),
-            tag: get("CI_COMMIT_TAG"),
-            source: get("CI_PIPELINE_SOURCE"),
-            merge_request: get("CI_MERGE_REQUEST_IID"),
-            project: get("CI_PROJECT_ID"),
-            server: get("CI_SERVER_URL"),
-            api: get("CI_API_V4_URL"),
-        }
+/// Returns the reason why this is another project than that of the config. If the config has no
+/// number, any project matches.
+fn elsewhere(ci: &CiVariables, gitlab: &Gitlab) -> Option<String> {
+    let number = gitlab.number()?;
+    let project = or_empty(&ci.project_id);
+    if project != number {
+        return Some(format!(
+            "this is the GitLab project {}, and the config names {number}",
+            if project.is_empty() { "without a number" } else { project }
+        ));
     }
+    let own = gitlab.url.trim_end_matches('/');
+    let api = gitlab.api();
+    [(SERVER_URL, or_empty(&ci.server_url), own), (API_V4_URL, or_empty(&ci.api_v4_url), &api)]
+        .into_iter()
+        .find(|(_, found, wanted)| !found.trim_end_matches('/').eq_ignore_ascii_case(wanted))
+        .map(|(name, found, wanted)| {
+            format!("{name} is `{found}`, and the config's `gitlab.url` means `{wanted}`")
+        })
+}
 
-    /// Returns the reason why this pipeline may not change a protected environment. `None` if it
-    /// may.
-    #[must_use]
-    pub fn objection(&self, gitlab: &Gitlab) -> Option<String> {
-        if self.gitlab != "true" {
-            return Some("this is not a GitLab pipeline".to_owned());
-        }
-        // Neither kind has `CI_COMMIT_BRANCH`, so a person must have set these variables.
-        if !self.merge_request.is_empty() || self.source == "merge_request_event" {
-            return Some("this pipeline is a merge request's".to_owned());
-        }
-        if self.source == "external_pull_request_event" {
-            return Some("this pipeline is a pull request's".to_owned());
-        }
-        if !self.tag.is_empty() {
-            return Some(format!("this pipeline is of the tag `{}`", self.tag));
-        }
-        if self.branch.is_empty() || self.branch != self.default_branch {
-            return Some(format!(
-                "this pipeline is of the branch `{}`, and the default branch is `{}`",
-                self.branch, self.default_branch
-            ));
-        }
-        if !self.reference.is_empty() && self.reference != self.branch {
-            return Some(format!(
-                "CI_COMMIT_REF_NAME is `{}` and CI_COMMIT_BRANCH `{}`",
-                self.reference, self.branch
-            ));
-        }
-        if self.protected != "true" {
-            return Some(format!(
-                "CI_COMMIT_REF_PROTECTED is `{}`: protect the branch `{}`",
-                self.protected, self.branch
-            ));
-        }
-        self.elsewhere(gitlab)
-    }
-
-    /// Returns the reason why this is another project than that of the config. If the config has no
-    /// number, any project matches.
-    fn elsewhere(&self, gitlab: &Gitlab) -> Option<String> {
-        let number = gitlab.number()?;
-        if self.project != number {
-            return Some(format!(
-                "this is the GitLab project {}, and the config names {number}",
-                if self.project.is_empty() { "without a number" } else { &self.project }
-            ));
-        }
-        let own = gitlab.url.trim_end_matches('/');
-        let api = gitlab.api();
-        [("CI_SERVER_URL", &self.server, own), ("CI_API_V4_URL", &self.api, &api)]
-            .into_iter()
-            .find(|(_, found, wanted)| !found.trim_end_matches('/').eq_ignore_ascii_case(wanted))
-            .map(|(name, found, wanted)| {
-                format!("{name} is `{found}`, and the config's `gitlab.url` means `{wanted}`")
-            })
-    }
+fn or_empty(value: &Option<String>) -> &str {
+    value.as_deref().unwrap_or_default()
 }
 
 /// Refuses a change of a protected environment through the unprotected `environment`: a Worker that

@@ -47,8 +47,9 @@ fn addresses(records: &[Record]) -> impl Iterator<Item = (&Record, &str)> {
 mod tests {
     use super::*;
     use crate::plan::Operation;
-    use crate::plan::destination::{Destination, PipelineFacts};
+    use crate::plan::destination::Destination;
     use crate::record::DeployStatus;
+    use gitlab::ci::CiVariables;
     use proptest::prelude::*;
     use workspace::config::{Config, LOCAL};
 
@@ -56,7 +57,7 @@ mod tests {
         let config = Config::parse(workspace::toolchain::CONFIG);
         let config = config.expect("valid");
         let destination =
-            Destination::resolve(&config, LOCAL, Some(8787), &PipelineFacts::default(), None);
+            Destination::resolve(&config, LOCAL, Some(8787), &CiVariables::default(), None);
         let mut record =
             Record::new(Operation::Deploy, project, project, &destination.expect("known"), "n");
         (record.status, record.urls) = (status, vec![url.to_owned()]);

@@ -29,13 +29,14 @@ pub fn row(record: &Record) -> CommentRow {
 mod tests {
     use super::*;
     use crate::plan::Operation;
-    use crate::plan::destination::{Destination, PipelineFacts};
+    use crate::plan::destination::Destination;
+    use gitlab::ci::CiVariables;
     use workspace::config::Config;
 
     fn record(status: DeployStatus) -> Record {
         let config = Config::parse(workspace::toolchain::CONFIG);
         let config = config.expect("valid");
-        let place = Destination::resolve(&config, "staging", None, &PipelineFacts::default(), None);
+        let place = Destination::resolve(&config, "staging", None, &CiVariables::default(), None);
         let urls = ["https://mr-42-site.example/", "https://0a1b2c3d-site.example/"];
         Record {
             status,

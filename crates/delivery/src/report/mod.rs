@@ -233,8 +233,9 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::plan::destination::{Destination, PipelineFacts};
+    use crate::plan::destination::Destination;
     use cloudflare::api::Live;
+    use gitlab::ci::CiVariables;
     use workspace::config::Config;
 
     #[test]
@@ -268,8 +269,7 @@ mod tests {
         let config = Config::parse(workspace::toolchain::CONFIG);
         let config = config.expect("valid");
         let port = (environment == LOCAL).then_some(8787);
-        let place =
-            Destination::resolve(&config, environment, port, &PipelineFacts::default(), None);
+        let place = Destination::resolve(&config, environment, port, &CiVariables::default(), None);
         let place = place.expect("a destination");
         Record { status, ..Record::new(operation, project, "site", &place, "n0") }
     }

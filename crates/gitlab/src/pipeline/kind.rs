@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::ci::CiVariables;
+
 /// The event that started a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -19,21 +21,17 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Determines the kind from the variables that GitLab sets
-    /// (<https://docs.gitlab.com/ci/variables/predefined_variables/>).
+    /// Determines the kind from the variables of a job.
     #[must_use]
-    pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Kind {
-        let source = get("CI_PIPELINE_SOURCE");
-        let branch = get("CI_COMMIT_BRANCH");
-        let default = branch.is_some() && branch == get("CI_DEFAULT_BRANCH");
-        if source.as_deref() == Some("merge_request_event") || get("CI_MERGE_REQUEST_IID").is_some()
-        {
+    pub fn from_ci(ci: &CiVariables) -> Kind {
+        let is_default = ci.commit_branch.is_some() && ci.commit_branch == ci.default_branch;
+        if ci.is_merge_request() {
             Kind::MergeRequest
-        } else if get("CI_COMMIT_TAG").is_some() {
+        } else if ci.commit_tag.is_some() {
             Kind::Tag
-        } else if !default {
+        } else if !is_default {
             Kind::Branch
-        } else if source.as_deref() == Some("schedule") {
+        } else if ci.pipeline_source.as_deref() == Some("schedule") {
             Kind::Schedule
         } else {
             Kind::DefaultBranch
@@ -60,9 +58,9 @@ mod tests {
     #[test]
     fn recognizes_each_kind_of_pipeline() {
         let kind = |variables: &[(&str, &str)]| {
-            Kind::from_variables(|name| {
+            Kind::from_ci(&CiVariables::read(|name| {
                 variables.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
-            })
+            }))
         };
         let main = [("CI_COMMIT_BRANCH", "main"), ("CI_DEFAULT_BRANCH", "main")];
         assert_eq!(kind(&main), Kind::DefaultBranch);

@@ -1,5 +1,5 @@
 //! Chooses the base of a comparison, so that no change is missed. The clone of a pipeline may have one ref, a
-//! few commits and no default branch, so GitLab's variables come first.
+//! few commits and no default branch, so the facts of the pipeline come first.
 
 use std::thread::ScopedJoinHandle;
 
@@ -48,7 +48,7 @@ pub struct Changes {
     pub working: Vec<Utf8PathBuf>,
 }
 
-/// The requested comparison, with access to the environment and to deployments.
+/// The requested comparison, with the pipeline and access to deployments.
 pub struct Question<'a> {
     /// The repository's root.
     pub root: &'a Utf8Path,
@@ -56,10 +56,34 @@ pub struct Question<'a> {
     pub base: Option<&'a str>,
     /// A revision to compare, instead of the working tree.
     pub head: Option<&'a str>,
-    /// Reads a variable of the environment.
-    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The pipeline. `None` outside of one.
+    pub pipeline: Option<PipelineFacts<'a>>,
     /// Reads the commit of the last successful deployment.
     pub deployed: &'a dyn Fn() -> LastDeployment,
+}
+
+/// The facts about a pipeline that the base depends on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PipelineFacts<'a> {
+    /// The commits of its merge request. `None` for another pipeline.
+    pub merge_request: Option<MergeRequestCommits<'a>>,
+    /// Its branch. `None` for a tag.
+    pub branch: Option<&'a str>,
+    /// The repository's default branch.
+    pub default_branch: Option<&'a str>,
+    /// The branch's commit before the push.
+    pub before_push: Option<&'a str>,
+}
+
+/// The commits of a merge request's pipeline.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MergeRequestCommits<'a> {
+    /// `true` if the pipeline runs on the merge with the target branch.
+    pub is_on_merge_commit: bool,
+    /// The commit where the merge request began.
+    pub start: Option<&'a str>,
+    /// The head of the target branch.
+    pub target: Option<&'a str>,
 }
 
 /// The last successful deployment, as far as it is known.
@@ -93,7 +117,7 @@ impl Question<'_> {
 
     /// Does the same, and runs `make` with the compared commit in parallel.
     pub fn changes_and<T>(&self, make: impl FnOnce(&str) -> T) -> Result<(Changes, Option<T>)> {
-        let uncommitted = self.head.is_none() && !self.in_a_pipeline();
+        let uncommitted = self.head.is_none() && self.pipeline.is_none();
         let root = self.root;
         std::thread::scope(|scope| {
             // It takes the longest, and does not depend on the base.
@@ -136,10 +160,10 @@ impl Question<'_> {
                 None,
             ));
         };
-        let base = match self.base {
-            Some(base) => self.fork(base, &head)?,
-            None if self.in_a_pipeline() => self.in_pipeline(&head)?,
-            None => self.on_a_machine(&head)?,
+        let base = match (self.base, &self.pipeline) {
+            (Some(base), _) => self.fork(base, &head)?,
+            (None, Some(pipeline)) => self.in_pipeline(pipeline, &head)?,
+            (None, None) => self.on_a_machine(&head)?,
         };
         Ok((base, Some(head)))
     }
@@ -148,7 +172,7 @@ impl Question<'_> {
     fn at_once(&self, revision: &str) -> Result<Option<(Base, String)>> {
         let (name, base) = match self.base {
             Some(base) => (base.to_owned(), base.to_owned()),
-            None if self.in_a_pipeline() => return Ok(None),
+            None if self.pipeline.is_some() => return Ok(None),
             None => match history::default_branch(self.root, None)? {
                 Some(branch) => branch,
                 None => return Ok(None),
@@ -167,19 +191,17 @@ impl Question<'_> {
         }
     }
 
-    fn in_pipeline(&self, head: &str) -> Result<Base> {
-        if (self.variable)("CI_MERGE_REQUEST_IID").is_some() {
-            return self.in_merge_request(head);
+    fn in_pipeline(&self, pipeline: &PipelineFacts<'_>, head: &str) -> Result<Base> {
+        if let Some(commits) = &pipeline.merge_request {
+            return self.in_merge_request(commits, head);
         }
-        let branch = (self.variable)("CI_COMMIT_BRANCH");
-        let default = (self.variable)("CI_DEFAULT_BRANCH");
-        if branch.is_some() && branch == default {
-            return self.on_default_branch(head);
-        }
-        if branch.is_none() {
+        if pipeline.branch.is_none() {
             return Ok(everything("this pipeline runs for no branch"));
         }
-        match history::default_branch(self.root, default.as_deref())? {
+        if pipeline.branch == pipeline.default_branch {
+            return self.on_default_branch(pipeline, head);
+        }
+        match history::default_branch(self.root, pipeline.default_branch)? {
             Some((name, commit)) => self.fork_of(&name, &commit, head),
             None => Ok(everything("this clone does not have the default branch")),
         }
@@ -187,28 +209,26 @@ impl Question<'_> {
 
     /// Returns the base in a merge request. A detached pipeline runs on the branch. The other kinds
     /// run on its merge with the target branch, and compare with the tip of the target branch.
-    fn in_merge_request(&self, head: &str) -> Result<Base> {
-        let kind = (self.variable)("CI_MERGE_REQUEST_EVENT_TYPE");
-        let (name, why) = match kind.as_deref() {
-            Some("merged_result" | "merge_train") => {
-                ("CI_MERGE_REQUEST_TARGET_BRANCH_SHA", "the target branch")
-            }
-            _ => ("CI_MERGE_REQUEST_DIFF_BASE_SHA", "where the merge request began"),
-        };
-        let Some(id) = (self.variable)(name).filter(|id| is_id(id)) else {
-            if name == "CI_MERGE_REQUEST_TARGET_BRANCH_SHA"
-                && let Some(parent) = history::commit(self.root, &format!("{head}^1"))?
-            {
-                return Ok(Base::Commit { commit: parent, why: why.to_owned() });
-            }
-            return Ok(everything(&format!("{name} names no commit")));
-        };
-        self.exactly(&id, why)
+    fn in_merge_request(&self, commits: &MergeRequestCommits<'_>, head: &str) -> Result<Base> {
+        if !commits.is_on_merge_commit {
+            return match commits.start.filter(|id| is_id(id)) {
+                Some(id) => self.exactly(id, "where the merge request began"),
+                None => Ok(everything("CI_MERGE_REQUEST_DIFF_BASE_SHA names no commit")),
+            };
+        }
+        let why = "the target branch";
+        if let Some(id) = commits.target.filter(|id| is_id(id)) {
+            return self.exactly(id, why);
+        }
+        Ok(match history::commit(self.root, &format!("{head}^1"))? {
+            Some(commit) => Base::Commit { commit, why: why.to_owned() },
+            None => everything("CI_MERGE_REQUEST_TARGET_BRANCH_SHA names no commit"),
+        })
     }
 
     /// Returns the last deployment, independent of the history in between, because the next pipeline
     /// must also deploy the changes of a failed one.
-    fn on_default_branch(&self, head: &str) -> Result<Base> {
+    fn on_default_branch(&self, pipeline: &PipelineFacts<'_>, head: &str) -> Result<Base> {
         let reason = match (self.deployed)() {
             LastDeployment::Commit(id) if is_id(&id) => {
                 return self.exactly(&id, "the last successful deployment");
@@ -221,10 +241,10 @@ impl Question<'_> {
             }
             LastDeployment::NoService => "GitLab cannot be asked what was deployed".to_owned(),
         };
-        let Some(before) = (self.variable)("CI_COMMIT_BEFORE_SHA").filter(|id| is_id(id)) else {
+        let Some(before) = pipeline.before_push.filter(|id| is_id(id)) else {
             return Ok(everything(&format!("{reason}, and this pipeline follows no push")));
         };
-        let known = history::commit(self.root, &before)?;
+        let known = history::commit(self.root, before)?;
         let ancestor = match &known {
             Some(before) => history::merge_base(self.root, before, head)? == known,
             None => false,
@@ -251,7 +271,7 @@ impl Question<'_> {
     fn fork(&self, base: &str, head: &str) -> Result<Base> {
         match history::commit(self.root, base)? {
             Some(commit) => self.fork_of(base, &commit, head),
-            None if self.in_a_pipeline() && is_id(base) => self.exactly(base, "asked for"),
+            None if self.pipeline.is_some() && is_id(base) => self.exactly(base, "asked for"),
             None => Ok(everything(&format!("`{base}` is not a commit of this clone"))),
         }
     }
@@ -266,14 +286,6 @@ impl Question<'_> {
             ),
             false => format!("there is no common history with {name}"),
         }))
-    }
-
-    fn in_a_pipeline(&self) -> bool {
-        self.is("GITLAB_CI", "true")
-    }
-
-    fn is(&self, name: &str, value: &str) -> bool {
-        (self.variable)(name).as_deref() == Some(value)
     }
 }
 

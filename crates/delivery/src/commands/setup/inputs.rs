@@ -4,6 +4,7 @@ use crate::context::Ctx;
 use base::env::variable;
 use base::error::{Failure, refused};
 use base::secret::{Secret, is_token, remember};
+use gitlab::ci::PROJECT_ID;
 use gitlab::pipeline::variables::Variable;
 use workspace::config::{Config, is_cloudflare_id, is_project_number};
 
@@ -15,9 +16,6 @@ pub fn is_given(row: &Variable) -> bool {
 
 /// The variable with the account id, as in wrangler.
 const ACCOUNT: &str = "CLOUDFLARE_ACCOUNT_ID";
-
-/// The variable with the number of the GitLab project, as in GitLab's jobs.
-const PROJECT: &str = "CI_PROJECT_ID";
 
 /// The variable of a maintainer's token, as in GitLab's own tools.
 pub const GITLAB_TOKEN: &str = "GITLAB_TOKEN";
@@ -50,7 +48,7 @@ impl<'a> SetupInputs<'a> {
             return Ok(None);
         }
         let question = "Cloudflare account id (in the address dash.cloudflare.com/<accountId>)";
-        let found = self.plain(ACCOUNT, question, "the account id");
+        let found = self.plain(variable(ACCOUNT), ACCOUNT, question, "the account id");
         match found.map(|id| id.to_lowercase()) {
             Some(id) if !is_cloudflare_id(&id) => {
                 Err(refused(format!("`{id}` is not an account id; nothing was changed"))
@@ -66,7 +64,8 @@ impl<'a> SetupInputs<'a> {
             return Ok(None);
         }
         let question = "Number of the GitLab project (Settings → General)";
-        match self.plain(PROJECT, question, "the number of the GitLab project") {
+        let number = self.ctx.ci.project_id.clone();
+        match self.plain(number, PROJECT_ID, question, "the number of the GitLab project") {
             Some(number) if !is_project_number(&number) => {
                 Err(refused(format!("`{number}` is not a project number; nothing was changed"))
                     .hint("copy the number below the project's name in *Settings → General*"))
@@ -101,8 +100,15 @@ impl<'a> SetupInputs<'a> {
         self.secret_value(&name, &question, &what)
     }
 
-    fn plain(&mut self, name: &str, question: &str, what: &str) -> Option<String> {
-        let found = variable(name).or_else(|| self.ctx.ui.ask(question));
+    /// Returns `value`, which comes from the variable `name`, or the answer to `question`.
+    fn plain(
+        &mut self,
+        value: Option<String>,
+        name: &str,
+        question: &str,
+        what: &str,
+    ) -> Option<String> {
+        let found = value.or_else(|| self.ctx.ui.ask(question));
         let found = found.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         self.note_missing(found, name, what)
     }

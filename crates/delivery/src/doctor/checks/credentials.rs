@@ -2,10 +2,11 @@
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::plan::destination::{Destination, PipelineFacts};
-use base::env::{os_variable, raw_variable};
+use crate::plan::destination::Destination;
+use base::env::os_variable;
 use base::secret::{TokenProblem, parse_token};
-use workspace::config::CONFIG_FILE;
+use gitlab::ci::CiVariables;
+use workspace::config::{CONFIG_FILE, Config};
 
 /// `credentials.<environment>`
 pub fn token(context: &Context, environment: &str) -> Finding {
@@ -19,7 +20,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
     let is_requested = context.environment.as_deref() == Some(environment);
     let help = format!("put a Cloudflare API token into {name}; {CONFIG_FILE} names the variable");
     let finding = match parse_token(os_variable(&name).as_deref()) {
-        Ok(_) => present(config, environment),
+        Ok(_) => present(&context.ci, config, environment),
         Err(TokenProblem::Unset) if !is_requested => Finding::skip(format!(
             "{}; only `--env {environment}` needs it",
             TokenProblem::Unset.message(&name)
@@ -40,9 +41,8 @@ pub fn token(context: &Context, environment: &str) -> Finding {
 }
 
 /// A token is set. Another check decides whether it may be used here.
-fn present(config: &workspace::config::Config, environment: &str) -> Finding {
-    let pipeline = PipelineFacts::from_variables(raw_variable);
-    match Destination::resolve(config, environment, None, &pipeline, None) {
+fn present(ci: &CiVariables, config: &Config, environment: &str) -> Finding {
+    match Destination::resolve(config, environment, None, ci, None) {
         Ok(_) => Finding::ok().with_value("set"),
         Err(protected) => Finding::warn(&protected.message)
             .manual_fix(protected.hints.join("\n"))

@@ -29,7 +29,7 @@ pub fn check_variables(context: &Context) -> Finding {
     let Ok(config) = context.config() else {
         return Finding::skip("see `config`");
     };
-    if variable("GITLAB_CI").is_some() {
+    if context.ci.is_pipeline() {
         return Finding::skip("in a pipeline, `pipeline` says what its jobs see");
     }
     let names = [TOKEN, config.gitlab.token_variable.as_str()];

@@ -2,7 +2,6 @@
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::{CheckStatus, Finding};
-use base::env::variable;
 use gitlab::pipeline::kind::Kind;
 use gitlab::pipeline::variables::{Variable, table};
 
@@ -22,14 +21,15 @@ struct JobScope<'a> {
 
 /// `pipeline.<variable>.<scope>`
 pub fn check(context: &Context, row: &Variable) -> Finding {
-    if variable("GITLAB_CI").is_none() {
+    let ci = &context.ci;
+    if !ci.is_pipeline() {
         return Finding::skip("not in a GitLab pipeline");
     }
     let rows = context.config().map(table).unwrap_or_default();
     let job = JobScope {
-        kind: Kind::from_variables(variable),
-        environment: variable("CI_ENVIRONMENT_NAME"),
-        protected: variable("CI_COMMIT_REF_PROTECTED").as_deref() == Some("true"),
+        kind: Kind::from_ci(ci),
+        environment: ci.environment_name.clone(),
+        protected: ci.is_protected(),
         value: &|name| base::env::raw_variable(name),
     };
     judge(row, &rows, &job).source(&row.name)

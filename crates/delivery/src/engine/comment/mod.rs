@@ -13,7 +13,6 @@ use serde::Serialize;
 
 use crate::context::Ctx;
 use crate::plan::merge_request::MergeRequest;
-use base::env::variable;
 use base::error::{ErrorKind, Failure, hints_of, kind_of};
 use base::secret::{Secret, TokenProblem};
 use base::terminal::{CYAN, paint};
@@ -84,11 +83,7 @@ impl<'a> Comment<'a> {
     /// comment is expected, else as a warning.
     #[must_use]
     pub fn new(ctx: &'a Ctx, config: &Config) -> Comment<'a> {
-        Comment::for_merge_request(
-            ctx,
-            config,
-            MergeRequest::from_variables(variable, &config.gitlab),
-        )
+        Comment::for_merge_request(ctx, config, MergeRequest::from_ci(&ctx.ci, &config.gitlab))
     }
 
     /// Returns the comment of `merge_request`.
@@ -182,7 +177,7 @@ impl<'a> Comment<'a> {
         let Some(place) = &self.merge_request else {
             let message = "no comment: this is not a merge request pipeline".to_owned();
             // Outside of a pipeline no comment is expected.
-            if variable("GITLAB_CI").is_some() {
+            if self.ctx.ci.is_pipeline() {
                 self.ctx.ui.note(&message);
             }
             self.stop(CommentAction::Skipped, message, Vec::new());
@@ -297,7 +292,7 @@ pub fn client<'a>(
     name: &str,
     value: Option<&str>,
 ) -> Result<Client<'a>, Failure> {
-    connect(ctx, api, token_errors::token(name, value, variable("CI_JOB_TOKEN").as_deref())?)
+    connect(ctx, api, token_errors::token(name, value, ctx.ci.job_token.as_ref())?)
 }
 
 /// Creates a client for the API at `api`.

@@ -12,8 +12,8 @@ pub(super) fn describe_token(name: &str) -> String {
     format!("put a project or group access token with the scope `api` into {name}, masked")
 }
 
-/// Returns the token in the variable `name`, from `get` or the environment. `job` is the job token.
-pub fn token(name: &str, value: Option<&str>, job: Option<&str>) -> Result<Secret, Failure> {
+/// Returns the token in the variable `name`, which has this `value`. `job` is the job token.
+pub fn token(name: &str, value: Option<&str>, job: Option<&Secret>) -> Result<Secret, Failure> {
     let token = parse_token(value.map(OsStr::new)).map_err(|problem| {
         let failure = refused(problem.message(name));
         if problem == TokenProblem::Empty {
@@ -26,7 +26,7 @@ pub fn token(name: &str, value: Option<&str>, job: Option<&str>) -> Result<Secre
     })?;
     let value = token.expose();
     // Prefixes: <https://docs.gitlab.com/security/tokens/#token-prefixes>.
-    if job.map(str::trim) == Some(value) || value.starts_with("glcbt-") {
+    if job.is_some_and(|job| job.expose() == value) || value.starts_with("glcbt-") {
         return Err(refused(format!(
             "{name} holds the job's own token, which cannot write comments"
         ))
@@ -98,7 +98,7 @@ mod tests {
         let mut text = String::new();
         for value in [None, Some(""), Some("a b"), Some("eyJ.job"), Some("glcbt-1"), Some("gldt-1")]
         {
-            let failure = token("T", value, Some("eyJ.job\n")).expect_err("refused");
+            let failure = token("T", value, Some(&Secret::new("eyJ.job\n"))).expect_err("refused");
             text += &render(&failure);
         }
         assert_eq!(token("T", Some(" glpat-1\n"), None).expect("good").expose(), "glpat-1");
