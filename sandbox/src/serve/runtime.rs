@@ -24,9 +24,10 @@ use crate::state::blobs::BlobStore;
 use crate::state::model::{EVENT_HANDLERS, Worker};
 
 /// The files of the runtime process.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("serve.ts", include_str!("../../runtime/serve.ts")),
     ("broker.ts", include_str!("../../runtime/broker.ts")),
+    ("hyperdrive.ts", include_str!("../../runtime/hyperdrive.ts")),
     ("queues.js", include_str!("../../runtime/queues.js")),
     ("retry.ts", include_str!("../../runtime/retry.ts")),
     // The process adds this module to versions with methods for other Workers.
