@@ -141,7 +141,7 @@ pub fn set_up(ctx: &Ctx) -> Result<Places> {
     let (places, _) = setup.tools_for(&BTreeSet::from([node_of_wrangler()]))?;
     setup.finish("Bun, Node and wrangler are in place");
     // The tests run wrangler often, also in CI. Each of their sandboxes adds a file.
-    let compile_cache = Toolchain::wrangler(&ctx.root).dir.join(wrangler::COMPILE_CACHE);
+    let compile_cache = wrangler::compile_cache(&ctx.root);
     let _absent = std::fs::remove_dir_all(&compile_cache);
     std::fs::create_dir_all(&compile_cache)?;
     Ok(places)

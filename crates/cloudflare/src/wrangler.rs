@@ -8,7 +8,7 @@ mod excerpt;
 pub mod requests;
 pub mod verdict;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
@@ -24,15 +24,18 @@ pub const LAUNCHER: &str = "node_modules/wrangler/bin/wrangler.js";
 /// The JSON schema of wrangler's config inside the toolchain.
 pub const SCHEMA: &str = "node_modules/wrangler/config-schema.json";
 
-/// The folder inside the toolchain in which Bun keeps the code that it compiled, for [`COMPILE_CACHE_VARIABLE`].
+/// The variable that names the folder of [`compile_cache`]. Node has it too.
+pub const COMPILE_CACHE_VARIABLE: &str = "NODE_COMPILE_CACHE";
+
+/// Returns the folder beside the installed wrangler in which Bun keeps the code that it compiled of it.
 ///
 /// Wrangler is one file of 15 MB. With the folder it starts in 0.27 s instead of 0.54 s. The run that fills it takes 1 s
 /// longer, and it takes 48 MB. A damaged folder, or one that cannot be written, only costs the time (measured with Bun
 /// 1.4.5 and wrangler 4.164).
-pub const COMPILE_CACHE: &str = "node_modules/.cache/compile";
-
-/// The variable that names that folder. Node has it too.
-pub const COMPILE_CACHE_VARIABLE: &str = "NODE_COMPILE_CACHE";
+#[must_use]
+pub fn compile_cache(root: &Utf8Path) -> Utf8PathBuf {
+    Toolchain::wrangler(root).dir.join("node_modules/.cache/compile")
+}
 
 /// The options of Bun when it runs wrangler. Bun replaces Node and ignores the `.env` files and the
 /// `bunfig.toml` of the folder, because those could name another Worker

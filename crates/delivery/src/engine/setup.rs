@@ -118,7 +118,7 @@ impl<'a> Setup<'a> {
             let toolchain = Toolchain::wrangler(root);
             write_whole(&stamp(&toolchain), &toolchain.lock().unwrap_or_default())?;
             // What was compiled of another version is never read again.
-            let _absent = std::fs::remove_dir_all(toolchain.dir.join(wrangler::COMPILE_CACHE));
+            let _absent = std::fs::remove_dir_all(wrangler::compile_cache(root));
         }
         places.compile_cache = compile_cache(root);
         let versions = ToolVersions {
@@ -251,7 +251,7 @@ pub fn missing(
 /// Returns the folder for what Bun compiles of wrangler. A job of CI that starts from a new checkout would fill it for one
 /// run, so CI uses only a folder that exists.
 fn compile_cache(root: &Utf8Path) -> Option<Utf8PathBuf> {
-    let folder = Toolchain::wrangler(root).dir.join(wrangler::COMPILE_CACHE);
+    let folder = wrangler::compile_cache(root);
     (!base::env::is_set("CI") || folder.is_dir()).then_some(folder)
 }
 
