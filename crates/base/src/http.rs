@@ -57,8 +57,11 @@ pub fn short(text: &str) -> String {
     line.join(" ").chars().take(MAX_MESSAGE_LENGTH).collect()
 }
 
-/// The size in bytes of the buffers for requests and responses.
-const BUFFER: usize = 16 * 1024;
+/// The size in bytes of the buffer for responses, which their headers have to fit.
+const INPUT_BUFFER: usize = 16 * 1024;
+
+/// The same for requests. Their longest header is a token.
+const OUTPUT_BUFFER: usize = 8 * 1024;
 
 /// Creates a client with a timeout per request. No status code is an error.
 #[must_use]
@@ -86,8 +89,8 @@ pub fn agent_with_roots(roots: RootCerts, timeout: Duration, redirects: u32) -> 
         .max_redirects_will_error(false)
         .user_agent(concat!("xtask/", env!("CARGO_PKG_VERSION")))
         // A development build fills these byte by byte, which took longer than a request.
-        .input_buffer_size(BUFFER)
-        .output_buffer_size(BUFFER)
+        .input_buffer_size(INPUT_BUFFER)
+        .output_buffer_size(OUTPUT_BUFFER)
         .build()
         .into()
 }

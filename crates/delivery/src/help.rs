@@ -1,5 +1,6 @@
 //! Help pages: groups of commands, examples, and the global options that a command accepts.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::{Arg, Args as _, Command};
@@ -208,12 +209,35 @@ const EXAMPLES: [(&str, &[(&str, &str)]); 37] = [
 /// The width of help pages that are no terminal's, and of wider terminals: longer lines are hard to read.
 pub const WIDTH: usize = 100;
 
+/// Adds the global options and the pages of help to the command line of `program`, for a terminal of `width` columns. If
+/// the first of `arguments` names a command, only that one gets them, because those of all commands take a millisecond.
+#[must_use]
+pub fn arrange_for(
+    mut arguments: impl Iterator<Item = OsString>,
+    command: Command,
+    program: &str,
+    width: usize,
+) -> Command {
+    let first = arguments.nth(1).and_then(|word| word.into_string().ok());
+    let is_alone = |name: &String| {
+        !OF_ALL_COMMANDS.contains(&name.as_str())
+            && command.get_subcommands().any(|inner| inner.get_name() == name)
+    };
+    let Some(name) = first.filter(is_alone) else {
+        return arrange(command, program, width);
+    };
+    let pages = HelpPages::new(program, width);
+    pages.add_options(command).mut_subcommand(&name, |inner| pages.extend(inner, &name))
+}
+
+/// The commands that read the options of all others.
+const OF_ALL_COMMANDS: [&str; 3] = ["help", "complete", "completions"];
+
 /// Adds global options, examples and groups to the command line of `program`, for a terminal of `width` columns.
 #[must_use]
 pub fn arrange(command: Command, program: &str, width: usize) -> Command {
     let pages = HelpPages::new(program, width);
-    let hidden = pages.options.iter().map(|option| option.clone().hide(true));
-    let command = pages.add_examples(command, "").args(hidden).term_width(width);
+    let command = pages.add_examples(pages.add_options(command), "");
     let groups = groups(&command, width);
     let command = command.mut_subcommands(|inner| {
         let path = inner.get_name().to_owned();
@@ -241,6 +265,12 @@ impl HelpPages<'_> {
     fn new(program: &str, width: usize) -> HelpPages<'_> {
         let global = Global::augment_args(Command::new("global"));
         HelpPages { program, width, options: global.get_arguments().cloned().collect() }
+    }
+
+    /// Adds the global options to the command line itself, which accepts them before the command too.
+    fn add_options(&self, command: Command) -> Command {
+        let hidden = self.options.iter().map(|option| option.clone().hide(true));
+        command.args(hidden).term_width(self.width)
     }
 
     /// Adds global options and examples to a command and its subcommands.

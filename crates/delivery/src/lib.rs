@@ -75,7 +75,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     }
     let width = base::terminal::width().map_or(help::WIDTH, |width| width.min(help::WIDTH));
     let command_line = Cli::<C>::command().name(program).bin_name(program);
-    let command_line = help::arrange(command_line, program, width);
+    let command_line = help::arrange_for(std::env::args_os(), command_line, program, width);
     let matches =
         command_line.clone().try_get_matches().unwrap_or_else(|error| with_tip(error).exit());
     let global = Global::from_matches(&matches);

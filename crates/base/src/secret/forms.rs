@@ -10,10 +10,12 @@ pub const MIN_REDACTED_LENGTH: usize = 4;
 #[must_use]
 pub fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![secret.to_owned()];
-    forms.extend(json(secret));
-    forms.extend(["&#39;", "&#x27;", "&apos;"].map(|quote| html(secret, quote)));
-    forms.extend(addresses(secret));
-    forms.extend(shells(secret));
+    if !is_plain(secret) {
+        forms.extend(json(secret));
+        forms.extend(["&#39;", "&#x27;", "&apos;"].map(|quote| html(secret, quote)));
+        forms.extend(addresses(secret));
+        forms.extend(shells(secret));
+    }
     for offset in 0..3 {
         let text = base64(secret.as_bytes(), offset);
         forms.push(text.replace('+', "-").replace('/', "_"));
@@ -22,12 +24,19 @@ pub fn forms(secret: &str) -> Vec<String> {
     let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
     forms.extend([hex.to_uppercase(), hex]);
     // Logs of requests hold JSON inside of JSON, so each spelling is escaped a second time.
-    let again: Vec<String> = forms.iter().flat_map(|form| json(form)).collect();
+    let again: Vec<String> =
+        forms.iter().filter(|form| !is_plain(form)).flat_map(|form| json(form)).collect();
     forms.extend(again);
     forms.retain(|form| form.len() >= MIN_REDACTED_LENGTH);
     forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
     forms.dedup();
     forms
+}
+
+/// Returns true if no writer below escapes a character of `text`. Most tokens are plain, and creating their spellings took
+/// longer than a request.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
 }
 
 /// Returns the spellings of JSON writers: plain, with `\/`, with HTML's special characters as `\u`, and with
@@ -96,4 +105,29 @@ fn base64(bytes: &[u8], offset: usize) -> String {
         char::from(DIGITS[value])
     };
     ((offset * 8).div_ceil(6)..whole).map(digit).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [`forms`] relies on it.
+    #[test]
+    fn plain_text_has_no_other_spelling() {
+        let text = "abcxyzABCXYZ0123456789-._";
+        assert!(is_plain(text));
+        let mut spellings = Vec::from(json(text));
+        spellings.extend(["&#39;", "&#x27;", "&apos;"].map(|quote| html(text, quote)));
+        spellings.extend(addresses(text));
+        spellings.extend(shells(text));
+        assert_eq!(spellings.len(), 20);
+        for spelling in spellings {
+            assert_eq!(spelling, text);
+        }
+        for special in (0..128).map(char::from).filter(|c| !is_plain(&c.to_string())) {
+            let special = special.to_string();
+            let encoded = addresses(&special).into_iter().chain(json(&special));
+            assert!(encoded.chain(shells(&special)).any(|spelling| spelling != special));
+        }
+    }
 }

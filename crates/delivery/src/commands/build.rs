@@ -60,7 +60,7 @@ impl BuildCommand {
         let request =
             RunRequest { options, ..RunRequest::new(Operation::Build, choice, destination) };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, request)?;
+        let plan = chosen.plan(ctx, &workspace, request, None)?;
         let exit = carry_out(ctx, &workspace, plan)?;
         Ok(selection::end(ctx, exit, &broken))
     }

@@ -12,6 +12,7 @@ use super::preview_stop::Stop;
 use super::selection::{self, Selection};
 use crate::context::Ctx;
 use crate::engine::comment::Comment;
+use crate::engine::setup::SchemaReader;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, RunOptions, RunRequest, alias};
 use crate::report::comment_outcome;
@@ -89,6 +90,7 @@ impl PreviewCommand {
             return stop.run(ctx);
         }
         self.engine.prepare(ctx);
+        let schema = SchemaReader::start(&ctx.root);
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
         let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
@@ -120,7 +122,7 @@ impl PreviewCommand {
             ..RunRequest::new(Operation::Preview, choice, destination)
         };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, request)?;
+        let plan = chosen.plan(ctx, &workspace, request, Some(schema))?;
         let building = plan
             .projects
             .iter()

@@ -10,7 +10,8 @@ use super::build::{build_inputs, keys};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
-use crate::engine::{expected_output, secrets, setup};
+use crate::engine::setup::SchemaReader;
+use crate::engine::{expected_output, secrets};
 use crate::plan::refusal::{ProjectRefusal, RefusalRule};
 use crate::plan::{Operation, Plan, PlanRequest, RunRequest};
 use crate::report::affected::{line, nothing};
@@ -128,20 +129,22 @@ impl<'w> SelectedProjects<'w> {
         SelectedProjects { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
     }
 
-    /// Plans `request` for them. Errors if no project remains. A run also errors if this machine lacks a tool or token,
-    /// but a dry run is useful without them.
-    pub fn plan(self, ctx: &Ctx, workspace: &Workspace, mut request: RunRequest) -> Result<Plan> {
+    /// Plans `request` for them. An upload needs the schema of wrangler's config. Errors if no project remains. A run also
+    /// errors if this machine lacks a tool or token, but a dry run is useful without them.
+    pub fn plan(
+        self,
+        ctx: &Ctx,
+        workspace: &Workspace,
+        mut request: RunRequest,
+        schema: Option<SchemaReader>,
+    ) -> Result<Plan> {
         let needs_upload = request.operation != Operation::Build;
         let selected = self.projects.len();
         let graph = &workspace.graph;
         let builds = plan_builds(workspace, graph, &self.projects);
-        let read_schema =
-            || needs_upload.then(|| setup::installed_schema(&workspace.root)).flatten();
-        let (keys, head, schema) = std::thread::scope(|scope| {
+        let (keys, head) = std::thread::scope(|scope| {
             let head = scope.spawn(|| git::head(&workspace.root));
-            let schema = scope.spawn(read_schema);
-            let keys = keys(workspace, &self.projects, &request.destination, &builds);
-            (keys, head.join(), schema.join())
+            (keys(workspace, &self.projects, &request.destination, &builds), head.join())
         });
         request.options.rebuild |= request.options.force;
         let input = PlanRequest {
@@ -153,7 +156,7 @@ impl<'w> SelectedProjects<'w> {
             builds,
             unbuilt: expected_output::unbuilt(&workspace.root, &self.projects),
             projects: self.projects,
-            schema: schema.map_err(|_| anyhow!("the reader of wrangler's schema failed"))?,
+            schema: schema.map(SchemaReader::schema).transpose()?.flatten(),
             is_set,
             nonce: &fresh_nonce()?,
         };

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
+use std::thread::JoinHandle;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::lock::{FileLock, lock};
@@ -65,7 +66,7 @@ impl<'a> Setup<'a> {
     }
 
     fn running(&self) -> Option<&Server> {
-        self.server.get_or_init(|| sandbox::running(&self.ctx.root)).as_ref()
+        self.server.get_or_init(|| sandbox::recently_running(&self.ctx.root)).as_ref()
     }
 
     /// Returns Bun and wrangler in the pinned versions. Installs them if they are missing.
@@ -283,6 +284,23 @@ pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
         "{bun} install --frozen-lockfile --prefer-offline --ignore-scripts",
         INSTALL_DEADLINE
     )
+}
+
+/// The JSON schema of wrangler's config, read while the command does other work.
+pub struct SchemaReader(JoinHandle<Option<ConfigSchema>>);
+
+impl SchemaReader {
+    /// Starts to read the schema of the installed wrangler.
+    #[must_use]
+    pub fn start(root: &Utf8Path) -> SchemaReader {
+        let root = root.to_owned();
+        SchemaReader(std::thread::spawn(move || installed_schema(&root)))
+    }
+
+    /// Returns the schema. `None` if wrangler is not installed.
+    pub fn schema(self) -> Result<Option<ConfigSchema>> {
+        self.0.join().map_err(|_| anyhow!("the reader of wrangler's schema failed"))
+    }
 }
 
 /// Returns the JSON schema of wrangler's config. `None` if wrangler is not installed.

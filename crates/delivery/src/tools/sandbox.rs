@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command as Process, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use workspace::dev_vars::DevVars;
 use workspace::git;
@@ -51,6 +52,9 @@ const GITLAB_REPOSITORY: &str = "SANDBOX_GITLAB_REPOSITORY";
 
 /// The timeout of the proof that a server is the sandbox.
 const PROOF_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The time for which a proof is not repeated: one command needs it several times within milliseconds.
+const PROOF_VALIDITY: Duration = Duration::from_secs(1);
 
 /// The timeout of its first response after the start.
 const START_DEADLINE: Duration = Duration::from_secs(60);
@@ -134,17 +138,36 @@ pub fn running(root: &Utf8Path) -> Option<Server> {
     lock.try_lock().is_err().then_some(server)
 }
 
+/// The checkout and the time of the last proof that the sandbox runs, with its server.
+static PROVEN: Mutex<Option<(Utf8PathBuf, Instant, Server)>> = Mutex::new(None);
+
+/// Does the same as [`running`], but a proof of the last second counts.
+#[must_use]
+pub fn recently_running(root: &Utf8Path) -> Option<Server> {
+    let mut proven = PROVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*proven {
+        Some((own, time, server)) if own == root && time.elapsed() < PROOF_VALIDITY => {
+            Some(server.clone())
+        }
+        _ => {
+            let server = running(root)?;
+            *proven = Some((root.to_owned(), Instant::now(), server.clone()));
+            Some(server)
+        }
+    }
+}
+
 /// Returns the port on which the sandbox runs, else the one on which it would start. Call [`check`]
 /// before a token is sent to the latter.
 #[must_use]
 pub fn planned_port(root: &Utf8Path) -> u16 {
     let last = || std::fs::read_to_string(state(root).join("port")).ok()?.trim().parse().ok();
-    running(root).map(|server| server.port).or_else(last).unwrap_or(DEFAULT_PORT)
+    recently_running(root).map(|server| server.port).or_else(last).unwrap_or(DEFAULT_PORT)
 }
 
 /// Refuses unless the sandbox runs on this port.
 pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
-    match running(root) {
+    match recently_running(root) {
         Some(server) if server.port == port => Ok(()),
         Some(server) => Err(refused(format!("the sandbox now runs on port {}", server.port))
             .hint("run the command again")),
