@@ -1,12 +1,11 @@
 //! `bench`: measures what the product promises.
 
-use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use clap::Args;
 
 use crate::benchmarks::Benchmarks;
 use crate::test::{reject_unknown, set_up, with_tools};
-use base::error::{Exit, failed};
+use base::error::{Context as _, Exit, Result, failed};
 use base::files::write_whole;
 use delivery::context::Ctx;
 use delivery::tools::cargo;
@@ -72,7 +71,7 @@ impl Bench {
         for command in [build, bench] {
             ctx.run("bench", &command, &|line| ctx.ui.note(line))?.success()?;
         }
-        read(&output)?.ok_or_else(|| failed(format!("the benchmarks left no {output}")).into())
+        read(&output)?.ok_or_else(|| failed(format!("the benchmarks left no {output}")))
     }
 }
 

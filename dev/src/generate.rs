@@ -1,13 +1,12 @@
 //! `generate`: files that are derived from the code.
 
-use anyhow::Result;
 use clap::Args;
 
 use crate::test::one_test;
 use delivery::context::Ctx;
 
 use crate::generation::{Mode, generate};
-use base::error::{Exit, failed};
+use base::error::{Exit, Result, failed};
 
 /// Write the generated files, or check that they are up to date.
 #[derive(Debug, Args)]
@@ -37,8 +36,7 @@ impl Generate {
         let stale = generate(&ctx.root, mode)?;
         if self.check && !stale.is_empty() {
             return Err(failed(format!("out of date: {}", stale.join(", ")))
-                .hint("run `cargo dev generate`")
-                .into());
+                .hint("run `cargo dev generate`"));
         }
         let text = if stale.is_empty() {
             "up to date".to_owned()

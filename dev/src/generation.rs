@@ -4,11 +4,11 @@ pub mod faults;
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
 use camino::Utf8Path;
 use clap::CommandFactory as _;
 
 use crate::bench;
+use base::error::Result;
 use base::files::write_whole;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use delivery::cli::{Cli, Command};

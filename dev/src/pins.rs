@@ -1,9 +1,8 @@
 //! `pins`: the pins of `cargo xtask doctor pins`, and those of the packages that only this repository has.
 
-use anyhow::Result;
 use clap::Args;
 
-use base::error::Exit;
+use base::error::{Exit, Result};
 use delivery::context::Ctx;
 use delivery::doctor::pins::Pins;
 

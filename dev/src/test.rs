@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use workspace::toolchain::Toolchain;
 
 use base::cmd;
 use base::command::ProcessCommand;
-use base::error::{Exit, Failure, failed, nearest, usage};
+use base::error::{Exit, Result, failed, nearest, usage};
 use base::probe;
 use base::terminal::{BOLD, paint};
 use cloudflare::wrangler;
@@ -95,8 +94,7 @@ impl TestCommand {
         }
         if let Some(first) = failures.first() {
             return Err(failed(format!("failed: {}", failures.join(", ")))
-                .hint(format!("`cargo xtask test {first}` runs that check alone"))
-                .into());
+                .hint(format!("`cargo xtask test {first}` runs that check alone")));
         }
         ctx.ui.note("every check passed");
         Ok(Exit::Done)
@@ -113,7 +111,7 @@ const RUST: &str = "rust";
 const DEPENDENCIES: &str = "dependencies";
 
 /// Errors if a name is none of the `known` ones. `kind` is what they name.
-pub fn reject_unknown(kind: &str, names: &[String], known: &[&str]) -> Result<(), Failure> {
+pub fn reject_unknown(kind: &str, names: &[String], known: &[&str]) -> Result<()> {
     let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) else {
         return Ok(());
     };

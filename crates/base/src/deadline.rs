@@ -2,21 +2,21 @@
 
 use std::time::Duration;
 
-use crate::error::{Failure, usage};
+use crate::error::{Result, usage};
 
 /// Environment variable with the bound, in whole seconds. It shortens longer deadlines of children,
 /// for tests and for debugging a hang. It does not apply to the sandbox, which outlives this process.
 pub const VARIABLE: &str = "XTASK_DEADLINE";
 
 /// Returns the shorter of `deadline` and the bound. Errors if the bound is not a positive number.
-pub fn within(deadline: Duration) -> Result<Duration, Failure> {
+pub fn within(deadline: Duration) -> Result<Duration> {
     match crate::env::variable(VARIABLE) {
         Some(text) => parse_at_most(deadline, &text),
         None => Ok(deadline),
     }
 }
 
-fn parse_at_most(deadline: Duration, text: &str) -> Result<Duration, Failure> {
+fn parse_at_most(deadline: Duration, text: &str) -> Result<Duration> {
     match text.parse() {
         Ok(seconds) if seconds > 0 => Ok(deadline.min(Duration::from_secs(seconds))),
         _ => Err(usage(format!(

@@ -1,7 +1,10 @@
 //! Errors of a kind, with the next steps for the user. Decisions match on the kind. [`Exit`] is for the process.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
+use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 /// The kind of an error, from the mildest to the most severe.
@@ -66,21 +69,48 @@ impl From<ErrorKind> for Exit {
     }
 }
 
-/// An error with its kind and the next steps. `anyhow::Error` carries it, with its causes.
-#[derive(Clone, Debug, Serialize)]
-pub struct Failure {
+/// A result whose error is an [`Error`], unless another one is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error with its kind, the next steps and its cause.
+#[derive(Clone, Debug)]
+pub struct Error {
     /// The kind.
-    #[serde(skip)]
     pub kind: ErrorKind,
-    /// One sentence about the failure, without a full stop.
+    /// One sentence about the failure, without a full stop. The text with its causes is `{error:#}`.
     pub message: String,
     /// Next steps. Each begins with a verb and has its command in backticks.
     pub hints: Vec<String>,
+    /// The cause. Its kind and hints are in the fields above.
+    pub source: Option<ErrorSource>,
 }
 
-impl Failure {
-    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Failure { kind, message: message.into(), hints: Vec::new() }
+/// The cause of an error.
+pub type ErrorSource = Arc<dyn StdError + Send + Sync>;
+
+impl Error {
+    /// Creates an error without a cause.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), hints: Vec::new(), source: None }
+    }
+
+    /// Returns a cause as an error with the same text.
+    pub fn from_source(source: impl StdError + Send + Sync + 'static) -> Error {
+        Error::from_shared(Arc::new(source))
+    }
+
+    /// Does the same with a cause that has no known type.
+    #[must_use]
+    pub fn from_shared(source: ErrorSource) -> Error {
+        let message = source.to_string();
+        Error { source: Some(source), ..failed(message) }
+    }
+
+    /// Returns an error with this message whose cause is `self`. It has the same kind and hints.
+    #[must_use]
+    pub fn context(self, message: impl Into<String>) -> Error {
+        let (kind, hints) = (self.kind, self.hints.clone());
+        Error { kind, message: message.into(), hints, source: Some(Arc::new(self)) }
     }
 
     /// Adds a next step.
@@ -90,60 +120,143 @@ impl Failure {
         self
     }
 
-    /// Returns an error as one failure: the kind, the text of the whole chain, and all of its hints.
-    #[must_use]
-    pub fn flatten(error: &anyhow::Error) -> Failure {
-        Failure { kind: kind_of(error), message: format!("{error:#}"), hints: hints_of(error) }
-    }
-
-    /// Returns the message, and each hint on its own line.
-    #[must_use]
-    pub fn with_hints(&self) -> String {
-        with_hints(&self.message, &self.hints)
-    }
-
     /// Adds a next step if the run failed. Does nothing if it was interrupted.
     #[must_use]
     pub fn hint_if_failed(self, hint: &str) -> Self {
         if self.kind == ErrorKind::Failed { self.hint(hint) } else { self }
     }
-}
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+    /// Returns the error without causes. Their text is part of the message.
+    #[must_use]
+    pub fn flatten(&self) -> Error {
+        Error { message: format!("{self:#}"), source: None, ..self.clone() }
+    }
+
+    /// Returns the text with the causes, and each hint on its own line.
+    #[must_use]
+    pub fn with_hints(&self) -> String {
+        with_hints(&format!("{self:#}"), &self.hints)
+    }
+
+    /// Returns the causes, the nearest first. A cause with the text of its effect is left out.
+    pub fn causes(&self) -> impl Iterator<Item = String> {
+        let texts: Vec<String> = self.chain().map(ToString::to_string).collect();
+        let is_new = |index: &usize| texts[*index] != texts[*index - 1];
+        let new: Vec<usize> = (1..texts.len()).filter(is_new).collect();
+        new.into_iter().map(move |index| texts[index].clone())
+    }
+
+    /// Returns the first error of type `T`: this one or a cause.
+    #[must_use]
+    pub fn find<T: StdError + 'static>(&self) -> Option<&T> {
+        self.chain().find_map(|error| error.downcast_ref())
+    }
+
+    fn chain(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let own: &(dyn StdError + 'static) = self;
+        std::iter::successors(Some(own), |error| (*error).source())
     }
 }
 
-impl std::error::Error for Failure {}
-
-/// Returns the failure that an error is, or one with the kind, the text and the hints of its chain.
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Failure {
-        match error.downcast::<Failure>() {
-            Ok(failure) => failure,
-            Err(error) => Failure::flatten(&error),
+/// The message. The alternate form `{:#}` has the causes too.
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if f.alternate() {
+            self.causes().try_for_each(|cause| write!(f, ": {cause}"))?;
         }
+        Ok(())
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// The text with the causes, and the hints.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Error", 2)?;
+        fields.serialize_field("message", &format!("{self:#}"))?;
+        fields.serialize_field("hints", &self.hints)?;
+        fields.end()
+    }
+}
+
+/// The errors that `?` turns into one of kind [`ErrorKind::Failed`]. Others need [`Context`].
+macro_rules! from_source {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Error {
+                Error::from_source(error)
+            }
+        }
+    )*};
+}
+
+from_source!(
+    std::io::Error,
+    std::str::Utf8Error,
+    std::string::FromUtf8Error,
+    serde_json::Error,
+    ureq::Error
+);
+
+/// Adds a message to an error, which keeps its kind and hints.
+pub trait Context<T> {
+    /// Adds `message`.
+    fn context(self, message: impl Into<String>) -> Result<T>;
+
+    /// Adds the message that `message` returns.
+    fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T>;
+}
+
+impl<T, E: StdError + Send + Sync + 'static> Context<T> for Result<T, E> {
+    fn context(self, message: impl Into<String>) -> Result<T> {
+        self.with_context(|| message)
+    }
+
+    fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
+        self.map_err(|error| {
+            let error: Box<dyn StdError + Send + Sync> = Box::new(error);
+            let cause = match error.downcast::<Error>() {
+                Ok(own) => *own,
+                Err(other) => Error::from_shared(other.into()),
+            };
+            cause.context(message())
+        })
+    }
+}
+
+impl<T> Context<T> for Option<T> {
+    fn context(self, message: impl Into<String>) -> Result<T> {
+        self.ok_or_else(|| failed(message))
+    }
+
+    fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
+        self.ok_or_else(|| failed(message()))
     }
 }
 
 /// Creates an error of kind [`ErrorKind::Failed`]: an attempt failed and left nothing live.
-pub fn failed(message: impl Into<String>) -> Failure {
-    Failure::new(ErrorKind::Failed, message)
+pub fn failed(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Failed, message)
 }
 
 /// Creates an error of kind [`ErrorKind::Usage`]: the command line is invalid.
-pub fn usage(message: impl Into<String>) -> Failure {
-    Failure::new(ErrorKind::Usage, message)
+pub fn usage(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Usage, message)
 }
 
 /// Creates an error of kind [`ErrorKind::Refused`]: nothing changed, because a precondition is not met.
-pub fn refused(message: impl Into<String>) -> Failure {
-    Failure::new(ErrorKind::Refused, message)
+pub fn refused(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Refused, message)
 }
 
 /// Creates an error of kind [`ErrorKind::Refused`] for a local file that cannot be written.
-pub fn unwritable(message: impl Into<String>) -> Failure {
+pub fn unwritable(message: impl Into<String>) -> Error {
     refused(message).hint(format!("nothing was changed; {DISK_HINT}"))
 }
 
@@ -151,36 +264,19 @@ pub fn unwritable(message: impl Into<String>) -> Failure {
 pub const DISK_HINT: &str = "check for free disk space and for write permission on the folder";
 
 /// Creates an error of kind [`ErrorKind::Config`]: a config file is invalid.
-pub fn invalid_config(message: impl Into<String>) -> Failure {
-    Failure::new(ErrorKind::Config, message)
+pub fn invalid_config(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Config, message)
 }
 
 /// Creates an error of kind [`ErrorKind::Remote`]: the remote state may have changed.
-pub fn remote(message: impl Into<String>) -> Failure {
-    Failure::new(ErrorKind::Remote, message)
+pub fn remote(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Remote, message)
 }
 
 /// Creates an error of kind [`ErrorKind::Interrupted`]: Ctrl-C or SIGTERM stopped the run.
 #[must_use]
-pub fn interrupted() -> Failure {
-    Failure::new(ErrorKind::Interrupted, "interrupted")
-}
-
-/// Returns the kind of the first [`Failure`] in the chain, or [`ErrorKind::Failed`] if there is none.
-#[must_use]
-pub fn kind_of(error: &anyhow::Error) -> ErrorKind {
-    let mut failures = error.chain().filter_map(|cause| cause.downcast_ref::<Failure>());
-    failures.next().map_or(ErrorKind::Failed, |failure| failure.kind)
-}
-
-/// Returns the hints of every [`Failure`] in the chain.
-#[must_use]
-pub fn hints_of(error: &anyhow::Error) -> Vec<String> {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<Failure>())
-        .flat_map(|failure| failure.hints.clone())
-        .collect()
+pub fn interrupted() -> Error {
+    Error::new(ErrorKind::Interrupted, "interrupted")
 }
 
 /// Returns the message, and each hint on its own line.
@@ -218,7 +314,6 @@ pub fn did_you_mean(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use anyhow::Context as _;
 
     #[test]
     fn exit_codes_are_the_published_table() {
@@ -248,9 +343,22 @@ mod tests {
         let error = Err::<(), _>(refused("no token").hint("set it"))
             .context("website")
             .expect_err("an error");
-        assert_eq!(kind_of(&error), ErrorKind::Refused);
-        assert_eq!(hints_of(&error), ["set it"]);
-        assert_eq!(Failure::flatten(&error).with_hints(), "website: no token\nhint: set it");
+        assert_eq!((error.kind, error.to_string()), (ErrorKind::Refused, "website".to_owned()));
+        assert_eq!(error.with_hints(), "website: no token\nhint: set it");
+        assert_eq!(error.flatten().with_hints(), "website: no token\nhint: set it");
+        let json = serde_json::json!({ "message": "website: no token", "hints": ["set it"] });
+        assert_eq!(serde_json::to_value(&error).expect("JSON"), json);
+    }
+
+    #[test]
+    fn an_error_of_a_library_is_found_and_written_once() {
+        let read = || Err::<(), _>(std::io::Error::other("no space"));
+        let plain = read().map_err(Error::from).expect_err("an error");
+        assert_eq!((plain.kind, format!("{plain:#}").as_str()), (ErrorKind::Failed, "no space"));
+        let error = read().context("config").context("website").expect_err("an error");
+        assert_eq!(format!("{error:#}"), "website: config: no space");
+        assert_eq!(error.causes().collect::<Vec<_>>(), ["config", "no space"]);
+        assert!(error.find::<std::io::Error>().is_some());
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! Atomic writing of files.
 
-use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
-use crate::error::unwritable;
+use crate::error::{Context as _, Result, unwritable};
 use crate::secret::redact;
 
 /// Does the same as [`write_whole`] before anything has changed. The error states that.
 pub fn write_first(path: &Utf8Path, text: &str) -> Result<()> {
-    write_whole(path, text).map_err(|error| unwritable(format!("{error:#}")).into())
+    write_whole(path, text).map_err(|error| unwritable(format!("{error:#}")))
 }
 
 /// Writes `text`, without secrets, to a temporary file in the same folder, then renames it to `path`.

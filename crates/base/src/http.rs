@@ -3,13 +3,13 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use anyhow::Result;
 use ureq::http::{HeaderMap, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::retry::RetrySignal;
 use super::roots;
+use crate::error::{Error, Result};
 use crate::time::{parse_http_date, unix_now};
 
 /// The response of a server.
@@ -119,9 +119,9 @@ pub fn post<T: serde::Serialize>(
 }
 
 /// Adds the host of `url` to an error if its address cannot be resolved.
-fn explain(url: &str, error: ureq::Error) -> anyhow::Error {
+fn explain(url: &str, error: ureq::Error) -> Error {
     let is_unresolved = is_unresolved(&error);
-    let error = anyhow::Error::from(error);
+    let error = Error::from(error);
     match host_of(url).filter(|_| is_unresolved) {
         Some(host) => error.context(format!("cannot resolve {host}")),
         None => error,
@@ -143,7 +143,7 @@ pub fn is_unresolved(error: &ureq::Error) -> bool {
 #[must_use]
 pub fn unreachable(url: &str, timeout: Duration) -> Option<String> {
     let error = get(&agent_for(url, timeout, 0), url, &[]).err()?;
-    let cause = error.chain().find_map(|cause| cause.downcast_ref::<ureq::Error>())?;
+    let cause = error.find::<ureq::Error>()?;
     match cause {
         cause if is_unresolved(cause) => Some(format!("cannot resolve {}", host_of(url)?)),
         ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -238,7 +238,7 @@ mod tests {
         let agent = agent(Duration::from_secs(60), 0);
         let error = get(&agent, "http://nothing.invalid:80/path", &[]).expect_err("no such host");
         assert_eq!(error.to_string(), "cannot resolve nothing.invalid");
-        assert!(error.downcast_ref::<ureq::Error>().is_some_and(is_unresolved));
+        assert!(error.find::<ureq::Error>().is_some_and(is_unresolved));
     }
 
     #[test]

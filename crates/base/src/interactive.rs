@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::command::{ProcessCommand, Value};
-use crate::error::{Failure, failed, refused};
+use crate::error::{Result, failed, refused};
 use crate::runner::{ExitReason, GRACE, INTERRUPTED, find, set_environment, without_words};
 use crate::secret::{Redactor, Secret};
 
@@ -35,9 +35,9 @@ pub type OnLine<'a> = &'a (dyn Fn(Stream, &str) + Sync);
 /// caller's, or line by line to `on_line`. Has no deadline.
 pub fn run(
     command: &ProcessCommand,
-    secret: &dyn Fn(&Value) -> Result<Secret, Failure>,
+    secret: &dyn Fn(&Value) -> Result<Secret>,
     on_line: Option<OnLine<'_>>,
-) -> Result<ExitReason, Failure> {
+) -> Result<ExitReason> {
     let [program, arguments @ ..] = command.argv.as_slice() else {
         return Err(without_words());
     };

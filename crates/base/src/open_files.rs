@@ -2,7 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::error::{Failure, refused};
+use crate::error::{Result, refused};
 
 /// The lowest limit with which a run works: tools, logs, locks and connections of a few projects at once.
 const LEAST: u64 = 64;
@@ -11,7 +11,7 @@ const LEAST: u64 = 64;
 const WANTED: u64 = 4096;
 
 /// Raises the limit of open files. Errors if the limit stays too low for a run.
-pub fn raise_limit() -> Result<(), Failure> {
+pub fn raise_limit() -> Result<()> {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     let wanted = WANTED.min(hard);
     if soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard).is_ok() {
@@ -20,7 +20,7 @@ pub fn raise_limit() -> Result<(), Failure> {
     check(soft)
 }
 
-fn check(limit: u64) -> Result<(), Failure> {
+fn check(limit: u64) -> Result<()> {
     if limit >= LEAST {
         return Ok(());
     }

@@ -9,12 +9,10 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-
 use super::deadline;
 use super::http;
 use super::runner::INTERRUPTED;
-use crate::error::interrupted;
+use crate::error::{Result, interrupted};
 
 /// The total time that one command spends on retries.
 pub const BUDGET: Duration = Duration::from_secs(120);
@@ -104,7 +102,7 @@ impl RetryBudget {
 
     /// Sleeps without spending the budget. Errors if interrupted.
     pub fn sleep(&self, time: Duration) -> Result<()> {
-        if (self.sleep)(time) { Ok(()) } else { Err(interrupted().into()) }
+        if (self.sleep)(time) { Ok(()) } else { Err(interrupted()) }
     }
 
     fn after(&self, who: &str, trouble: &TransientError, tried: u32) -> bool {
@@ -163,7 +161,7 @@ fn transient_error<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError
         }
         Ok(_) => None,
         Err(error) => {
-            let what = match error.downcast_ref::<ureq::Error>()? {
+            let what = match error.find::<ureq::Error>()? {
                 error if http::is_unresolved(error) => "cannot be resolved by its name",
                 ureq::Error::Timeout(_) => "did not respond in time",
                 // No listener, or a server of another protocol. A retry does not help.
@@ -228,10 +226,10 @@ fn seconds(time: Duration) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use anyhow::anyhow;
     use ureq::http::HeaderMap;
 
     use super::*;
+    use crate::error::failed;
     use crate::http::HttpResponse;
 
     fn response(status: u16, retry_after: Option<u64>) -> Result<HttpResponse> {
@@ -250,7 +248,7 @@ mod tests {
         let send = || {
             let (status, after) = responses[sent.min(responses.len() - 1)];
             sent += 1;
-            if status == 0 { Err(anyhow!("a bad address")) } else { response(status, after) }
+            if status == 0 { Err(failed("a bad address")) } else { response(status, after) }
         };
         let outcome =
             if change { retry_budget.change("it", send) } else { retry_budget.read("it", send) };

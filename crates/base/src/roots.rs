@@ -2,11 +2,10 @@
 
 use std::sync::OnceLock;
 
-use anyhow::Result;
 use ureq::tls::{Certificate, PemItem, RootCerts, parse_pem};
 
 use crate::env::variable;
-use crate::error::{Failure, refused};
+use crate::error::{Result, failed, refused};
 
 /// The files in which systems keep their bundle (<https://go.dev/src/crypto/x509/root_linux.go>).
 const BUNDLES: [&str; 4] = [
@@ -30,7 +29,7 @@ pub fn trusted_roots() -> RootCerts {
 }
 
 /// Returns the certificates to trust, by the variables that `get` knows. Without any file, Mozilla's list.
-pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts, Failure> {
+pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts> {
     let [instead, beside @ ..] = VARIABLES.map(|name| get(name).map(|path| (name, path)));
     let mut found = Vec::new();
     match instead {
@@ -44,7 +43,7 @@ pub fn roots(get: impl Fn(&str) -> Option<String>) -> Result<RootCerts, Failure>
     Ok(if found.is_empty() { RootCerts::WebPki } else { RootCerts::from(found) })
 }
 
-fn read_certificates(variable: &str, path: &str) -> Result<Vec<Certificate<'static>>, Failure> {
+fn read_certificates(variable: &str, path: &str) -> Result<Vec<Certificate<'static>>> {
     read(path).map_err(|error| {
         refused(format!("the variable {variable} names {path}: {error}")).hint(format!(
             "set {variable} to the path of a PEM file with the authority's certificates"
@@ -60,6 +59,8 @@ fn read(path: &str) -> Result<Vec<Certificate<'static>>> {
             found.push(certificate);
         }
     }
-    anyhow::ensure!(!found.is_empty(), "it holds no certificate");
+    if found.is_empty() {
+        return Err(failed("it holds no certificate"));
+    }
     Ok(found)
 }

@@ -12,7 +12,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,7 +20,7 @@ use nix::unistd::{Pid, close};
 
 use super::command::{INHERITED, ProcessCommand, Value};
 use super::deadline;
-use crate::error::{Failure, failed, interrupted, refused, unwritable};
+use crate::error::{Error, Result, failed, interrupted, refused, unwritable};
 use crate::secret::{Redactor, Secret, remember};
 use crate::supervisor;
 use crate::text::strip_escapes;
@@ -87,7 +86,7 @@ pub struct CompletedProcess {
 
 impl CompletedProcess {
     /// Returns itself on success. Errors with the reason and the last lines otherwise.
-    pub fn success(self) -> Result<CompletedProcess, Failure> {
+    pub fn success(self) -> Result<CompletedProcess> {
         match self.exit_reason {
             ExitReason::Code(0) => Ok(self),
             ExitReason::Interrupted => Err(interrupted()),
@@ -122,7 +121,7 @@ pub struct Runner<'a> {
     /// The log file. Its folder is created if missing.
     pub log: &'a Utf8Path,
     /// Resolves the credentials that the command names.
-    pub secret: &'a dyn Fn(&Value) -> Result<Secret, Failure>,
+    pub secret: &'a dyn Fn(&Value) -> Result<Secret>,
     /// Called with each redacted line of output.
     pub on_line: &'a (dyn Fn(&str) + Sync),
     /// The executable that supervises the child. `None` in tests of the runner itself.
@@ -192,7 +191,7 @@ impl Runner<'_> {
         }
     }
 
-    fn open_log(&self) -> Result<File, Failure> {
+    fn open_log(&self) -> Result<File> {
         let created = self.log.parent().map_or(Ok(()), std::fs::create_dir_all);
         let log = created.and_then(|()| File::options().create(true).append(true).open(self.log));
         log.map_err(|error| unwritable(format!("cannot write {}: {error}", self.log)))
@@ -200,10 +199,10 @@ impl Runner<'_> {
 
     fn start(&self, command: &ProcessCommand) -> Result<(Child, Redactor)> {
         if INTERRUPTED.load(Ordering::SeqCst) {
-            return Err(interrupted().into());
+            return Err(interrupted());
         }
         let [program, args @ ..] = command.argv.as_slice() else {
-            return Err(without_words().into());
+            return Err(without_words());
         };
         let cannot = |error: &std::io::Error| {
             refused(format!("cannot run `{program}`: {error}"))
@@ -240,7 +239,7 @@ impl Runner<'_> {
 }
 
 /// Explains an empty command. [`cmd!`](crate::cmd) creates one only if there is no current folder.
-pub(crate) fn without_words() -> Failure {
+pub(crate) fn without_words() -> Error {
     refused("cannot run a program, because the current folder was deleted")
         .hint("change to a folder that exists, then retry")
 }
@@ -249,8 +248,8 @@ pub(crate) fn without_words() -> Failure {
 pub(crate) fn set_environment(
     process: &mut std::process::Command,
     command: &ProcessCommand,
-    secret: &dyn Fn(&Value) -> Result<Secret, Failure>,
-) -> Result<Vec<Secret>, Failure> {
+    secret: &dyn Fn(&Value) -> Result<Secret>,
+) -> Result<Vec<Secret>> {
     process.current_dir(&command.dir).env_clear();
     for name in INHERITED.iter().chain(&command.inherit) {
         if let Some(value) = crate::env::os_variable(name) {

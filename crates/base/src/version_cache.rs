@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::files::write_whole;
 
 /// The first bytes of a compiled program on Linux and macOS.
@@ -47,7 +48,7 @@ pub fn version(
             let cached = CachedVersion { program: identity, version: version.clone() };
             // A version that cannot be stored is queried again next time.
             let _asked_again = serde_json::to_string(&cached)
-                .map_err(anyhow::Error::from)
+                .map_err(Error::from)
                 .and_then(|text| write_whole(&file, &text));
             Some(version)
         }

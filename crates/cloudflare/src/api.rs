@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::Agent;
 
 use base::deadline;
+use base::error::{Context as _, Error, Result, failed};
 use base::http;
 use base::http::HttpResponse;
 use base::retry::RetryBudget;
@@ -136,13 +136,13 @@ impl<'a> Api<'a> {
                 Ok(Some(token)) if token["status"] == "active" => return Ok(kind),
                 Ok(token) => {
                     let status = token.unwrap_or_default()["status"].to_string();
-                    refusal = Some(anyhow!("the token is {}", http::short(&status)));
+                    refusal = Some(failed(format!("the token is {}", http::short(&status))));
                 }
-                Err(error) if error.downcast_ref::<ureq::Error>().is_some() => return Err(error),
+                Err(error) if error.find::<ureq::Error>().is_some() => return Err(error),
                 Err(error) => refusal = Some(error),
             }
         }
-        Err(refusal.unwrap_or_else(|| anyhow!("Cloudflare knows no such token")))
+        Err(refusal.unwrap_or_else(|| failed("Cloudflare knows no such token")))
     }
 
     /// Returns the version with the largest part of the traffic of `worker`. `None` if the Worker does not
@@ -159,8 +159,8 @@ impl<'a> Api<'a> {
         // It becomes a part of an address.
         let id = &serving.version_id;
         if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err(anyhow!(
-                "Cloudflare's list of deployments names a version whose id is not valid"
+            return Err(failed(
+                "Cloudflare's list of deployments names a version whose id is not valid",
             ));
         }
         let found = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
@@ -381,7 +381,7 @@ pub(super) fn result(method: &str, path: &str, response: &HttpResponse) -> Resul
 pub(super) fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<T> {
     serde_json::from_value(value).map_err(|error| {
         let error = http::short(&error.to_string());
-        anyhow!("Cloudflare's {what} has an unexpected shape: {error}")
+        failed(format!("Cloudflare's {what} has an unexpected shape: {error}"))
     })
 }
 
@@ -401,10 +401,16 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+impl From<Refusal> for Error {
+    fn from(error: Refusal) -> Error {
+        Error::from_source(error)
+    }
+}
+
 /// Returns the next step after a request that failed.
 #[must_use]
-pub fn next_step(error: &anyhow::Error) -> &'static str {
-    let refusal = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>());
+pub fn next_step(error: &Error) -> &'static str {
+    let refusal = error.find::<Refusal>();
     match refusal.map(|refusal| refusal.status) {
         Some(401 | 403) => {
             "check the token, what it may do, and the account id: `cargo xtask doctor`"

@@ -8,7 +8,7 @@ use crate::plan::{BuildPlan, Engine, PackageBuild, Plan, ProjectPlan};
 use crate::script::container::ContainerInputs;
 use crate::script::upload::PROGRAM;
 use crate::tools::packages::{Manager, PackageToolchain, Tool, detect};
-use base::error::Failure;
+use base::error::Result;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::Workspace;
 use workspace::graph::{Graph, Origin};
@@ -26,13 +26,9 @@ pub fn plan_builds(workspace: &Workspace, graph: &Graph, projects: &[&Project]) 
 }
 
 /// The builds by project, or the reason why a project cannot be built.
-pub type Builds = BTreeMap<String, Result<BuildPlan, Failure>>;
+pub type Builds = BTreeMap<String, Result<BuildPlan>>;
 
-fn build_plan(
-    workspace: &Workspace,
-    graph: &Graph,
-    project: &Project,
-) -> Result<BuildPlan, Failure> {
+fn build_plan(workspace: &Workspace, graph: &Graph, project: &Project) -> Result<BuildPlan> {
     let (root, tools) = (&workspace.root, &workspace.config.tools);
     let mut containers = ContainerInputs {
         members: BTreeSet::new(),
@@ -46,7 +42,7 @@ fn build_plan(
         let toolchain = PackageToolchain { installation: None, runtime: Runtime::Bun, node: None };
         return Ok(BuildPlan { toolchain, dependencies: Vec::new(), own: None, containers });
     };
-    let build = |package: &Package, inputs| -> Result<PackageBuild, Failure> {
+    let build = |package: &Package, inputs| -> Result<PackageBuild> {
         Ok(PackageBuild {
             dir: package.dir.clone(),
             steps: package.settings.build.clone(),
@@ -71,7 +67,7 @@ fn build_plan(
     let dependencies = imported
         .filter(|imported| imported.builds && imported.dir != package.dir)
         .map(|imported| build(imported, graph.inputs_of(&imported.dir)))
-        .collect::<Result<_, Failure>>()?;
+        .collect::<Result<_>>()?;
     if let Some(install) = &toolchain.installation {
         let all = workspace.packages.values().map(|package| &package.dir);
         containers.members = all.filter(|dir| dir.starts_with(&install.dir)).cloned().collect();

@@ -5,14 +5,14 @@ use jsonc_parser::common::Ranged as _;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde_json::Value;
 
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 use workspace::config::CONFIG_FILE;
 
 /// The indentation of one level in a new field.
 const INDENT: &str = "  ";
 
 /// Returns `text` with a new value for the field at `path`. Creates missing objects.
-pub fn set(text: &str, path: &[&str], value: &Value) -> Result<String, Failure> {
+pub fn set(text: &str, path: &[&str], value: &Value) -> Result<String> {
     let wrong = |reason: &str| refused(format!("{CONFIG_FILE}: {reason}"));
     let parsed = parse_to_ast(text, &CollectOptions::default(), &ParseOptions::default())
         .map_err(|error| wrong(&error.to_string()))?;

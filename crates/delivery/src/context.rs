@@ -4,7 +4,6 @@ use std::fs::File;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::destination::Destination;
@@ -13,7 +12,7 @@ use crate::tools::sandbox;
 use base::command::{ProcessCommand, Value};
 use base::deadline;
 use base::env::{os_variable, variable};
-use base::error::{Failure, refused, usage};
+use base::error::{Context as _, Error, Result, refused, usage};
 use base::interactive;
 use base::interactive::Stream;
 use base::retry::RetryBudget;
@@ -118,7 +117,7 @@ impl Ctx {
     }
 
     /// Runs `command` with this terminal. Output that does not go to a terminal is passed on without credentials.
-    pub fn run_attached(&self, command: &ProcessCommand) -> Result<ExitReason, Failure> {
+    pub fn run_attached(&self, command: &ProcessCommand) -> Result<ExitReason> {
         let pass = |stream: Stream, line: &str| self.ui.pass(stream, line);
         let on_line: interactive::OnLine<'_> = &pass;
         let on_line = (!self.ui.is_on_terminal()).then_some(on_line);
@@ -127,7 +126,7 @@ impl Ctx {
 
     /// Returns the token for a destination. Errors if the sandbox does not run, so that no other
     /// program on its port gets the token.
-    pub fn token(&self, destination: &Destination) -> Result<Secret, Failure> {
+    pub fn token(&self, destination: &Destination) -> Result<Secret> {
         if let Some(port) = destination.sandbox {
             sandbox::check(&self.root, port)?;
         }
@@ -136,10 +135,10 @@ impl Ctx {
 
     /// Returns the token for a destination. The caller has checked that its sandbox runs. Refuses a
     /// placeholder in place of the account id, so that no request is sent with it.
-    pub fn credential(&self, destination: &Destination) -> Result<Secret, Failure> {
+    pub fn credential(&self, destination: &Destination) -> Result<Secret> {
         match (self.secret(&destination.token()), destination.check_account()) {
             (Err(failure), Err(account)) => {
-                Err(account.hints.into_iter().fold(failure, Failure::hint))
+                Err(account.hints.into_iter().fold(failure, Error::hint))
             }
             (Ok(_), Err(failure)) | (Err(failure), Ok(())) => Err(failure),
             (Ok(secret), Ok(())) => Ok(secret),
@@ -148,7 +147,7 @@ impl Ctx {
 
     /// Returns the default environment: the sandbox. Errors in a pipeline, where a guess could change
     /// production.
-    pub fn default_environment(&self) -> Result<String, Failure> {
+    pub fn default_environment(&self) -> Result<String> {
         if self.ci.is_pipeline() {
             return Err(usage("a pipeline has no default environment")
                 .hint("name one with `--env`, such as `--env staging`"));
@@ -157,7 +156,7 @@ impl Ctx {
     }
 
     /// Returns the credential that `value` names.
-    pub fn secret(&self, value: &Value) -> Result<Secret, Failure> {
+    pub fn secret(&self, value: &Value) -> Result<Secret> {
         let secret = match value {
             Value::Text(text) => return Ok(Secret::new(text)),
             Value::SandboxToken => sandbox::token(&self.root)?,
@@ -170,7 +169,7 @@ impl Ctx {
 }
 
 /// Returns the API token in the variable `name`.
-fn token(name: &str) -> Result<Secret, Failure> {
+fn token(name: &str) -> Result<Secret> {
     parse_token(os_variable(name).as_deref()).map_err(|problem| {
         refused(problem.message(name))
             .hint(format!("set {name} to a Cloudflare API token; {CONFIG_FILE} names the variable"))
@@ -190,6 +189,5 @@ fn root() -> Result<Utf8PathBuf> {
     here.ancestors().find(is_root).map(Utf8Path::to_owned).ok_or_else(|| {
         refused(format!("no {CONFIG_FILE} and no git repository at or above {here}"))
             .hint("change into the repository, or set `XTASK_ROOT` to its root")
-            .into()
     })
 }

@@ -30,11 +30,10 @@ pub use base::error::Exit;
 pub use clap;
 pub use context::Ctx;
 
-use anyhow::{Context as _, Result};
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 
-use base::error::kind_of;
+use base::error::{Context as _, Error, ErrorKind};
 use base::open_files;
 use base::runner::INTERRUPTED;
 use base::supervisor;
@@ -59,7 +58,20 @@ fn with_tip(mut error: clap::Error) -> clap::Error {
 /// A command that runs in the repository.
 pub trait Run {
     /// Runs the command, and returns the exit code of a run that ended without an error.
-    fn run(self, ctx: &Ctx) -> Result<Exit>;
+    fn run(self, ctx: &Ctx) -> anyhow::Result<Exit>;
+}
+
+/// Returns the error of a command as ours, with the kind and the hints of the first of ours in its chain.
+fn from_anyhow(error: anyhow::Error) -> Error {
+    match error.downcast_ref::<Error>().cloned() {
+        Some(own) if error.chain().next().is_some_and(<dyn std::error::Error>::is::<Error>) => own,
+        own => {
+            let cause: Box<dyn std::error::Error + Send + Sync> = error.into();
+            let (kind, hints) =
+                own.map_or((ErrorKind::Failed, Vec::new()), |own| (own.kind, own.hints));
+            Error { kind, hints, ..Error::from_shared(cause.into()) }
+        }
+    }
 }
 
 /// Parses the command line of `program`, runs the command, and turns its result into an exit code.
@@ -86,7 +98,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     let Cli { command } = Cli::<C>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);
     let ui = Ui::new(OutputOptions { json, quiet, verbose, no_progress: global.no_progress });
-    let run = || -> Result<Exit> {
+    let run = || -> anyhow::Result<Exit> {
         open_files?;
         ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("signals")?;
         let jobs = global.jobs.map(usize::from);
@@ -94,18 +106,45 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
         tools::distribution::warn_if_other(&ctx);
         command.run(&ctx)
     };
-    let exit = run().unwrap_or_else(|error| {
-        let exit = Exit::from(kind_of(&error));
+    let exit = run().map_err(from_anyhow).unwrap_or_else(|error| {
+        let exit = Exit::from(error.kind);
         ui.error(&error, exit);
         exit
     });
     let exit = match ui.complete() {
         Ok(()) => exit,
         Err(failure) => {
-            ui.error_beside_report(&failure.into());
+            ui.error_beside_report(&failure);
             let deploys = matches.subcommand_name().is_some_and(|name| DEPLOYING.contains(&name));
             exit.max(if deploys { Exit::Remote } else { Exit::Failed })
         }
     };
     ExitCode::from(exit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use base::error::refused;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_a_team_keep_kind_hints_and_causes() {
+        let own = refused("no token").hint("set it");
+        let plain = from_anyhow(own.clone().into());
+        assert_eq!(
+            (plain.kind, plain.with_hints().as_str()),
+            (ErrorKind::Refused, "no token\nhint: set it")
+        );
+        let within = Err::<(), _>(own).context("seed").map_err(from_anyhow).expect_err("an error");
+        assert_eq!(within.kind, ErrorKind::Refused);
+        assert_eq!(within.with_hints(), "seed: no token\nhint: set it");
+        let foreign = from_anyhow(anyhow::anyhow!("no rows").context("seed"));
+        assert_eq!(
+            (foreign.kind, format!("{foreign:#}").as_str()),
+            (ErrorKind::Failed, "seed: no rows")
+        );
+    }
 }

@@ -1,12 +1,11 @@
 //! The deployment record: the actions, their inputs, and the live version.
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
-use base::error::{DISK_HINT, ErrorKind, Failure, remote, unwritable, with_hints};
+use base::error::{DISK_HINT, Error, ErrorKind, Result, remote, unwritable, with_hints};
 use base::files::write_whole;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
@@ -268,9 +267,9 @@ impl Record {
 
     /// Sets the failure that ended the attempt.
     #[must_use]
-    pub fn ended_by(self, failure: Failure) -> Record {
-        let Failure { kind, message, hints } = failure;
-        Record { status: kind.into(), error: Some(message), hints, ..self }
+    pub fn ended_by(self, failure: Error) -> Record {
+        let error = Some(format!("{failure:#}"));
+        Record { status: failure.kind.into(), error, hints: failure.hints, ..self }
     }
 
     /// Returns the failure, and each next step on its own line.
@@ -281,7 +280,7 @@ impl Record {
 
     /// Saves a record before anything changes, so that it is true if the run is killed. `look` is the
     /// command that shows the live version.
-    pub fn begin(&self, root: &Utf8Path, look: &str) -> Result<(), Failure> {
+    pub fn begin(&self, root: &Utf8Path, look: &str) -> Result<()> {
         let killed = remote("this attempt was killed before it could report its result")
             .hint(format!("run `{look}`"));
         let begun = Record { live: None, ..self.clone() }.ended_by(killed);

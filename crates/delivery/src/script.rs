@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, Plan, ProjectPlan, UploadKind};
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 use workspace::before_deploy::WranglerStep;
 use workspace::config::ContainerUpload;
 use workspace::modules::CLOUDFLARE;
@@ -27,7 +27,7 @@ pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
 ///
 /// No called function has a list as an argument. The CLI would split it at commas, twice, and remove
 /// quotes from its items. A function that needs several values should accept one JSON string.
-pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
+pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String> {
     let mut lines = Vec::new();
     if container::is_used(part) && (part.build.is_some() || has_code(plan, part)) {
         lines.extend(container::lines(part)?);
@@ -77,7 +77,7 @@ pub fn exports(part: &ProjectPlan) -> Option<Utf8PathBuf> {
     part.dist.clone().or_else(code)
 }
 
-fn build(part: &ProjectPlan) -> Result<String, Failure> {
+fn build(part: &ProjectPlan) -> Result<String> {
     let dist = exports(part).ok_or_else(|| {
         refused(format!(
             "{}: Dagger exports the folder that a build writes, but neither `assets.directory` nor `main` names one",
@@ -94,7 +94,7 @@ fn build(part: &ProjectPlan) -> Result<String, Failure> {
 }
 
 /// Returns the line that uploads by the Cloudflare module.
-fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String, Failure> {
+fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String> {
     let destination = &plan.destination;
     let module = quote(relative(&part.dir, Utf8Path::new(CLOUDFLARE)).as_str())?;
     let config = part.config.file_name().unwrap_or_default();
@@ -187,7 +187,7 @@ const UNSAYABLE: [char; 3] = ['\0', '\u{80}', '\u{81}'];
 /// characters U+0080 and U+0081, which its parser (mvdan.cc/sh 3.13.1) reads as the end of the
 /// script and as an escaped line feed. That parser also drops a carriage return before a line feed,
 /// even in quotes, so the quotes end and start again between the two.
-pub fn quote(value: &str) -> Result<String, Failure> {
+pub fn quote(value: &str) -> Result<String> {
     if let Some(c) = value.chars().find(|c| UNSAYABLE.contains(c)) {
         return Err(refused(format!(
             "a value for Dagger holds the character U+{:04X}",

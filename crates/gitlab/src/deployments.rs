@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
 use serde::Deserialize;
 
 use crate::ci::CiVariables;
+use base::error::{Context as _, Result, failed};
 use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;
@@ -53,10 +53,10 @@ impl Deployments {
         let response = retry_budget.read("GitLab", || http::get(&agent, &url, &headers));
         let response = response.context("GitLab cannot be reached")?;
         if response.status != 200 {
-            return Err(anyhow!("it answered {}", response.status));
+            return Err(failed(format!("it answered {}", response.status)));
         }
         let deployments: Vec<GitlabDeployment> = serde_json::from_slice(&response.body)
-            .map_err(|_| anyhow!("its answer is not a list of deployments"))?;
+            .map_err(|_| failed("its answer is not a list of deployments"))?;
         Ok(deployments.into_iter().next().map(|deployment| deployment.sha))
     }
 }

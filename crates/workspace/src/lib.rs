@@ -26,10 +26,9 @@ pub use wrangler::{bound_workers, dev_vars, remote_binding, routes, triggers};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use base::error::{Failure, refused, usage};
+use base::error::{Error, Result, refused, usage};
 use config::Config;
 use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARNRC, is_install_file};
 use files::symlinks::SymlinkReader;
@@ -64,7 +63,7 @@ pub struct Workspace {
     /// slow.
     pub packages: BTreeMap<String, Package>,
     /// The error of each `package.json` that cannot be read, by folder.
-    pub unreadable: BTreeMap<Utf8PathBuf, Failure>,
+    pub unreadable: BTreeMap<Utf8PathBuf, Error>,
     /// The dependencies of each project and package.
     pub graph: Graph,
     /// The caller's folder, relative to the root. `None` if it is outside of the repository.
@@ -86,7 +85,7 @@ impl Workspace {
         let mut workspace = Workspace::survey(root)?;
         match workspace.broken.iter().position(|broken| !broken.is_unnamed) {
             None => Ok(workspace),
-            Some(index) => Err(workspace.broken.remove(index).failure.into()),
+            Some(index) => Err(workspace.broken.remove(index).failure),
         }
     }
 
@@ -146,7 +145,7 @@ impl Workspace {
     }
 
     /// Moves the projects that have a problem to the broken configs, so that it stops no other project.
-    fn set_aside(&mut self, problem_of: impl Fn(&Project) -> Option<Failure>) {
+    fn set_aside(&mut self, problem_of: impl Fn(&Project) -> Option<Error>) {
         for project in std::mem::take(&mut self.projects) {
             match problem_of(&project) {
                 None => self.projects.push(project),
@@ -202,7 +201,7 @@ impl Workspace {
 
     /// Returns the projects with these names, or all projects if `names` is empty. Errors if a name refers
     /// to a config that cannot be used.
-    pub fn select(&self, names: &[String]) -> Result<Vec<&Project>, Failure> {
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Project>> {
         if names.is_empty() {
             return Ok(self.projects.iter().collect());
         }
@@ -227,7 +226,7 @@ impl Workspace {
 
     /// Returns the project whose folder contains the caller's. `None` in the repository's root, which selects every
     /// project, and outside of projects. Errors if the folder has several projects, or one that cannot be used.
-    pub fn current_project(&self) -> Result<Option<&Project>, Failure> {
+    pub fn current_project(&self) -> Result<Option<&Project>> {
         let Some(folder) = self.current_folder.as_deref().filter(|dir| !dir.as_str().is_empty())
         else {
             return Ok(None);
@@ -253,7 +252,7 @@ impl Workspace {
     }
 
     /// Returns the project `name`. `.` is the project of the caller's folder.
-    pub fn project(&self, name: &str) -> Result<&Project, Failure> {
+    pub fn project(&self, name: &str) -> Result<&Project> {
         if name == "." {
             return self.project_here();
         }
@@ -267,7 +266,7 @@ impl Workspace {
     }
 
     /// Returns the project of the caller's folder. In the root that is the project of the root, if there is one.
-    fn project_here(&self) -> Result<&Project, Failure> {
+    fn project_here(&self) -> Result<&Project> {
         if let Some(project) = self.current_project()? {
             return Ok(project);
         }
@@ -356,7 +355,7 @@ fn find_roots(
     dirs.into_iter().filter_map(|dir| Some((dir.to_owned(), root(dir)?))).collect()
 }
 
-type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, Failure>);
+type Packages = (BTreeMap<String, Package>, BTreeMap<Utf8PathBuf, Error>);
 
 /// Reads the packages, and the errors of those that cannot be read. Uses several threads, because a
 /// repository may have thousands.

@@ -285,7 +285,7 @@ impl Server {
 }
 
 /// The requests to GitLab, with the result of each.
-fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
+fn ask_gitlab(server: &Server) -> Vec<base::error::Result<()>> {
     let agent = http::agent(max_wait(), 0);
     let retry_budget = RetryBudget::new(|_| {}).with_sleep(|_| true);
     let base = format!("{}/api/v4", server.address);
@@ -316,7 +316,7 @@ fn ask_gitlab(server: &Server) -> Vec<anyhow::Result<()>> {
 }
 
 /// The same for Cloudflare.
-fn ask_cloudflare(server: &Server) -> Vec<anyhow::Result<()>> {
+fn ask_cloudflare(server: &Server) -> Vec<base::error::Result<()>> {
     let token = Secret::new("token");
     let base = format!("{}/client/v4", server.address);
     let api = Api::new(&base, "account", &token).within(Duration::from_secs(20));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anyhow::Result;
+use base::error::Result;
 use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;

@@ -12,7 +12,7 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::error;
-use crate::error::{Exit, Failure, failed};
+use crate::error::{Error, Exit, Result, failed};
 use crate::interactive::Stream;
 use crate::secret::{Secret, redact};
 use progress::{ProgressArea, ProgressLine};
@@ -179,11 +179,11 @@ impl Ui {
     }
 
     /// Prints an error with its causes and hints. The JSON document of a run has the exit code too.
-    pub fn error(&self, failure: &anyhow::Error, exit: Exit) {
+    pub fn error(&self, failure: &Error, exit: Exit) {
         self.error_beside_report(failure);
         if self.options.json {
-            let causes: Vec<String> = failure.chain().skip(1).map(ToString::to_string).collect();
-            let hints = error::hints_of(failure);
+            let causes: Vec<String> = failure.causes().collect();
+            let hints = failure.hints.clone();
             let value = serde_json::json!({ "schema": 1, "error": {
                 "message": failure.to_string(), "causes": causes, "hints": hints, "exit": exit as u8 } });
             self.write_json(&serde_json::to_string_pretty(&value).unwrap_or_default());
@@ -191,12 +191,12 @@ impl Ui {
     }
 
     /// Prints an error on stderr alone, where stdout has the JSON document of a report already.
-    pub fn error_beside_report(&self, failure: &anyhow::Error) {
+    pub fn error_beside_report(&self, failure: &Error) {
         let mut text = format!("{} {failure}", paint(RED, "error:"));
-        for cause in failure.chain().skip(1) {
+        for cause in failure.causes() {
             text += &format!("\n{} {cause}", paint(RED, "caused by:"));
         }
-        for hint in error::hints_of(failure) {
+        for hint in &failure.hints {
             text += &format!("\n{} {hint}", paint(CYAN, "hint:"));
         }
         self.above(&text);
@@ -219,7 +219,7 @@ impl Ui {
     }
 
     /// Errors if a part of the report could not be written.
-    pub fn complete(&self) -> Result<(), Failure> {
+    pub fn complete(&self) -> Result<()> {
         match self.lost.get() {
             None => Ok(()),
             Some(error) => {

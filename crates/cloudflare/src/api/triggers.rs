@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use serde::Deserialize;
 
 use super::{Api, parse_as};
+use base::error::Result;
 use workspace::triggers::Triggers;
 
 /// The crons, domains and routes of a Worker.

@@ -9,10 +9,10 @@ use std::io::{Read, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{Context, SHA256, digest};
 
+use base::error::{Context as _, Result};
 pub use manifest::{CacheManifest, CachedFile, OutputParts};
 use workspace::key::hex;
 

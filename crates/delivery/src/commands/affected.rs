@@ -2,14 +2,13 @@
 
 use std::io::Read as _;
 
-use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use clap::Args;
 
 use super::projects::warn_of_broken;
 use crate::context::Ctx;
 use crate::report::affected::AffectedReport;
-use base::error::Exit;
+use base::error::{Context as _, Exit, Result};
 use gitlab::ci::CiVariables;
 use gitlab::deployments::Deployments;
 use workspace::affected::find_affected;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use workspace::modules;
 use workspace::toolchain::Toolchain;
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
@@ -25,7 +24,7 @@ use crate::record::{Record, ToolVersions};
 use crate::report::{self, RunReport, script};
 use crate::tools::sandbox::ProvisionResult;
 use crate::tools::{dagger, sandbox};
-use base::error::{Exit, Failure};
+use base::error::{Error, Exit, Result};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::dev_vars::DevVars;
@@ -86,7 +85,7 @@ impl EngineArgs {
     }
 
     /// Returns the engine and the reason for it.
-    pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<EngineChoice, Failure> {
+    pub fn choose(self, ctx: &Ctx, workspace: &Workspace) -> Result<EngineChoice> {
         choose(&ctx.root, self.engine, &workspace.config.tools.dagger, ctx.dry_run)
     }
 }
@@ -119,13 +118,13 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
 /// Reports the projects that a plan leaves out, and returns the exit code of a dry run.
 pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
     for (_, failure) in ProjectRefusal::by_project(&plan.refused) {
-        ctx.ui.error_beside_report(&failure.into());
+        ctx.ui.error_beside_report(&failure);
     }
     Exit::worst(plan.refused.iter().map(|refused| refused.failure.kind))
 }
 
 /// Returns the plan as a script.
-pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String, Failure> {
+pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String> {
     let (places, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan))?;
     script::script(plan, &places, &missing)
 }
@@ -173,7 +172,7 @@ fn refused_record(
     plan: &Plan,
     index: usize,
     refusal: &ProjectRefusal,
-    failure: &Failure,
+    failure: &Error,
 ) -> Record {
     let ProjectRefusal { project, worker, .. } = refusal;
     let nonce = plan.projects.first().map_or("", |part| part.nonce.as_str());
@@ -215,13 +214,13 @@ fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
                 let note = secrets::defaults_note(&part.project, &path, &default_secrets);
                 note.iter().for_each(|note| ctx.ui.note(note));
             }
-            Err(failure) => ctx.ui.note(&format!("{}: {}", part.project, failure.message)),
+            Err(failure) => ctx.ui.note(&format!("{}: {failure:#}", part.project)),
         }
     }
 }
 
 /// The content key of each project by its name, or the reason why it has none: a missing input.
-pub(super) type ContentKeys = BTreeMap<String, Result<String, Failure>>;
+pub(super) type ContentKeys = BTreeMap<String, Result<String>>;
 
 /// Returns the content key of each project, from its input files and tools.
 pub(super) fn keys(

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use camino::Utf8Path;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -12,7 +11,7 @@ use crate::context::Ctx;
 use crate::plan::Operation;
 use crate::plan::claims::Claims;
 use crate::record::Record;
-use base::error::{Exit, Failure, failed, refused};
+use base::error::{Error, Exit, Result, failed, refused};
 use base::files::{write_first, write_whole};
 use gitlab::pipeline::{FILE, HEADER, guide, reports};
 use workspace::Workspace;
@@ -57,8 +56,7 @@ impl CiCommand {
         refuse_foreign(&ctx.root, &files[0].0)?;
         if check && !stale.is_empty() {
             return Err(failed(differences(&ctx.root, &stale))
-                .hint("run `cargo xtask ci generate` to write it")
-                .into());
+                .hint("run `cargo xtask ci generate` to write it"));
         }
         write(&ctx.root, &files, &stale)?;
         let text = match stale.as_slice() {
@@ -72,28 +70,28 @@ impl CiCommand {
 
 /// Removes the projects whose claims conflict with those of another project, and returns the reasons. Errors if no
 /// project remains.
-fn leave_out_refused(workspace: &mut Workspace) -> Result<Vec<Failure>, Failure> {
+fn leave_out_refused(workspace: &mut Workspace) -> Result<Vec<Error>> {
     let claims = Claims::new(&workspace.config, &workspace.projects);
     let environments = || workspace.config.environments.keys();
     let check = |project: &Project| {
         environments().find_map(|environment| claims.check(project, environment).err())
     };
-    let refused: BTreeMap<String, Failure> = workspace
+    let refused: BTreeMap<String, Error> = workspace
         .projects
         .iter()
         .filter_map(|project| Some((project.name.clone(), check(project)?)))
         .collect();
     workspace.projects.retain(|project| !refused.contains_key(&project.name));
-    let refused: Vec<Failure> = refused.into_values().collect();
+    let refused: Vec<Error> = refused.into_values().collect();
     match refused.first() {
         Some(first) if workspace.projects.is_empty() => Err(first.clone()),
         _ => Ok(refused),
     }
 }
 
-fn tell(ctx: &Ctx, refused: &[Failure]) -> Exit {
+fn tell(ctx: &Ctx, refused: &[Error]) -> Exit {
     for failure in refused {
-        ctx.ui.error_beside_report(&failure.clone().into());
+        ctx.ui.error_beside_report(&failure.clone());
     }
     Exit::worst(refused.iter().map(|failure| failure.kind))
 }
@@ -145,7 +143,7 @@ fn write(root: &Utf8Path, files: &[(String, String)], stale: &[String]) -> Resul
 }
 
 /// Refuses to overwrite a pipeline that this command did not write.
-fn refuse_foreign(root: &Utf8Path, file: &str) -> Result<(), Failure> {
+fn refuse_foreign(root: &Utf8Path, file: &str) -> Result<()> {
     match std::fs::read_to_string(root.join(file)) {
         Ok(text) if !text.starts_with(HEADER) => {
             Err(refused(format!("{file} was not written by `cargo xtask ci generate`; nothing was changed"))

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
@@ -13,7 +12,7 @@ use crate::engine::setup::{project_lock, setup_lock};
 use crate::plan::guard;
 use crate::tools::sandbox;
 use base::command::quote;
-use base::error::{Exit, refused};
+use base::error::{Context as _, Exit, Result, refused};
 use base::terminal::{DIM, paint};
 use workspace::Workspace;
 use workspace::git;
@@ -68,8 +67,7 @@ impl CleanCommand {
         let workspace = Workspace::survey(&ctx.root)?;
         if self.tools && !ctx.dry_run && sandbox::running(&ctx.root).is_some() {
             return Err(refused("the sandbox is running with the tools that would be deleted")
-                .hint("stop it with `cargo xtask sandbox down`, then retry")
-                .into());
+                .hint("stop it with `cargo xtask sandbox down`, then retry"));
         }
         let task = ctx.ui.task("clean");
         let wait = |holder: &str| task.step(&format!("wait for {holder}"));

@@ -1,6 +1,5 @@
 //! `comment`: custom rows in the merge request's comment.
 
-use anyhow::{Context as _, Result};
 use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Deserialize as _;
@@ -9,7 +8,7 @@ use serde_json::Value;
 use crate::context::Ctx;
 use crate::engine::comment as engine;
 use crate::engine::comment::write::CommentAction;
-use base::error::{Exit, usage};
+use base::error::{Context as _, Exit, Result, usage};
 use gitlab::comment::CommentRow;
 use workspace::config::Config;
 
@@ -55,7 +54,7 @@ fn row(value: &Value) -> Result<CommentRow> {
     let known = serde_json::to_value(&row)?;
     let fields = value.as_object().into_iter().flatten();
     match fields.into_iter().find(|(name, value)| !value.is_null() && known.get(name).is_none()) {
-        Some((name, _)) => Err(usage(format!("unknown field `{name}`")).into()),
+        Some((name, _)) => Err(usage(format!("unknown field `{name}`"))),
         None => Ok(row),
     }
 }

@@ -5,13 +5,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use camino::Utf8Path;
 use clap::{Args, ValueEnum};
 
 use crate::complete::{Names, candidates};
 use crate::context::Ctx;
-use base::error::Exit;
+use base::error::{Exit, Result};
 
 /// Print the completion script of a shell.
 #[derive(Debug, Args)]

@@ -1,6 +1,5 @@
 //! `delete`: a Worker with its versions, routes and crons.
 
-use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
@@ -14,7 +13,7 @@ use crate::plan::commands::Places;
 use crate::record::{DeployStatus, Record, ToolVersions};
 use crate::report::script::script_of;
 use base::command::ProcessCommand;
-use base::error::{Exit, Failure, failed, refused, remote};
+use base::error::{Error, Exit, Result, failed, refused, remote};
 use base::runner::CompletedProcess;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::{Api, ListedVersion, Live};
@@ -84,7 +83,7 @@ impl DeleteCommand {
     }
 
     /// Returns true if the user confirms the deletion. Errors if there is no terminal to ask.
-    fn confirm(&self, ctx: &Ctx, worker: &str, environment: &str) -> Result<bool, Failure> {
+    fn confirm(&self, ctx: &Ctx, worker: &str, environment: &str) -> Result<bool> {
         if self.yes {
             return Ok(true);
         }
@@ -137,7 +136,7 @@ fn delete(
     }
     record.save_at_the_end(&ctx.root);
     task.end(is_gone, if is_gone { "deleted" } else { "not deleted" });
-    Ok(result?)
+    result
 }
 
 /// Returns the record of a deletion that has begun.
@@ -158,7 +157,7 @@ fn not_deleted(
     look: &str,
     finished: &CompletedProcess,
     left: Result<Vec<ListedVersion>>,
-) -> Failure {
+) -> Error {
     let reason = finished.explain();
     match left {
         Ok(_) => failed(format!("the Worker `{worker}` is still there: {reason}"))

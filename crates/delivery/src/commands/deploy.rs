@@ -1,6 +1,5 @@
 //! `deploy`: build, upload, route traffic, check, record.
 
-use anyhow::Result;
 use clap::Args;
 
 use super::build::{EngineArgs, nothing_to_do};
@@ -10,7 +9,7 @@ use crate::engine::setup::SchemaReader;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, RunOptions, RunRequest};
 use crate::tools::sandbox;
-use base::error::Exit;
+use base::error::{Exit, Result};
 use workspace::Workspace;
 
 /// Build projects, upload them, route traffic to them and check that they work.
@@ -77,10 +76,10 @@ impl DeployCommand {
         let environment = self.env.clone().map_or_else(|| ctx.default_environment(), Ok)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         if ctx.dry_run && self.break_glass.is_none() {
-            return Ok(Destination::to_read(&workspace.config, &environment, port)?);
+            return Destination::to_read(&workspace.config, &environment, port);
         }
         let glass = self.break_glass.as_deref();
-        Ok(Destination::resolve(&workspace.config, &environment, port, &ctx.ci, glass)?)
+        Destination::resolve(&workspace.config, &environment, port, &ctx.ci, glass)
     }
 }
 

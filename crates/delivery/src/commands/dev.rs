@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use camino::Utf8Path;
 use clap::Args;
 use ring::digest::{SHA256, digest};
@@ -20,7 +19,7 @@ use crate::report::script::script_of;
 use crate::tools::packages::detect::node_of_wrangler;
 use crate::tools::packages::{Installation, PackageToolchain, Tool, failure};
 use base::command::ProcessCommand;
-use base::error::Exit;
+use base::error::{Exit, Result};
 use base::terminal::progress::ProgressLine;
 use workspace::project::Project;
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
@@ -13,7 +12,7 @@ use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::engine::job::command_line;
 use crate::report::affected::sentence;
-use base::error::Exit;
+use base::error::{Exit, Result};
 use base::terminal::{BOLD, GREEN, YELLOW, paint};
 use base::text::{short_commit, short_version};
 use cloudflare::api::Live;

@@ -1,6 +1,5 @@
 //! `dist`: one archive with xtask and the sandbox, for machines without Rust.
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use ring::digest::{SHA256, digest};
@@ -12,7 +11,7 @@ use crate::tools::distribution::{self, Distribution, MARK};
 use crate::tools::{cargo, sandbox};
 use base::cmd;
 use base::command::ProcessCommand;
-use base::error::{Exit, Failure, failed, refused};
+use base::error::{Exit, Result, failed, refused};
 use base::files::write_whole;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::git;
@@ -58,9 +57,7 @@ impl DistCommand {
             let ran = ctx.run("dist", command, &|line| task.output(line))?;
             if let Err(failure) = ran.success() {
                 task.end(false, "no archive was made");
-                return Err(failure
-                    .hint_if_failed("read `.xtask/logs/dist.log`, then retry")
-                    .into());
+                return Err(failure.hint_if_failed("read `.xtask/logs/dist.log`, then retry"));
             }
         }
         task.end(true, "archive made");
@@ -78,7 +75,7 @@ impl DistCommand {
     }
 
     /// Returns the revision that the programs are compiled from. Errors if it is not a commit.
-    fn origin(&self, root: &Utf8Path) -> Result<Distribution, Failure> {
+    fn origin(&self, root: &Utf8Path) -> Result<Distribution> {
         let parts = distribution::parts(root);
         let names = parts.join(", ");
         let no_commit = || {
@@ -109,7 +106,7 @@ impl DistCommand {
         root: &Utf8Path,
         origin: &Distribution,
         archive: &Utf8Path,
-    ) -> Result<Vec<ProcessCommand>, Failure> {
+    ) -> Result<Vec<ProcessCommand>> {
         let mut commands = Vec::new();
         let from = match &self.from {
             Some(from) => {

@@ -1,6 +1,5 @@
 //! `doctor`: checks of this machine, the configuration and the credentials.
 
-use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
@@ -9,7 +8,7 @@ use crate::doctor::check::{Check, Need};
 use crate::doctor::pins::Pins;
 use crate::doctor::scope::Scope;
 use crate::doctor::{self, DoctorOptions, fix, readiness};
-use base::error::Exit;
+use base::error::{Exit, Result};
 
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]

@@ -1,6 +1,5 @@
 //! `init`: sets up delivery in another repository.
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
@@ -12,7 +11,7 @@ use crate::init::source::LibrarySource;
 use crate::init::{self, FileAction, FileChange, defaults};
 use crate::tools::cargo;
 use crate::tools::checkout;
-use base::error::{Exit, Failure, failed, refused, usage};
+use base::error::{Exit, Result, failed, refused, usage};
 use base::files::write_whole;
 use base::terminal::{BOLD, paint};
 use gitlab::pipeline::FILE;
@@ -81,7 +80,7 @@ impl InitCommand {
 }
 
 /// The root of the repository that is set up.
-fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
+fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf> {
     let root =
         path.canonicalize_utf8().map_err(|error| usage(format!("cannot open {path}: {error}")))?;
     if root == checkout.canonicalize_utf8().unwrap_or_else(|_| checkout.to_owned()) {
@@ -128,7 +127,7 @@ fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) {
     let arguments = ["metadata", "--quiet", "--format-version=1", "--manifest-path", &manifest];
     let done = ctx
         .run("init", &cargo::command(root, &arguments), &|_| ())
-        .and_then(|finished| Ok(finished.success().map_err(|failure| failed(failure.message))?));
+        .and_then(|finished| finished.success().map_err(|failure| failed(failure.message)));
     if let Err(error) = done {
         ctx.ui.warn(&format!("the first `cargo xtask` will rewrite {TOOL}/Cargo.lock: {error:#}"));
     }

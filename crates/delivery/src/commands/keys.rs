@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
-use base::error::Exit;
+use base::error::{Exit, Result};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::project::Project;

@@ -5,7 +5,6 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Result;
 use camino::Utf8Path;
 use clap::Args;
 use serde::Serialize;
@@ -15,7 +14,7 @@ use super::wrangler::{command, exit};
 use crate::context::Ctx;
 use crate::engine::setup::Setup;
 use crate::tools::sandbox;
-use base::error::Exit;
+use base::error::{Exit, Result};
 use base::runner::INTERRUPTED;
 
 /// The interval at which the sandbox's log is read.

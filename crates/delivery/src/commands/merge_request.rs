@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -11,7 +10,7 @@ use crate::engine::setup::Setup;
 use crate::tools::sandbox;
 use base::command::quote;
 use base::env::variable;
-use base::error::{Exit, Failure, failed, refused};
+use base::error::{Exit, Result, failed, refused};
 use base::http;
 use base::secret::{Secret, remember};
 use base::terminal::{CYAN, paint};
@@ -96,8 +95,7 @@ impl MergeRequestCommand {
         };
         if source == target {
             return Err(refused(format!("`{source}` cannot be merged into itself"))
-                .hint("create a branch with `git switch -c new-home`, or name one with `--source new-home`")
-                .into());
+                .hint("create a branch with `git switch -c new-home`, or name one with `--source new-home`"));
         }
         Ok((source, target))
     }
@@ -117,7 +115,7 @@ fn text(iid: u64, source: &str, target: &str, url: &str, exports: &[String]) -> 
 }
 
 /// Returns the token of the sandbox's GitLab.
-fn token(ctx: &Ctx) -> Result<Secret, Failure> {
+fn token(ctx: &Ctx) -> Result<Secret> {
     let path = sandbox::gitlab_token_file(&ctx.root);
     let text = std::fs::read_to_string(&path).map_err(|_| {
         refused(format!("the sandbox's GitLab has no token in {path}"))
@@ -141,7 +139,7 @@ impl MergeRequests {
     }
 
     /// Returns the number of the open merge request of these branches.
-    fn find(&self, source: &str, target: &str) -> Result<Option<u64>, Failure> {
+    fn find(&self, source: &str, target: &str) -> Result<Option<u64>> {
         let Some(list) = self.send("?state=opened&per_page=100", None)? else { return Ok(None) };
         let found = list
             .as_array()
@@ -151,7 +149,7 @@ impl MergeRequests {
         Ok(found.and_then(|one| one["iid"].as_u64()))
     }
 
-    fn open(&self, source: &str, target: &str, title: &str) -> Result<u64, Failure> {
+    fn open(&self, source: &str, target: &str, title: &str) -> Result<u64> {
         let body = json!({ "source_branch": source, "target_branch": target, "title": title });
         let created = self.send("", Some(&body))?.unwrap_or_default();
         created["iid"]
@@ -160,7 +158,7 @@ impl MergeRequests {
     }
 
     /// Returns the response. `None` if the project does not exist yet. The first merge request creates it.
-    fn send(&self, query: &str, body: Option<&Value>) -> Result<Option<Value>, Failure> {
+    fn send(&self, query: &str, body: Option<&Value>) -> Result<Option<Value>> {
         let agent = http::agent(REQUEST_TIMEOUT, 0);
         let url = format!("{}/projects/{}/merge_requests{query}", self.api(), self.project);
         let headers = [("PRIVATE-TOKEN", self.token.expose())];

@@ -33,16 +33,14 @@ pub mod upgrade;
 pub mod versions;
 pub mod wrangler;
 
-use anyhow::Result;
-
 use crate::cli::Command;
 use crate::context::Ctx;
-use base::error::Exit;
+use base::error::{Exit, Result};
 
 impl Command {
-    /// Runs the command.
-    pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        match self {
+    /// Runs the command. The error has the type that the commands of a team use.
+    pub fn run(self, ctx: &Ctx) -> anyhow::Result<Exit> {
+        let result: Result<Exit> = match self {
             Command::Doctor(command) => command.run(ctx),
             Command::Projects(command) => command.run(ctx),
             Command::Affected(command) => command.run(ctx),
@@ -72,6 +70,7 @@ impl Command {
             Command::Completions(command) => command.run(ctx),
             Command::Complete(command) => command.run(ctx),
             Command::Keys(command) => command.run(ctx),
-        }
+        };
+        Ok(result?)
     }
 }

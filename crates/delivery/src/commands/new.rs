@@ -1,6 +1,5 @@
 //! `new`: creates a project that builds, deploys and is in the pipeline.
 
-use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use clap::Args;
 use serde_json::json;
@@ -9,7 +8,7 @@ use super::ci;
 use crate::context::Ctx;
 use crate::plan::template::{NewProject, Template};
 use crate::report::new_project;
-use base::error::{Exit, refused};
+use base::error::{Context as _, Exit, Result, refused};
 use base::files::write_first;
 use workspace::Workspace;
 use workspace::discovery::SearchFolders;
@@ -52,8 +51,7 @@ impl NewCommand {
         };
         if ctx.root.join(&new.dir).exists() {
             return Err(refused(format!("{} already exists", new.dir))
-                .hint("choose another name, or remove the folder")
-                .into());
+                .hint("choose another name, or remove the folder"));
         }
         if ctx.dry_run {
             let files: Vec<_> = new

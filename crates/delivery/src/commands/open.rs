@@ -1,12 +1,11 @@
 //! `open`: opens the URL of a project in a browser.
 
-use anyhow::Result;
 use clap::Args;
 
 use super::target::TargetArgs;
 use crate::context::Ctx;
 use crate::engine::job::command_line;
-use base::error::{Exit, refused};
+use base::error::{Exit, Result, refused};
 use base::interactive::open;
 
 /// Open a project's URL in the browser.
@@ -46,8 +45,7 @@ impl OpenCommand {
                     .hint(format!(
                         "run `{}` to list them",
                         command_line("versions", name, &target.destination)
-                    ))
-                    .into());
+                    )));
                 }
                 let suffix = api.preview_suffix(&worker)?;
                 suffix.map(|suffix| target.destination.preview_url(alias, &worker, &suffix))

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -16,7 +15,7 @@ use crate::engine::setup::SchemaReader;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, RunOptions, RunRequest, alias};
 use crate::report::comment_outcome;
-use base::error::{Exit, Failure, usage};
+use base::error::{Exit, Result, usage};
 use gitlab::comment::{CommentRow, PreviewStatus};
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
@@ -157,7 +156,7 @@ pub(super) fn destination(
     config: &Config,
     environment: Option<&str>,
     sandbox: bool,
-) -> Result<Destination, Failure> {
+) -> Result<Destination> {
     let environment = match environment {
         Some(environment) => environment.to_owned(),
         None if ctx.ci.is_pipeline() => config.preview_environment()?,

@@ -1,6 +1,5 @@
 //! `preview stop`: deletes previews and updates the comment.
 
-use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
@@ -10,7 +9,7 @@ use crate::engine::cleanup::clean_up;
 use crate::engine::comment::write::CommentAction;
 use crate::engine::comment::{Comment, CommentResult};
 use crate::engine::stop::{Outcome, PreviewDeletion, Previews, RemainingAlias, reachable};
-use base::error::{ErrorKind, Exit, refused};
+use base::error::{Error, ErrorKind, Exit, Result, refused};
 use workspace::Workspace;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -109,7 +108,7 @@ impl Stop {
             let name = name(ctx, self.alias.as_deref(), &workers.collect::<Vec<_>>())?;
             Previews::at(ctx, &place)?.remaining_aliases(projects, &name)
         };
-        let note = |error: anyhow::Error| {
+        let note = |error: Error| {
             ctx.ui.note(&format!(
                 "skipped the search for aliases, which cannot be deleted and still work: {error:#}"
             ));
@@ -131,13 +130,13 @@ impl Stop {
         let deletable =
             |project: &&Project| project.strategy(config, environment, None) == Strategy::Preview;
         let needed = projects.iter().any(deletable) || self.alias.is_some();
-        let deleted = place.map_err(Into::into).and_then(|place| {
+        let deleted = place.and_then(|place| {
             if !needed && !reachable(ctx, &place) {
                 return Ok(Vec::new());
             }
             if place.sandbox.is_some() && !reachable(ctx, &place) {
                 let failure = refused("the sandbox is not running, and the previews are there");
-                return Err(failure.hint("run `cargo xtask sandbox up`, then retry").into());
+                return Err(failure.hint("run `cargo xtask sandbox up`, then retry"));
             }
             let workers = projects.iter().map(|p| p.target(&place.environment).worker);
             let workers: Vec<String> = workers.collect();

@@ -1,11 +1,10 @@
 //! `projects`: the list of projects.
 
-use anyhow::Result;
 use clap::Args;
 
 use crate::context::Ctx;
 use crate::report::projects::ProjectsReport;
-use base::error::Exit;
+use base::error::{Exit, Result};
 use workspace::Workspace;
 use workspace::discovery::BrokenConfig;
 
@@ -32,7 +31,7 @@ impl ProjectsCommand {
 pub fn warn_of_broken(ctx: &Ctx, broken: &[BrokenConfig]) {
     let all: Vec<&BrokenConfig> = BrokenConfig::needing_attention(broken).collect();
     for each in all.iter().take(MAX_LISTED_CONFIGS) {
-        ctx.ui.warn(&format!("skipped: {}", each.failure.message));
+        ctx.ui.warn(&format!("skipped: {:#}", each.failure));
     }
     if let Some(more) = all.len().checked_sub(MAX_LISTED_CONFIGS).filter(|more| *more > 0) {
         ctx.ui.warn(&format!("skipped: {more} more, see `--json`"));

@@ -1,6 +1,5 @@
 //! `rollback` and `promote`: make an existing version live.
 
-use anyhow::Result;
 use clap::Args;
 
 use super::deploy::sandbox_port;
@@ -11,7 +10,7 @@ use crate::engine::setup::Setup;
 use crate::plan::destination::Destination;
 use crate::plan::protection;
 use crate::report::{self, RunReport};
-use base::error::Exit;
+use base::error::{Exit, Result};
 use workspace::Workspace;
 use workspace::before_deploy::BeforeDeploy;
 use workspace::config::LOCAL;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
@@ -15,7 +14,7 @@ use crate::engine::setup::{Setup, missing};
 use crate::plan::BuildPlan;
 use crate::plan::commands::Places;
 use crate::report::script::script_of;
-use base::error::{ErrorKind, Exit, Failure};
+use base::error::{Error, ErrorKind, Exit, Result};
 use workspace::Workspace;
 use workspace::package::Package;
 use workspace::project::Project;
@@ -95,16 +94,16 @@ impl RunCommand {
                 if let Err(failure) = &ended {
                     kinds.push(failure.kind);
                     if failure.kind == ErrorKind::Interrupted {
-                        return Err(failure.clone().into());
+                        return Err(failure.clone());
                     }
-                    ctx.ui.error_beside_report(&failure.clone().into());
+                    ctx.ui.error_beside_report(&failure.clone());
                 }
                 let status =
                     if ended.is_ok() { ScriptStatus::Success } else { ScriptStatus::Failed };
                 rows.push(ScriptRow::new(
                     project,
                     status,
-                    ended.err().map(|failure| failure.message),
+                    ended.err().map(|failure| format!("{failure:#}")),
                 ));
             }
         }
@@ -126,7 +125,7 @@ impl RunCommand {
         project: &Project,
         build: &BuildPlan,
         finished: &mut BTreeSet<String>,
-    ) -> Result<(), Failure> {
+    ) -> Result<()> {
         let task = ctx.ui.task(&project.name);
         let log = format!("{}.run", project.slug());
         let mut locks = lock_dependencies(&ctx.root, build, &task)?;
@@ -144,7 +143,7 @@ impl RunCommand {
         });
         let word = if ended.is_ok() { "passed" } else { "failed" };
         task.end(ended.is_ok(), &format!("{} {word}", self.script));
-        ended.map_err(|failure: Failure| Failure {
+        ended.map_err(|failure: Error| Error {
             message: format!("{}: {}", project.name, failure.message),
             ..failure
         })
@@ -172,7 +171,7 @@ impl RunCommand {
         workspace: &Workspace,
         projects: &[&Project],
         mut builds: Builds,
-    ) -> Result<String, Failure> {
+    ) -> Result<String> {
         let mut commands = Vec::new();
         for project in projects {
             let Some(build) = builds.remove(&project.name).transpose()? else { continue };

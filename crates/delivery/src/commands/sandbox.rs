@@ -1,6 +1,5 @@
 //! `sandbox`: the local stand-in for Cloudflare and GitLab.
 
-use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
@@ -8,7 +7,7 @@ use super::merge_request::MergeRequestCommand;
 use crate::context::Ctx;
 use crate::engine::setup::Setup;
 use crate::tools::sandbox::{self as process, Server};
-use base::error::{Exit, refused};
+use base::error::{Context as _, Exit, Result, refused};
 use base::terminal::{CYAN, paint};
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
@@ -123,8 +122,7 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
                 "the sandbox is already running on port {}, not on {port}",
                 server.port
             ))
-            .hint("run `cargo xtask sandbox down`, then retry")
-            .into());
+            .hint("run `cargo xtask sandbox down`, then retry"));
         }
         return Ok(report(ctx, Some(server), ""));
     }

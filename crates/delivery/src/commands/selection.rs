@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, anyhow};
 use clap::Args;
 
 use super::affected::changes;
@@ -16,7 +15,7 @@ use crate::plan::refusal::{ProjectRefusal, RefusalRule};
 use crate::plan::{Operation, Plan, PlanRequest, RunRequest};
 use crate::report::affected::{line, nothing};
 use base::env::is_set;
-use base::error::{Exit, Failure};
+use base::error::{Error, Exit, Result, failed};
 use workspace::Workspace;
 use workspace::affected::find_affected;
 use workspace::change_base::{Base, Changes};
@@ -58,7 +57,7 @@ pub fn end(ctx: &Ctx, exit: Exit, broken: &[BrokenConfig]) -> Exit {
     let kinds = BrokenConfig::needing_attention(broken).map(|each| {
         let failure = each.row();
         let kind = failure.kind;
-        ctx.ui.error_beside_report(&failure.into());
+        ctx.ui.error_beside_report(&failure);
         kind
     });
     exit.max(Exit::worst(kinds))
@@ -150,7 +149,7 @@ impl<'w> SelectedProjects<'w> {
         let input = PlanRequest {
             request,
             keys: keys?,
-            head: head.map_err(|_| anyhow!("git's reader failed"))??,
+            head: head.map_err(|_| failed("git's reader failed"))??,
             inputs: build_inputs(graph, &self.projects, &builds),
             reasons: self.reasons,
             builds,
@@ -187,7 +186,7 @@ fn refuse_missing_secrets(ctx: &Ctx, workspace: &Workspace, plan: &mut Plan) {
             secrets::refuse_missing_if_readable(root, project, &plan.destination, timeout);
         Some((project.name.clone(), checked.err()?))
     };
-    let refused: Vec<(String, Failure)> =
+    let refused: Vec<(String, Error)> =
         workspace.projects.iter().filter(is_planned).filter_map(check).collect();
     for (project, failure) in refused {
         plan.refuse(&project, RefusalRule::Secrets, &failure);
@@ -195,11 +194,11 @@ fn refuse_missing_secrets(ctx: &Ctx, workspace: &Workspace, plan: &mut Plan) {
 }
 
 /// Errors if no project remains. The error is the last refusal, and the others are printed before it.
-fn require_one(ctx: &Ctx, plan: &Plan) -> Result<(), Failure> {
+fn require_one(ctx: &Ctx, plan: &Plan) -> Result<()> {
     let mut rows = ProjectRefusal::by_project(&plan.refused);
     let Some((_, last)) = rows.pop().filter(|_| plan.projects.is_empty()) else { return Ok(()) };
     for (_, other) in rows {
-        ctx.ui.error_beside_report(&other.into());
+        ctx.ui.error_beside_report(&other);
     }
     Err(last)
 }

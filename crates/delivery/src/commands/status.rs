@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Result;
 use clap::Args;
 
 use super::build::{ContentKeys, keys};
@@ -14,7 +13,7 @@ use crate::context::Ctx;
 use crate::engine::job::command_line;
 use crate::plan::destination::Destination;
 use crate::report::status::{LiveState, StatusReport, StatusRow};
-use base::error::Exit;
+use base::error::{Exit, Result};
 use base::secret::Secret;
 use base::time::unix_now;
 use cloudflare::api::Api;

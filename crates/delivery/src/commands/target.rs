@@ -1,6 +1,5 @@
 //! The project and environment of the commands that act on one project.
 
-use anyhow::Result;
 use clap::Args;
 
 use super::deploy::sandbox_port;
@@ -9,7 +8,7 @@ use crate::engine::job::command_line;
 use crate::engine::setup::Setup;
 use crate::plan::destination::Destination;
 use crate::plan::protection;
-use base::error::refused;
+use base::error::{Result, refused};
 use base::secret::Secret;
 use cloudflare::api::{Api, Live};
 use workspace::Workspace;

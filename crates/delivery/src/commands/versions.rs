@@ -1,6 +1,5 @@
 //! `versions`: the versions of a Worker, for `rollback --to` and `promote --from`.
 
-use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 
@@ -8,7 +7,7 @@ use super::target::TargetArgs;
 use crate::context::Ctx;
 use crate::engine::job::command_line;
 use crate::report::status::{age, join_lines};
-use base::error::Exit;
+use base::error::{Exit, Result};
 use base::terminal::table::{Cell, Table};
 use base::terminal::{BOLD, CYAN, GREEN, paint};
 use base::text::{short_commit, short_version};

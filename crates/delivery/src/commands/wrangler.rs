@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 
-use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 use clap::Args;
 
@@ -16,7 +15,7 @@ use crate::report::script::script_of;
 use crate::tools::packages::Tool;
 use crate::tools::packages::detect::node_of_wrangler;
 use base::command::ProcessCommand;
-use base::error::{Exit, Failure, refused, usage};
+use base::error::{Context as _, Error, Exit, Result, refused, usage};
 use base::runner::ExitReason;
 use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler::LAUNCHER;
@@ -49,7 +48,7 @@ impl WranglerCommand {
         check_options(&self.arguments)?;
         let access = access(&self.arguments);
         let target = match access {
-            Access::Refused(instead) => return Err(instead_of(&self.arguments, instead).into()),
+            Access::Refused(instead) => return Err(instead_of(&self.arguments, instead)),
             Access::Change => self.target.to_change(ctx, self.break_glass.as_deref())?,
             Access::Read | Access::NoToken => self.target.to_read(ctx)?,
         };
@@ -136,7 +135,7 @@ pub fn command(
 }
 
 /// Refuses options that would select another environment or project than the one that was checked.
-fn check_options(arguments: &[String]) -> Result<(), Failure> {
+fn check_options(arguments: &[String]) -> Result<()> {
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
     for word in &arguments[..end] {
         let name = word.split('=').next().unwrap_or(word);
@@ -150,7 +149,7 @@ fn check_options(arguments: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn instead_of(arguments: &[String], instead: &str) -> Failure {
+fn instead_of(arguments: &[String], instead: &str) -> Error {
     let words: Vec<&str> =
         arguments.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
     let words = words.join(" ");

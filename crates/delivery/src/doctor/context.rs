@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::readiness;
 use crate::plan::refusal::ProjectRefusal;
 use crate::tools::bun::{self, Bun, OnPath};
-use base::error::{ErrorKind, Failure, kind_of};
+use base::error::{Error, ErrorKind, Result};
 use base::probe;
 use gitlab::ci::CiVariables;
 use workspace::Workspace;
@@ -24,10 +24,10 @@ pub struct Context {
     pub offline: bool,
     /// The variables of the GitLab job.
     pub ci: CiVariables,
-    config: Result<Config, Failure>,
+    config: Result<Config>,
     names: Vec<String>,
-    workspace: OnceLock<Result<Workspace, anyhow::Error>>,
-    projects: OnceLock<Result<Vec<Project>, anyhow::Error>>,
+    workspace: OnceLock<Result<Workspace>>,
+    projects: OnceLock<Result<Vec<Project>>>,
     refusals: OnceLock<Vec<ProjectRefusal>>,
     bun: OnceLock<Option<Bun>>,
     bun_on_path: OnceLock<Option<OnPath>>,
@@ -44,7 +44,7 @@ impl Context {
     #[must_use]
     pub fn with_config(
         root: &Utf8Path,
-        config: Result<Config, Failure>,
+        config: Result<Config>,
         environment: Option<String>,
         names: Vec<String>,
     ) -> Context {
@@ -64,7 +64,7 @@ impl Context {
     }
 
     /// Returns the shared config file, or the reason why it cannot be read.
-    pub fn config(&self) -> Result<&Config, &Failure> {
+    pub fn config(&self) -> Result<&Config, &Error> {
         self.config.as_ref()
     }
 
@@ -82,7 +82,7 @@ impl Context {
 
     /// Refuses names of environments and projects that do not exist. The checks report files that
     /// cannot be read.
-    pub fn refuse_unknown_names(&self) -> Result<(), anyhow::Error> {
+    pub fn refuse_unknown_names(&self) -> Result<()> {
         if let (Ok(config), Some(name)) = (&self.config, &self.environment) {
             config.require_environment(name)?;
         }
@@ -90,20 +90,20 @@ impl Context {
             return Ok(());
         }
         match self.read() {
-            Err(error) if kind_of(error) == ErrorKind::Usage => Err(copy(error)),
+            Err(error) if error.kind == ErrorKind::Usage => Err(error.clone()),
             _ => Ok(()),
         }
     }
 
     /// Returns the workspace, or the reason why it cannot be read.
-    pub fn workspace(&self) -> Result<&Workspace, &anyhow::Error> {
+    pub fn workspace(&self) -> Result<&Workspace, &Error> {
         self.workspace.get_or_init(|| Workspace::survey(&self.root)).as_ref()
     }
 
     /// Returns the requested projects, or the reason why they cannot be read.
-    pub fn read(&self) -> Result<&Vec<Project>, &anyhow::Error> {
+    pub fn read(&self) -> Result<&Vec<Project>, &Error> {
         let read = || {
-            let workspace = self.workspace().map_err(copy)?;
+            let workspace = self.workspace().map_err(Error::clone)?;
             Ok(workspace.select(&self.names)?.into_iter().cloned().collect())
         };
         self.projects.get_or_init(read).as_ref()
@@ -140,10 +140,4 @@ impl Context {
         };
         self.bun.get_or_init(look).as_ref()
     }
-}
-
-/// Returns a copy of an error with the same kind and hints.
-fn copy(error: &anyhow::Error) -> anyhow::Error {
-    let failure = error.downcast_ref::<Failure>().cloned();
-    failure.map_or_else(|| anyhow::anyhow!("{error:#}"), Into::into)
 }

@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use serde::{Serialize, Serializer};
 
 use base::command::{ProcessCommand, quote};
-use base::error::{Failure, hints_of};
+use base::error::{Error, Result};
 
 /// The status of a check, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -182,24 +182,10 @@ impl Finding {
     }
 }
 
-impl From<&Failure> for Finding {
-    fn from(failure: &Failure) -> Finding {
-        let finding = Finding::fail(&failure.message);
-        if failure.hints.is_empty() {
-            finding
-        } else {
-            finding.manual_fix(failure.hints.join("\n"))
-        }
-    }
-}
-
-impl From<&anyhow::Error> for Finding {
-    fn from(error: &anyhow::Error) -> Finding {
+impl From<&Error> for Finding {
+    fn from(error: &Error) -> Finding {
         let finding = Finding::fail(format!("{error:#}"));
-        match hints_of(error) {
-            hints if hints.is_empty() => finding,
-            hints => finding.manual_fix(hints.join("\n")),
-        }
+        if error.hints.is_empty() { finding } else { finding.manual_fix(error.hints.join("\n")) }
     }
 }
 

@@ -1,6 +1,5 @@
 //! `--fix`: runs the commands of safe fixes, and nothing else.
 
-use anyhow::Result;
 use camino::Utf8Path;
 
 use super::finding::{CheckStatus, Fix, brief};
@@ -9,7 +8,7 @@ use crate::context::Ctx;
 use crate::engine::setup::setup_lock;
 use base::command::{ProcessCommand, preamble};
 use base::env::variable;
-use base::error::{ErrorKind, Failure, kind_of, usage};
+use base::error::{ErrorKind, Result, usage};
 use base::terminal::{BOLD, paint};
 
 /// A safe fix, with its check.
@@ -30,7 +29,7 @@ fn steps(report: &DoctorReport) -> Vec<FixStep<'_>> {
 }
 
 /// Refuses to fix a pipeline's machine, because it is shared.
-pub fn refuse_in_pipeline(yes: bool) -> Result<(), Failure> {
+pub fn refuse_in_pipeline(yes: bool) -> Result<()> {
     if variable("CI").is_some() && !yes {
         return Err(usage("in a pipeline, `--fix` needs `--yes`")
             .hint("use an image that already has the missing programs"));
@@ -78,9 +77,9 @@ pub fn apply(ctx: &Ctx, report: &DoctorReport) -> Result<Vec<FixResult>> {
             if error.is_none() && !done.contains(&command) {
                 let ran = ctx
                     .run("doctor", command, &|line| task.output(line))
-                    .and_then(|finished| Ok(finished.success()?));
+                    .and_then(base::runner::CompletedProcess::success);
                 match ran {
-                    Err(stop) if kind_of(&stop) == ErrorKind::Interrupted => return Err(stop),
+                    Err(stop) if stop.kind == ErrorKind::Interrupted => return Err(stop),
                     ran => error = ran.err().map(|error| format!("{error:#}")),
                 }
                 done.push(command);

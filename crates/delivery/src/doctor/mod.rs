@@ -20,7 +20,7 @@ use crate::context::Ctx;
 use crate::plan::Engine;
 use crate::plan::destination::Destination;
 use crate::plan::refusal::{ProjectRefusal, all_at_once};
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 use check::{Check, CheckGroup, Cost, Need};
 use context::Context;
 use finding::{CheckStatus, Finding};
@@ -43,7 +43,7 @@ pub fn prepare(
     scope: &Scope,
     environment: Option<String>,
     options: DoctorOptions,
-) -> Result<(Arc<Context>, Vec<Check>), anyhow::Error> {
+) -> Result<(Arc<Context>, Vec<Check>)> {
     let mut context = Context::new(&ctx.root, environment, scope.projects().to_vec());
     context.ci = ctx.ci.clone();
     context.offline = options.offline;
@@ -57,7 +57,7 @@ pub fn examine(
     checks: &[Check],
     context: &Arc<Context>,
     options: DoctorOptions,
-) -> Result<DoctorReport, Failure> {
+) -> Result<DoctorReport> {
     let result = run::run(checks, context)?;
     Ok(DoctorReport::new(checks, result, context.environment.clone(), options.strict))
 }
@@ -71,7 +71,7 @@ pub fn preflight(
     destination: &Destination,
     engine: Engine,
     refusals: &[ProjectRefusal],
-) -> Result<(), Failure> {
+) -> Result<()> {
     // Containers have their own tools. The sandbox always needs local ones.
     let is_bare = engine == Engine::Dagger && destination.sandbox.is_none();
     let is_meant =
@@ -86,7 +86,7 @@ pub fn preflight(
     let checks = table::all(&context).into_iter().filter(|check| is_meant(check.group));
     let cheap = checks.filter(|check| check.cost == Cost::Read && check.needed_by.contains(&need));
     let found = cheap.map(|check| ((check.run)(&context), check.title));
-    let failed: Vec<(String, Failure)> = found
+    let failed: Vec<(String, Error)> = found
         .filter(|(finding, _)| finding.status >= CheckStatus::Fail)
         .map(|(finding, title)| (title, as_refusal(&finding)))
         .collect();
@@ -95,17 +95,13 @@ pub fn preflight(
     all_at_once(&all.collect::<Vec<_>>()).map_or(Ok(()), Err)
 }
 
-fn as_refusal(finding: &Finding) -> Failure {
+fn as_refusal(finding: &Finding) -> Error {
     let hints = finding.fix.iter().flat_map(|fix| fix.text.lines());
-    hints.fold(refused(&finding.detail), Failure::hint)
+    hints.fold(refused(&finding.detail), Error::hint)
 }
 
 /// Returns the default environment of a deployment, for `doctor deploy`.
-pub fn environment(
-    ctx: &Ctx,
-    scope: &Scope,
-    named: Option<String>,
-) -> Result<Option<String>, Failure> {
+pub fn environment(ctx: &Ctx, scope: &Scope, named: Option<String>) -> Result<Option<String>> {
     match (scope, named) {
         (Scope::Deploy(_), None) => ctx.default_environment().map(Some),
         (Scope::Build(_), None) => Ok(Some(LOCAL.to_owned())),

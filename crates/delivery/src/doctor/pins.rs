@@ -7,7 +7,7 @@ use serde_json::Value;
 use workspace::modules;
 use workspace::toolchain::{Toolchain, locked_version, parse_lock};
 
-use base::error::{Exit, Failure};
+use base::error::{Exit, Result};
 use base::terminal::{CYAN, DIM, GREEN, RED, paint};
 use workspace::config::{CONFIG_FILE, Config};
 
@@ -66,7 +66,7 @@ pub struct Pins {
 impl Pins {
     /// Reads the pins of the repository at `root`, and of the packages in these folders. Leaves out those that it does
     /// not have.
-    pub fn read(root: &Utf8Path, folders: &[&str]) -> Result<Pins, Failure> {
+    pub fn read(root: &Utf8Path, folders: &[&str]) -> Result<Pins> {
         let config = Config::load(root)?;
         let pipeline = text(root, PIPELINE);
         let after = |key| after(&pipeline, key);

@@ -14,7 +14,7 @@ use crate::plan::destination::Destination;
 use crate::plan::refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
 use crate::tools::sandbox;
 use base::env::is_set;
-use base::error::Failure;
+use base::error::Error;
 use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, RED, YELLOW, paint};
 use workspace::Workspace;
@@ -113,7 +113,7 @@ pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
         refusals.into_iter().partition(|refusal| refusal.rule == RefusalRule::LocalForm);
     let (problems, of_sandbox) =
         (ProjectRefusal::by_project(&refusals), ProjectRefusal::by_project(&of_sandbox));
-    let find = |rows: &[(&ProjectRefusal, Failure)], project: &Project| {
+    let find = |rows: &[(&ProjectRefusal, Error)], project: &Project| {
         let own = rows.iter().find(|(refusal, _)| refusal.is_of(project, LOCAL));
         own.map(|(_, failure)| failure.clone())
     };
@@ -131,8 +131,8 @@ pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
 fn row(
     workspace: &Workspace,
     project: &Project,
-    problem: Option<Failure>,
-    sandbox: Option<Failure>,
+    problem: Option<Error>,
+    sandbox: Option<Error>,
 ) -> ReadinessRow {
     let installation = installation(workspace, project);
     let target = project.target(LOCAL);
@@ -160,8 +160,8 @@ fn row(
             health => health.path().to_owned(),
         },
         bindings: BINDINGS.iter().filter(|(field, _)| has(field)).map(|(_, name)| *name).collect(),
-        problem: problem.as_ref().map(|failure| failure.message.clone()),
-        sandbox_problem: sandbox.as_ref().map(|failure| failure.message.clone()),
+        problem: problem.as_ref().map(|failure| format!("{failure:#}")),
+        sandbox_problem: sandbox.as_ref().map(|failure| format!("{failure:#}")),
         fixes: problem.or(sandbox).map(|failure| failure.hints).unwrap_or_default(),
     }
 }
@@ -178,7 +178,7 @@ fn build_text(project: &Project) -> Option<String> {
 }
 
 fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
-    let Failure { message, hints, .. } = broken.row();
+    let Error { message, hints, .. } = broken.row();
     ReadinessRow {
         project: broken.label(),
         manager: None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::check::Check;
 use super::context::Context;
 use super::finding::Finding;
-use base::error::{Failure, interrupted};
+use base::error::{Result, interrupted};
 use base::runner::INTERRUPTED;
 
 /// The finding and the duration of a check.
@@ -22,7 +22,7 @@ pub struct CheckResult {
 
 /// Runs `checks`. A panic or a timeout becomes a finding. The thread of a check that timed out ends
 /// with the process.
-pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>, Failure> {
+pub fn run(checks: &[Check], context: &Arc<Context>) -> Result<Vec<CheckResult>> {
     run_within(checks, context, |check| check.cost.deadline())
 }
 
@@ -31,7 +31,7 @@ fn run_within(
     checks: &[Check],
     context: &Arc<Context>,
     deadline: impl Fn(&Check) -> Duration,
-) -> Result<Vec<CheckResult>, Failure> {
+) -> Result<Vec<CheckResult>> {
     let (send, receive) = mpsc::channel();
     let started = Instant::now();
     for (index, check) in checks.iter().enumerate() {

@@ -2,7 +2,7 @@
 
 use super::check::{Check, Need};
 use super::context::Context;
-use base::error::{Failure, nearest, usage};
+use base::error::{Error, Result, nearest, usage};
 
 /// The requested checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Scope {
     }
 
     /// Returns the requested checks of `all`.
-    pub fn choose(&self, all: Vec<Check>, context: &Context) -> Result<Vec<Check>, Failure> {
+    pub fn choose(&self, all: Vec<Check>, context: &Context) -> Result<Vec<Check>> {
         let needs = |need: Need| move |check: &Check| check.needed_by.contains(&need);
         Ok(match self {
             Scope::All => all,
@@ -70,7 +70,7 @@ fn is_below(id: &str, name: &str) -> bool {
     id.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-fn unknown(all: &[Check], name: &str) -> Failure {
+fn unknown(all: &[Check], name: &str) -> Error {
     let failure = usage(format!("no check is called `{name}`"));
     if name == "pins" {
         return failure.hint("run `cargo xtask doctor pins` without other names");
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use crate::doctor::table;
 
-    fn ids(words: &[&str], environment: Option<&str>) -> Result<Vec<String>, Failure> {
+    fn ids(words: &[&str], environment: Option<&str>) -> Result<Vec<String>> {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         let scope = Scope::parse(&words);
         let context = Context::new("/nowhere".into(), environment.map(str::to_owned), Vec::new());

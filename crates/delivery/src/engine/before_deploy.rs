@@ -1,13 +1,11 @@
 //! Runs the steps of `xtask.beforeDeploy` on this machine: after the build, before the upload.
 
-use anyhow::Result;
-
 use super::host::log;
 use super::job::{ProjectRun, millis};
 use super::lock::FileLock;
 use crate::plan::{Engine, Operation};
 use crate::record::StepResult;
-use base::error::{Failure, failed, interrupted};
+use base::error::{Error, Result, failed, interrupted};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 
@@ -37,13 +35,13 @@ pub fn run(job: &ProjectRun<'_>, lock: &FileLock, results: &mut Vec<StepResult>)
             is_ok,
         });
         if !is_ok {
-            return Err(failure(job, &step.text, &finished).into());
+            return Err(failure(job, &step.text, &finished));
         }
     }
     Ok(())
 }
 
-fn failure(job: &ProjectRun<'_>, step: &str, finished: &CompletedProcess) -> Failure {
+fn failure(job: &ProjectRun<'_>, step: &str, finished: &CompletedProcess) -> Error {
     if finished.exit_reason == ExitReason::Interrupted {
         return interrupted()
             .hint(format!("`{step}` was stopped; what it did to the data is not undone"));

@@ -11,7 +11,7 @@ use crate::plan::destination::Destination;
 use base::command::Value;
 use base::deadline;
 use base::env::variable;
-use base::error::Failure;
+use base::error::Result;
 use base::http;
 use base::http::HttpResponse;
 use base::runner::INTERRUPTED;
@@ -92,7 +92,7 @@ pub const SERVICE_TOKEN: [&str; 2] = ["CF_ACCESS_CLIENT_ID", "CF_ACCESS_CLIENT_S
 
 impl ServiceToken {
     /// Reads the service token from its two variables. `None` if one is not set.
-    pub fn from_variables(ctx: &Ctx) -> Result<Option<ServiceToken>, Failure> {
+    pub fn from_variables(ctx: &Ctx) -> Result<Option<ServiceToken>> {
         if SERVICE_TOKEN.iter().any(|name| variable(name).is_none()) {
             return Ok(None);
         }
@@ -257,7 +257,7 @@ impl Checker<'_> {
         }
     }
 
-    fn get(&self, url: &str, timeout: Duration) -> anyhow::Result<HttpResponse> {
+    fn get(&self, url: &str, timeout: Duration) -> Result<HttpResponse> {
         let (address, host) = http::loopback(url);
         let mut headers: Vec<(&str, &str)> =
             host.as_deref().map(|host| ("Host", host)).into_iter().collect();

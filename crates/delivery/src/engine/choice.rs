@@ -5,7 +5,7 @@ use clap::ValueEnum;
 
 use crate::plan::{Engine, EngineChoice};
 use crate::tools::{bun, dagger, engine_address};
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 
 /// The requested engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -25,7 +25,7 @@ pub fn choose(
     wanted: RequestedEngine,
     pin: &str,
     dry_run: bool,
-) -> Result<EngineChoice, Failure> {
+) -> Result<EngineChoice> {
     match wanted {
         RequestedEngine::Host => Ok(host("asked for")),
         RequestedEngine::Auto => Ok(auto(root)),
@@ -51,7 +51,7 @@ fn auto(root: &Utf8Path) -> EngineChoice {
     }
 }
 
-fn require_dagger(root: &Utf8Path, pin: &str) -> Result<EngineChoice, Failure> {
+fn require_dagger(root: &Utf8Path, pin: &str) -> Result<EngineChoice> {
     if bun::which("dagger").is_none() {
         return Err(refused("there is no `dagger` on PATH")
             .hint(format!("install the Dagger CLI {pin}: https://docs.dagger.io/install"))

@@ -5,15 +5,13 @@ pub mod skip;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, anyhow};
-
 use super::comment::{self, Comment};
 use super::stop::{Outcome, PreviewDeletion, Previews};
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::{self, GitlabProject, MergeRequest};
 use base::env::variable;
-use base::error::Failure;
+use base::error::{Result, failed};
 use base::secret::TokenProblem;
 use base::time::{rfc3339, unix_now};
 use gitlab::api::leftovers;
@@ -92,7 +90,7 @@ struct Cleanup<'a> {
     ctx: &'a Ctx,
     workspace: &'a Workspace,
     destination: Option<&'a Destination>,
-    previews: Option<Result<Previews<'a>, Failure>>,
+    previews: Option<Result<Previews<'a>>>,
     place: GitlabProject,
     client: &'a Client<'a>,
     /// The client that may stop environments.
@@ -225,7 +223,7 @@ impl Cleanup<'_> {
             let numbered = match previews {
                 Ok(previews) => previews.of_merge_requests(project),
                 Err(_) if strategy == Strategy::Alias => continue,
-                Err(failure) => Err(anyhow!(failure.message.clone())),
+                Err(failure) => Err(failed(format!("{failure:#}"))),
             };
             match numbered {
                 Ok(numbered) => {

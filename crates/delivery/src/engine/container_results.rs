@@ -8,7 +8,7 @@ use super::job::ProjectRun;
 use super::uploader::NewVersion;
 use crate::record::StepResult;
 use crate::script::upload;
-use base::error::{Failure, failed, refused};
+use base::error::{Error, Result, failed, refused};
 use base::runner::ExitReason;
 use base::text::strip_escapes;
 use cloudflare::wrangler;
@@ -27,11 +27,11 @@ pub enum AttemptResult {
     /// It uploaded this version.
     Uploaded(NewVersion),
     /// It failed.
-    Failed(Failure),
+    Failed(Error),
 }
 
-impl From<Result<NewVersion, Failure>> for AttemptResult {
-    fn from(result: Result<NewVersion, Failure>) -> AttemptResult {
+impl From<Result<NewVersion>> for AttemptResult {
+    fn from(result: Result<NewVersion>) -> AttemptResult {
         match result {
             Ok(version) => AttemptResult::Uploaded(version),
             Err(failure) => AttemptResult::Failed(failure),
@@ -100,11 +100,7 @@ pub fn is_upload_killed(job: &ProjectRun<'_>, folder: &Utf8Path) -> bool {
 }
 
 /// Returns the new version, by wrangler's exit code and output file.
-fn new_version(
-    job: &ProjectRun<'_>,
-    results: &Results<'_>,
-    code: i32,
-) -> Result<NewVersion, Failure> {
+fn new_version(job: &ProjectRun<'_>, results: &Results<'_>, code: i32) -> Result<NewVersion> {
     let entries = results.text(upload::ENTRIES);
     let log = results.log(upload::UPLOAD);
     match host::verdict(job, exit_reason(code), &entries, &log) {
@@ -116,13 +112,13 @@ fn new_version(
         }),
         wrangler::WranglerOutcome::Failed { reason, hint } => {
             let text = wrangler::excerpt(&reason, &log, None);
-            Err(hint.into_iter().fold(failed(text), Failure::hint))
+            Err(hint.into_iter().fold(failed(text), Error::hint))
         }
     }
 }
 
 /// Returns why a step before the upload failed.
-fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -> Failure {
+fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -> Error {
     let log = results.log(step);
     let ending = exit_reason(code);
     if step == upload::BUNDLE {

@@ -1,6 +1,5 @@
 //! An attempt's steps as one Dagger Shell script.
 
-use anyhow::{Context as _, Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use workspace::modules;
@@ -16,7 +15,7 @@ use crate::script;
 use crate::tools::packages::failure;
 use crate::tools::{dagger, dagger_output, engine_address};
 use base::command;
-use base::error::{Failure, failed, refused};
+use base::error::{Context as _, Error, Result, failed, refused};
 use base::files::write_whole;
 use base::runner::{CompletedProcess, ExitReason, TAIL};
 use base::text::strip_escapes;
@@ -61,7 +60,7 @@ impl ModuleRecord {
     }
 
     /// Returns the uploaded version. Errors if wrangler failed.
-    fn new_version(self, strategy: Option<Strategy>) -> Result<NewVersion, Failure> {
+    fn new_version(self, strategy: Option<Strategy>) -> Result<NewVersion> {
         let id = match strategy {
             Some(Strategy::Preview) => self.deployment_id,
             Some(Strategy::Alias) | None => self.version_id,
@@ -135,13 +134,11 @@ pub fn read_report(
             has_succeeded(job, finished)?;
             Ok(version)
         }
-        AttemptResult::Failed(failure) => Err(failure.into()),
+        AttemptResult::Failed(failure) => Err(failure),
         AttemptResult::Missing => {
             has_succeeded(job, finished)?;
-            Err(anyhow!(
-                failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
-                    .hint(format!("look for the record at {}", prepared.report))
-            ))
+            Err(failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
+                .hint(format!("look for the record at {}", prepared.report)))
         }
     }
 }
@@ -233,8 +230,7 @@ impl ProjectRun<'_> {
                 "Dagger exports the folder of `main`, so a build has to write it: into a folder that git \
                  ignores; where the build writes something else, take `--engine host`",
             ),
-        }
-        .into())
+        })
     }
 }
 
@@ -258,7 +254,7 @@ pub fn command(
     plan: &crate::plan::Plan,
     part: &ProjectPlan,
     root: &Utf8Path,
-) -> Result<command::ProcessCommand, Failure> {
+) -> Result<command::ProcessCommand> {
     let mut command = dagger::command(&root.join(&part.dir), script::script(plan, part)?);
     if script::container::is_used(part) {
         let variables = &part.build_plan.containers.variables;
@@ -275,7 +271,7 @@ pub fn command(
 }
 
 /// Refuses a missing module, because Dagger would search parent folders and load another one.
-fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
+fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<()> {
     let project = part.dir.as_path();
     let builder = part.build.as_ref().filter(|_| part.module).map(|_| project);
     let uploads = part.build_plan.containers.upload == ContainerUpload::Module;
@@ -300,7 +296,7 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
 const REFUSED: &str = "refused, nothing was changed: ";
 
 /// Returns the refusal of the Cloudflare module in the output of the CLI. Its last part is the next step.
-fn refusal(output: &[String]) -> Option<Failure> {
+fn refusal(output: &[String]) -> Option<Error> {
     let line = output.iter().rev().find_map(|line| line.split_once(REFUSED))?.1;
     let text = line.split(" [traceparent:").next().unwrap_or(line);
     Some(refused(text).hint(container_results::REFUSED))
@@ -311,7 +307,7 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
         return Ok(finished);
     }
     if let Some(refusal) = refusal(&finished.tail) {
-        return Err(refusal.into());
+        return Err(refusal);
     }
     let output =
         dagger_output::failure_in_log(&finished.log).unwrap_or_else(|| finished.tail.clone());
@@ -327,7 +323,7 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
     let deadline = reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {
         let failure = match hint {
-            _ if reason == ExitReason::Caller => Failure {
+            _ if reason == ExitReason::Caller => Error {
                 message: format!("the Dagger engine stopped answering; {}", failure.message),
                 ..failure
             }
@@ -340,6 +336,6 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
         // The message contains a trace URL that works only in Dagger Cloud.
         let message =
             failure.message.lines().map(|line| line.split(" [traceparent:").next().unwrap_or(line));
-        Failure { message: message.collect::<Vec<_>>().join("\n"), ..failure }.into()
+        Error { message: message.collect::<Vec<_>>().join("\n"), ..failure }
     })
 }

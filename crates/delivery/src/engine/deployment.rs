@@ -2,8 +2,6 @@
 //!
 //! Each step is a function that takes values and returns a value. Only this file combines them.
 
-use anyhow::Result;
-
 use super::before_deploy;
 use super::build_output::BuildOutput;
 use super::failure::{FailedUpload, explain_failed_upload};
@@ -17,7 +15,7 @@ use super::uploader::{self, NewVersion, PreparedUpload};
 use super::verify::{Verification, verify};
 use crate::plan::{Engine, Operation};
 use crate::record::{DeployStatus, Output, Record, StepResult};
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
 use workspace::strategy::Strategy;
@@ -107,8 +105,8 @@ impl<'a> ProjectDeployment<'a> {
 
     /// Ends with a refusal before the first step.
     #[must_use]
-    pub fn refuse(job: ProjectRun<'a>, refusal: Failure) -> Record {
-        ProjectDeployment::new(job).fail(&refusal.into())
+    pub fn refuse(job: ProjectRun<'a>, refusal: &Error) -> Record {
+        ProjectDeployment::new(job).fail(refusal)
     }
 
     /// Checks the uploaded version, and rolls back if it is wrong.
@@ -163,7 +161,7 @@ impl<'a> ProjectDeployment<'a> {
     /// states this, in case we are killed.
     fn upload(&mut self, prepared: &PreparedUpload) -> Result<()> {
         let Some(lock) = &self.lock else {
-            return Err(refused("the project is not locked").into());
+            return Err(refused("the project is not locked"));
         };
         let look = self.job.command_line("status");
         self.record().begin(&self.job.run.ctx.root, &look)?;
@@ -183,11 +181,11 @@ impl<'a> ProjectDeployment<'a> {
     }
 
     /// Ends with an error. After a failed upload it reads the live version, so that the record does not guess.
-    fn fail(mut self, error: &anyhow::Error) -> Record {
-        let mut failure = Failure::flatten(error);
+    fn fail(mut self, error: &Error) -> Record {
+        let mut failure = error.flatten();
         let mut status: DeployStatus = failure.kind.into();
-        if let Some(failed) = error.downcast_ref::<FailedUpload>() {
-            let Failure { kind, hints, .. } = Failure::flatten(&failed.error);
+        if let Some(failed) = error.find::<FailedUpload>() {
+            let Error { kind, hints, .. } = failed.error.flatten();
             let now = explain_failed_upload(&self.job, &self.before, failed, kind.into(), hints);
             failure.message = format!("{}\n{}", failure.message, now.text);
             (self.live, status, failure.hints) = (now.live, now.status, now.hints);
@@ -199,7 +197,7 @@ impl<'a> ProjectDeployment<'a> {
         self.end(status, Some(failure))
     }
 
-    fn end(self, status: DeployStatus, failure: Option<Failure>) -> Record {
+    fn end(self, status: DeployStatus, failure: Option<Error>) -> Record {
         let record = match failure {
             Some(failure) => self.record().ended_by(failure),
             None => self.record(),
@@ -283,7 +281,7 @@ fn build(job: &ProjectRun<'_>) -> Result<BuildResult> {
 }
 
 /// Refuses a gradual deployment of a Worker without a live version.
-fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<(), Failure> {
+fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<()> {
     let Some(percent) = job.run.plan.options.percent.filter(|_| before.live.is_none()) else {
         return Ok(());
     };
@@ -296,7 +294,7 @@ fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<(), Failu
 }
 
 /// Refuses a preview of a Worker that cannot have one. Returns a status if the Worker was never deployed.
-fn refuse_preview(job: &ProjectRun<'_>, before: &Before) -> Result<Option<DeployStatus>, Failure> {
+fn refuse_preview(job: &ProjectRun<'_>, before: &Before) -> Result<Option<DeployStatus>> {
     if job.run.plan.operation != Operation::Preview {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use crate::plan::ProjectPlan;
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 use cloudflare::wrangler::REDIRECT;
 use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use workspace::package::Package;
@@ -21,14 +21,14 @@ const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];
 
 /// Returns a refusal for each project whose config names a missing file that no build writes.
 #[must_use]
-pub fn unbuilt(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Failure> {
+pub fn unbuilt(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Error> {
     let refusal =
         |project: &&Project| Some((project.name.clone(), check_unbuilt(root, project).err()?));
     projects.iter().filter_map(refusal).collect()
 }
 
 /// Refuses a config with a missing file of the project that no build writes.
-fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<(), Failure> {
+fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<()> {
     let value = &project.wrangler.value;
     let blocks = value["env"].as_object().into_iter().flatten().map(|(_, block)| block);
     let has_command = blocks.chain([value]).any(|block| block["build"]["command"].is_string());
@@ -82,7 +82,7 @@ fn build_hint(project: &Project) -> String {
 
 /// Refuses an entry point that the build did not write, or that it wrote for another host than Cloudflare. No adapter wrote
 /// a config.
-pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<(), Failure> {
+pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<()> {
     if part.is_named_by_adapter() {
         return Err(refused(format!(
             "{}: neither `main` nor `assets.directory`, and the build wrote no {REDIRECT}",
@@ -122,7 +122,7 @@ pub fn check_output(
     dist: &Utf8Path,
     may_be_empty: bool,
     manifest: &Utf8Path,
-) -> Result<(), Failure> {
+) -> Result<()> {
     let path = root.join(dist);
     let entries = path.read_dir_utf8().map_err(|error| {
         let failure = refused(format!("{dist} is missing after the build: {error}"));

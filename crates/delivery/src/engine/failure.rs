@@ -8,6 +8,7 @@ use super::live::Before;
 use super::traffic::watch_for_effect;
 use crate::plan::UploadKind;
 use crate::record::DeployStatus;
+use base::error::Error;
 use cloudflare::api::Live;
 use cloudflare::wrangler::requests::{Order, deploying_order};
 
@@ -15,7 +16,7 @@ use cloudflare::wrangler::requests::{Order, deploying_order};
 #[derive(Debug)]
 pub struct FailedUpload {
     /// The cause.
-    pub error: anyhow::Error,
+    pub error: Error,
     /// `true` if a signal, the deadline or an interruption ended the command when it may have sent a request.
     pub is_killed: bool,
 }
@@ -27,6 +28,12 @@ impl fmt::Display for FailedUpload {
 }
 
 impl std::error::Error for FailedUpload {}
+
+impl From<FailedUpload> for Error {
+    fn from(error: FailedUpload) -> Error {
+        Error::from_source(error)
+    }
+}
 
 /// The state after a failed upload.
 pub struct AfterFailure {

@@ -3,7 +3,6 @@
 //! An upload takes two steps. The first bundles the code and may run any code of the project, so it gets no
 //! credential. The second has the token, and runs wrangler in a folder with only files that we wrote and checked.
 
-use anyhow::Result;
 use camino::Utf8Path;
 
 use super::expected_output::{check_entry, check_output, is_beside_code};
@@ -11,7 +10,7 @@ use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
 use crate::plan::{Operation, ProjectPlan, UploadKind};
-use base::error::{Failure, failed, interrupted, refused, unwritable};
+use base::error::{Error, Result, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
 use cloudflare::wrangler::ExpectedEntry;
@@ -40,7 +39,7 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
 }
 
 /// Refuses a folder of assets that the build did not write.
-fn check_assets(job: &ProjectRun<'_>) -> Result<(), Failure> {
+fn check_assets(job: &ProjectRun<'_>) -> Result<()> {
     let part = job.part;
     let Some(dist) = &part.dist else { return Ok(()) };
     let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
@@ -72,7 +71,7 @@ pub fn read_report(
                 ExitReason::Interrupted => interrupted(),
                 _ => failed(text),
             };
-            Err(hint.into_iter().fold(failure, Failure::hint).into())
+            Err(hint.into_iter().fold(failure, Error::hint))
         }
     }
 }
@@ -126,7 +125,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
             let reason = format!("wrangler bundled nothing: it {}", finished.ending());
             let failure =
                 failed(wrangler::excerpt(&reason, &finished.tail, Some(log(job, &finished))));
-            return Err(failure.hint(wrangler::BUNDLE).into());
+            return Err(failure.hint(wrangler::BUNDLE));
         }
         finished.success().map_err(|failure| failure.hint_if_failed(wrangler::BUNDLE))?;
         if part.is_built_by_wrangler {
@@ -137,7 +136,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
     let finished = job.execute(&command)?;
     match finished.exit_reason {
-        ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished).into()),
+        ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished)),
         _ => Ok(warnings(&finished.success()?.tail)),
     }
 }
@@ -153,7 +152,7 @@ pub(super) fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &
 }
 
 /// Reads the config of an adapter. The program that prepares the upload checks it.
-fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target, Failure> {
+fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target> {
     let redirect = dir.join(wrangler::REDIRECT);
     let text = symlinks::read(root, &redirect)?;
     let value: serde_json::Value =
@@ -175,12 +174,12 @@ pub(super) fn warnings(output: &[String]) -> Vec<String> {
 }
 
 /// Returns the refusal of the program that prepares an upload.
-fn refusal(finished: &CompletedProcess) -> Failure {
+fn refusal(finished: &CompletedProcess) -> Error {
     refusal_in(&finished.tail).unwrap_or_else(|| refused(finished.explain()))
 }
 
 /// Returns the refusal at the end of the output of the program that prepares an upload. `None` if there is none.
-pub(super) fn refusal_in(output: &[String]) -> Option<Failure> {
+pub(super) fn refusal_in(output: &[String]) -> Option<Error> {
     let line = |prefix: &str| output.iter().rev().find_map(|line| line.strip_prefix(prefix));
     let failure = refused(line("refused: ")?);
     Some(match line("hint: ") {

@@ -3,8 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Result;
-
 use super::RunContext;
 use super::engine_watch;
 use super::lock::FileLock;
@@ -13,7 +11,7 @@ use crate::context::RunLimits;
 use crate::plan::destination::Destination;
 use crate::plan::{Engine, Operation, ProjectPlan};
 use base::command::ProcessCommand;
-use base::error::{Failure, interrupted, refused};
+use base::error::{Error, Result, interrupted, refused};
 use base::runner::{CompletedProcess, INTERRUPTED};
 use base::secret::Secret;
 use base::terminal::progress::ProgressLine;
@@ -104,11 +102,7 @@ impl<'a> ProjectRun<'a> {
     }
 
     /// Reads from the API before anything changes. An error is a refusal.
-    pub(super) fn read<T>(
-        &self,
-        what: &str,
-        ask: impl FnOnce(&Api<'_>) -> Result<T>,
-    ) -> Result<T, Failure> {
+    pub(super) fn read<T>(&self, what: &str, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
         self.ask(ask).map_err(|error| read_failure(what, &error))
     }
 
@@ -127,7 +121,7 @@ impl<'a> ProjectRun<'a> {
 }
 
 /// Returns the refusal because `what` cannot be read from the API. Nothing has changed.
-pub(super) fn read_failure(what: &str, error: &anyhow::Error) -> Failure {
+pub(super) fn read_failure(what: &str, error: &Error) -> Error {
     if INTERRUPTED.load(Ordering::SeqCst) {
         return interrupted().hint("nothing was changed");
     }

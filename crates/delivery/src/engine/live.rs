@@ -1,7 +1,5 @@
 //! Reads the live version before anything changes, and compares it with the plan.
 
-use anyhow::Result;
-
 use super::check::{Limits, Verdict};
 use super::job::ProjectRun;
 use super::response::{Cause, Unclear};
@@ -10,7 +8,7 @@ use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, ProjectPlan};
 use crate::tools::sandbox;
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 use cloudflare::api::{Api, Live, TriggersInUse};
 use workspace::strategy::Strategy;
 
@@ -76,7 +74,7 @@ pub struct Existing {
 }
 
 /// Reads the live version. An error is a refusal, because nothing has changed yet.
-pub fn read_live(job: &ProjectRun<'_>) -> Result<Before, Failure> {
+pub fn read_live(job: &ProjectRun<'_>) -> Result<Before> {
     job.step("read what is live");
     let live = job.read("what is live", |api| api.live(&job.part.target.worker))?;
     Ok(Before { live, ..Before::default() })
@@ -107,7 +105,7 @@ pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Exi
 
 /// Refuses a Worker Preview if the Worker's preview URLs are off, because `wrangler preview` would create one
 /// without a URL and succeed.
-pub fn addresses_are_off(job: &ProjectRun<'_>) -> Result<(), Failure> {
+pub fn addresses_are_off(job: &ProjectRun<'_>) -> Result<()> {
     let worker = &job.part.target.worker;
     if job.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
         return Ok(());

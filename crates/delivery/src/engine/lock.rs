@@ -5,11 +5,10 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
 use camino::Utf8Path;
 
 use base::deadline;
-use base::error::{Failure, interrupted, refused, unwritable};
+use base::error::{Error, Result, interrupted, refused, unwritable};
 use base::runner::INTERRUPTED;
 use base::time::{rfc3339, unix_now};
 
@@ -48,7 +47,7 @@ const RECENT: Duration = Duration::from_secs(1200);
 impl FileLock {
     /// Waits for the last request of a killed run. Cloudflare may still execute it, and the live version
     /// would change right after it was read. Errors if this run is interrupted.
-    pub fn settle(&self, say: impl FnOnce(&str)) -> Result<(), Failure> {
+    pub fn settle(&self, say: impl FnOnce(&str)) -> Result<()> {
         if self.killed_since.is_none_or(|since| since > RECENT) {
             return Ok(());
         }
@@ -90,17 +89,17 @@ pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
     let (started, longest) = (Instant::now(), deadline::within(MAX_LOCK_WAIT)?);
     while !try_lock(&file).map_err(|error| cannot(&error))? {
         if INTERRUPTED.load(Ordering::SeqCst) {
-            return Err(interrupted().into());
+            return Err(interrupted());
         }
         if started.elapsed() >= longest {
-            return Err(held_error(&holder(&mut file), longest).into());
+            return Err(held_error(&holder(&mut file), longest));
         }
         std::thread::sleep(RETRY_INTERVAL);
     }
     Ok(sign(file))
 }
 
-fn held_error(holder: &str, longest: Duration) -> Failure {
+fn held_error(holder: &str, longest: Duration) -> Error {
     refused(format!("{holder} still holds the lock after {} s", longest.as_secs()))
         .hint("nothing was changed; wait for the other run or stop it, then retry")
 }

@@ -43,7 +43,7 @@ use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::plan::{Plan, ProjectPlan};
 use crate::record::{Record, ToolVersions};
-use base::error::Failure;
+use base::error::Result;
 use deployment::{Progress, ProjectDeployment};
 use job::ProjectRun;
 use order::DeployQueue;
@@ -71,7 +71,7 @@ pub struct RunContext<'a> {
     /// Builds of packages that projects import, by folder.
     builds: OncePerFolder<()>,
     /// The schema of wrangler's config. Read once for all projects, because it is long.
-    schema: OnceLock<Result<ConfigSchema, Failure>>,
+    schema: OnceLock<Result<ConfigSchema>>,
 }
 
 impl<'a> RunContext<'a> {
@@ -110,7 +110,7 @@ impl<'a> RunContext<'a> {
                 while let Some((index, part, blocked)) = queue.next() {
                     let job = ProjectRun::new(self, part);
                     if let Some(refusal) = blocked {
-                        queue.finish(index, ProjectDeployment::refuse(job, refusal));
+                        queue.finish(index, ProjectDeployment::refuse(job, &refusal));
                         continue;
                     }
                     match ProjectDeployment::start(job) {
@@ -129,7 +129,7 @@ impl<'a> RunContext<'a> {
     }
 
     /// Returns the schema of wrangler's config.
-    pub(super) fn wrangler_schema(&self) -> Result<&ConfigSchema, Failure> {
+    pub(super) fn wrangler_schema(&self) -> Result<&ConfigSchema> {
         let read = || setup::wrangler_schema(&self.ctx.root);
         self.schema.get_or_init(read).as_ref().map_err(Clone::clone)
     }

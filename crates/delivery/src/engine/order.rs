@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::plan::{Operation, Plan, ProjectPlan};
 use crate::record::Record;
-use base::error::{ErrorKind, Failure, refused};
+use base::error::{Error, ErrorKind, refused};
 
 /// The waiting projects of a run, and the records of the finished ones.
 pub struct DeployQueue<'p> {
@@ -37,7 +37,7 @@ impl<'p> DeployQueue<'p> {
     /// Returns the next project, and the reason if it must not be deployed. Waits until one can start. `None` if
     /// all have started.
     #[must_use]
-    pub fn next(&self) -> Option<(usize, &'p ProjectPlan, Option<Failure>)> {
+    pub fn next(&self) -> Option<(usize, &'p ProjectPlan, Option<Error>)> {
         let mut state = self.lock();
         loop {
             let is_ready = |at: &usize| {
@@ -81,7 +81,7 @@ impl<'p> DeployQueue<'p> {
 
     /// Returns the reason why a project is not deployed: its config names the Worker of a project that was not
     /// deployed.
-    fn blocking_failure(&self, state: &QueueState, part: &ProjectPlan) -> Option<Failure> {
+    fn blocking_failure(&self, state: &QueueState, part: &ProjectPlan) -> Option<Error> {
         if self.plan.operation != Operation::Deploy {
             return None;
         }

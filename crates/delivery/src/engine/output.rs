@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 use std::time::{Instant, SystemTime};
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
@@ -19,6 +18,7 @@ use crate::record::Output;
 use crate::tools::packages::{PackageToolchain, failure};
 use base::command::ProcessCommand;
 use base::env::variable;
+use base::error::{Context as _, Result};
 use base::time::{rfc3339, unix_now};
 use workspace::git;
 use workspace::key;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
@@ -11,6 +10,7 @@ use super::host::is_redirected;
 use super::output::{ENVIRONMENT_FILES, FileStamps};
 use crate::cache::Cacheable;
 use crate::plan::ProjectPlan;
+use base::error::Result;
 use cloudflare::wrangler::REDIRECT;
 use workspace::git;
 use workspace::paths::normalize;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
@@ -12,7 +11,7 @@ use super::output::{BuildFacts, CHANGED, FileStamps, stamps};
 use crate::cache::{BuildCache, Cacheable, Lookup};
 use crate::plan::PackageBuild;
 use crate::tools::packages::failure;
-use base::error::{ErrorKind, Failure};
+use base::error::{Context as _, Error, ErrorKind, Result};
 use base::time::{rfc3339, unix_now};
 use workspace::git;
 use workspace::key::hex;
@@ -50,7 +49,7 @@ impl ProjectRun<'_> {
         Ok(())
     }
 
-    fn explain(&self, build: &PackageBuild, failure: Failure) -> Failure {
+    fn explain(&self, build: &PackageBuild, failure: Error) -> Error {
         if failure.kind != ErrorKind::Failed {
             return failure;
         }
@@ -58,7 +57,7 @@ impl ProjectRun<'_> {
             "{} could not be built, and {} imports it: {}",
             build.dir, self.part.project, failure.message
         );
-        Failure { message, ..failure }
+        Error { message, ..failure }
             .hint(format!("correct the build of {}; nothing was uploaded", build.dir))
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::build_variables::digests;
@@ -12,14 +11,14 @@ use super::lock::{FileLock, lock};
 use super::npm_install::NpmInstall;
 use crate::tools::packages::{Installation, Manager, failure};
 use base::command::ProcessCommand;
-use base::error::Failure;
+use base::error::Result;
 
 /// Runs work once per run and folder. A second caller waits for the first one and gets its result.
 #[derive(Debug)]
 pub struct OncePerFolder<T>(Mutex<BTreeMap<Utf8PathBuf, SharedResult<T>>>);
 
 /// A result that callers wait for.
-type SharedResult<T> = Arc<OnceLock<Result<T, Failure>>>;
+type SharedResult<T> = Arc<OnceLock<Result<T>>>;
 
 impl<T> Default for OncePerFolder<T> {
     fn default() -> OncePerFolder<T> {
@@ -29,11 +28,11 @@ impl<T> Default for OncePerFolder<T> {
 
 impl<T: Clone> OncePerFolder<T> {
     /// Returns the result for `dir`. Runs `work` if there is none yet.
-    fn once(&self, dir: &Utf8Path, work: impl FnOnce() -> Result<T>) -> Result<T, Failure> {
+    fn once(&self, dir: &Utf8Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = Arc::clone(all.entry(dir.to_owned()).or_default());
         drop(all);
-        cell.get_or_init(|| work().map_err(Failure::from)).clone()
+        cell.get_or_init(work).clone()
     }
 }
 

@@ -6,7 +6,6 @@ pub use target::RollbackTarget;
 
 use std::sync::atomic::Ordering;
 
-use anyhow::Result;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
@@ -19,7 +18,7 @@ use crate::context::Ctx;
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record, ToolVersions};
-use base::error::{Failure, interrupted, refused, remote};
+use base::error::{Error, Result, interrupted, refused, remote};
 use base::runner::INTERRUPTED;
 use base::secret::Secret;
 use base::text::short_version;
@@ -166,7 +165,7 @@ impl Rollback {
         task.step("make it live");
         match self.make_live(ctx, &mut record) {
             Ok(()) => record.status = DeployStatus::Live,
-            Err(error) => record = record.ended_by(Failure::flatten(&error)),
+            Err(error) => record = record.ended_by(error.flatten()),
         }
         record.ended = rfc3339(unix_now());
         record.save_at_the_end(&ctx.root);
@@ -187,8 +186,7 @@ impl Rollback {
             return Err(refused(format!(
                 "another deployment came in between: {now} is live, and nothing was changed"
             ))
-            .hint(format!("run `{status}`"))
-            .into());
+            .hint(format!("run `{status}`")));
         }
         record.begin(&ctx.root, &status)?;
         let (from, message) = (&self.previous.version, self.message());
@@ -239,14 +237,14 @@ impl Rollback {
             };
         let failure = if INTERRUPTED.load(Ordering::SeqCst) {
             let message = format!("{} is live, and was not checked", self.version);
-            Failure { message, ..interrupted() }
+            Error { message, ..interrupted() }
         } else {
             hints
                 .into_iter()
-                .fold(remote(format!("{} is live, but {what}", self.version)), Failure::hint)
+                .fold(remote(format!("{} is live, but {what}", self.version)), Error::hint)
         };
         let back = command_line("rollback", &self.project, &self.destination);
-        Err(failure.hint(format!("to go back: `{back} --to {}`", self.previous.version)).into())
+        Err(failure.hint(format!("to go back: `{back} --to {}`", self.previous.version)))
     }
 
     /// Returns the message of the deployment at Cloudflare, with the reason of `--break-glass`.
@@ -277,7 +275,7 @@ impl Rollback {
 pub const NOT_CHECKED: &str = "the health check did not run, because the version has no own address: set `preview_urls` to true and deploy once";
 
 /// Refuses a version that has the requested percentage of the traffic already.
-fn refuse_unchanged(live: &Live, version: &str, percent: u8) -> Result<(), Failure> {
+fn refuse_unchanged(live: &Live, version: &str, percent: u8) -> Result<()> {
     let current = live.percentage_of(version);
     if current < 100.0 && current != f64::from(percent) {
         return Ok(());

@@ -9,7 +9,7 @@ use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
 use base::env::variable;
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 use base::secret::Secret;
 use cloudflare::api::Api;
 use workspace::dev_vars::{DEV_VARS, DevVars};
@@ -31,7 +31,7 @@ struct Subject<'a> {
 
 impl Subject<'_> {
     /// Returns the required secrets that are not in `set` and have no default.
-    fn missing(&self, root: &Utf8Path, set: &[String]) -> Result<Vec<String>, Failure> {
+    fn missing(&self, root: &Utf8Path, set: &[String]) -> Result<Vec<String>> {
         let defaults = self.defaults(root)?;
         let has_default =
             |name: &String| defaults.as_ref().is_some_and(|vars| vars.values.contains_key(name));
@@ -40,7 +40,7 @@ impl Subject<'_> {
     }
 
     /// Returns the default values that the sandbox gets. `None` at Cloudflare.
-    fn defaults(&self, root: &Utf8Path) -> Result<Option<DevVars>, Failure> {
+    fn defaults(&self, root: &Utf8Path) -> Result<Option<DevVars>> {
         if self.destination.sandbox.is_none() {
             return Ok(None);
         }
@@ -52,7 +52,7 @@ impl Subject<'_> {
     }
 
     /// Refuses if secrets are missing.
-    fn refuse(&self, missing: &[String]) -> Result<(), Failure> {
+    fn refuse(&self, missing: &[String]) -> Result<()> {
         if missing.is_empty() {
             return Ok(());
         }
@@ -80,7 +80,7 @@ impl Subject<'_> {
 }
 
 /// Refuses an upload of a Worker without the secrets that its config requires.
-pub fn refuse_missing(job: &ProjectRun<'_>) -> Result<(), Failure> {
+pub fn refuse_missing(job: &ProjectRun<'_>) -> Result<()> {
     let part = job.part;
     let is_own =
         job.run.plan.operation == Operation::Preview && part.strategy == Some(Strategy::Preview);
@@ -105,7 +105,7 @@ pub fn refuse_missing_if_readable(
     project: &Project,
     destination: &Destination,
     timeout: Duration,
-) -> Result<bool, Failure> {
+) -> Result<bool> {
     let target = project.target(&destination.environment);
     let subject =
         Subject { project: &project.name, config: &project.config, target: &target, destination };

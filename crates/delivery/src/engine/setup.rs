@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
 
-use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::lock::{FileLock, lock};
@@ -19,7 +18,7 @@ use crate::tools::packages::registry::{self, Location};
 use crate::tools::sandbox::{self, Server};
 use base::cmd;
 use base::command::ProcessCommand;
-use base::error::{ErrorKind, Failure, refused};
+use base::error::{Error, ErrorKind, Result, failed, refused};
 use base::files::write_whole;
 use base::runner::CompletedProcess;
 use base::terminal::progress::ProgressLine;
@@ -82,8 +81,9 @@ impl<'a> Setup<'a> {
             return Err(refused(format!(
                 "the path {root} has a `?`, and Bun runs no program below such a folder"
             ))
-            .hint("nothing was changed; rename the folder, or check the repository out elsewhere")
-            .into());
+            .hint(
+                "nothing was changed; rename the folder, or check the repository out elsewhere",
+            ));
         }
         let (mut places, mut commands) = missing(root, self.config, tools)?;
         // Checkouts may share the folder of tools.
@@ -152,7 +152,7 @@ impl<'a> Setup<'a> {
 
     fn install(&self, command: &ProcessCommand) -> Result<()> {
         let finished = self.ctx.run_install("setup", command, &|line| self.task.output(line))?;
-        Ok(refuse_failure(finished, REGISTRY)?)
+        refuse_failure(finished, REGISTRY)
     }
 
     /// Returns a running sandbox, and whether it ran before.
@@ -193,9 +193,9 @@ impl<'a> Setup<'a> {
 }
 
 /// Errors if a command failed. Nothing has changed yet.
-fn refuse_failure(finished: CompletedProcess, hint: &str) -> Result<(), Failure> {
+fn refuse_failure(finished: CompletedProcess, hint: &str) -> Result<()> {
     finished.success().map(|_| ()).map_err(|failure| match failure.kind {
-        ErrorKind::Failed => Failure { kind: ErrorKind::Refused, ..failure.hint(hint) },
+        ErrorKind::Failed => Error { kind: ErrorKind::Refused, ..failure.hint(hint) },
         _ => failure,
     })
 }
@@ -212,7 +212,7 @@ pub fn missing(
     root: &Utf8Path,
     config: &Config,
     tools: &BTreeSet<Tool>,
-) -> Result<(Places, Vec<ProcessCommand>), Failure> {
+) -> Result<(Places, Vec<ProcessCommand>)> {
     toolchain::check(root, &config.tools)?;
     let version = &config.tools.bun;
     let bun = bun::find(root, version);
@@ -257,7 +257,7 @@ fn compile_cache(root: &Utf8Path) -> Option<Utf8PathBuf> {
 }
 
 /// Refuses to install a version of Bun without a lock file.
-fn check_installable(root: &Utf8Path, version: &str) -> Result<(), Failure> {
+fn check_installable(root: &Utf8Path, version: &str) -> Result<()> {
     match Toolchain::bun(root).version() {
         Some(carried) if carried != version => Err(refused(format!(
             "{CONFIG_FILE} pins Bun {version}, which is not on PATH, and this version of xtask can install {carried} only"
@@ -299,7 +299,7 @@ impl SchemaReader {
 
     /// Returns the schema. `None` if wrangler is not installed.
     pub fn schema(self) -> Result<Option<ConfigSchema>> {
-        self.0.join().map_err(|_| anyhow!("the reader of wrangler's schema failed"))
+        self.0.join().map_err(|_| failed("the reader of wrangler's schema failed"))
     }
 }
 
@@ -310,17 +310,17 @@ pub fn installed_schema(root: &Utf8Path) -> Option<ConfigSchema> {
 }
 
 /// Reads the JSON schema of the installed wrangler's config.
-pub fn wrangler_schema(root: &Utf8Path) -> Result<ConfigSchema, Failure> {
+pub fn wrangler_schema(root: &Utf8Path) -> Result<ConfigSchema> {
     let path = Toolchain::wrangler(root).dir.join(wrangler::SCHEMA);
     serde_json::from_str(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
 }
 
 /// Reads a wrangler config again, because the build of a project may have written it.
-pub fn wrangler_config(root: &Utf8Path, path: &Utf8Path) -> Result<WranglerConfig, Failure> {
+pub fn wrangler_config(root: &Utf8Path, path: &Utf8Path) -> Result<WranglerConfig> {
     WranglerConfig::parse(path, &read(root, path)?)
 }
 
-fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
+fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
     std::fs::read_to_string(root.join(path))
         .map_err(|error| refused(format!("cannot read {path}: {error}")))
 }

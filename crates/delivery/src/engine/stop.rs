@@ -1,6 +1,5 @@
 //! Deletes Worker Previews and finds the aliases that cannot be deleted. Live versions are not affected.
 
-use anyhow::Result;
 use serde::Serialize;
 
 use crate::context::Ctx;
@@ -8,7 +7,7 @@ use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
 use base::env::variable;
-use base::error::{Failure, with_hints};
+use base::error::{Result, with_hints};
 use base::secret::Secret;
 use base::text::short_version;
 use base::time::parse_rfc3339;
@@ -131,7 +130,7 @@ pub struct Previews<'a> {
 
 impl<'a> Previews<'a> {
     /// Creates the access to the previews at `place`. Errors if there is no token.
-    pub fn at(ctx: &'a Ctx, place: &'a Destination) -> Result<Previews<'a>, Failure> {
+    pub fn at(ctx: &'a Ctx, place: &'a Destination) -> Result<Previews<'a>> {
         Ok(Previews { ctx, place, token: ctx.token(place)? })
     }
 

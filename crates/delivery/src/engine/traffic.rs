@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use base::error::{Failure, failed, remote};
+use base::error::{Error, Result, failed, remote};
 use base::retry::RetryBudget;
 use cloudflare::api::{self, Api, Live, Refusal};
 use cloudflare::wrangler::requests::is_definite;
@@ -41,7 +41,7 @@ pub struct RoutingResult {
     /// The live version now. `None` if it could not be read.
     pub live: Option<Live>,
     /// Success if the version is live. The kind of a failure shows whether something may have changed.
-    pub result: Result<(), Failure>,
+    pub result: Result<()>,
 }
 
 /// The time to watch for the effect of a request whose response was lost.
@@ -49,10 +49,10 @@ const LOST_RESPONSE_WATCH: Duration = Duration::from_secs(5);
 
 /// Reads the live version again until it changes or the time is over. For a request whose response was lost.
 pub(super) fn watch_for_effect(
-    mut live: anyhow::Result<Option<Live>>,
+    mut live: Result<Option<Live>>,
     is_unchanged: impl Fn(Option<&Live>) -> bool,
-    read: impl Fn() -> anyhow::Result<Option<Live>>,
-) -> anyhow::Result<Option<Live>> {
+    read: impl Fn() -> Result<Option<Live>>,
+) -> Result<Option<Live>> {
     let started = Instant::now();
     while live.as_ref().is_ok_and(|live| is_unchanged(live.as_ref()))
         && started.elapsed() < LOST_RESPONSE_WATCH
@@ -91,8 +91,8 @@ fn version(live: Option<&Live>) -> &str {
 
 fn classify_response(
     traffic: &Traffic<'_>,
-    response: anyhow::Result<()>,
-    live: anyhow::Result<Option<Live>>,
+    response: Result<()>,
+    live: Result<Option<Live>>,
 ) -> RoutingResult {
     let live = match live {
         Ok(live) => live,
@@ -125,10 +125,10 @@ fn classify_response(
 
 /// Returns true if a failed request had and will have no effect: Cloudflare itself refused it, or it
 /// never arrived. A gateway's error, a broken connection and a timeout prove neither.
-fn definitely_failed(error: &anyhow::Error) -> bool {
+fn definitely_failed(error: &Error) -> bool {
     use std::io::ErrorKind::ConnectionRefused;
     use ureq::Timeout::{Connect, Resolve};
-    if let Some(refusal) = error.downcast_ref::<Refusal>() {
+    if let Some(refusal) = error.find::<Refusal>() {
         return is_definite(refusal.status);
     }
     match cause(error) {
@@ -142,17 +142,17 @@ fn definitely_failed(error: &anyhow::Error) -> bool {
 }
 
 /// Returns true if a retry may succeed.
-fn may_pass(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Refusal>().is_some_and(|refusal| refusal.status >= 500)
+fn may_pass(error: &Error) -> bool {
+    error.find::<Refusal>().is_some_and(|refusal| refusal.status >= 500)
 }
 
-fn cause(error: &anyhow::Error) -> Option<&ureq::Error> {
-    error.chain().find_map(|cause| cause.downcast_ref())
+fn cause(error: &Error) -> Option<&ureq::Error> {
+    error.find()
 }
 
 /// Returns the failure of a rollback: the new version is live and wrong.
 #[must_use]
-pub fn not_rolled_back(why: &str, previous: &str, failure: &Failure) -> anyhow::Error {
+pub fn not_rolled_back(why: &str, previous: &str, failure: &Error) -> Error {
     let message = format!("{why}\nthe previous version {previous} cannot be put back: {failure}");
-    failure.hints.iter().fold(remote(message), Failure::hint).into()
+    failure.hints.iter().fold(remote(message), Error::hint)
 }

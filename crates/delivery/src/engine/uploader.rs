@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use camino::Utf8PathBuf;
 
 use super::build_output::BuildOutput;
@@ -13,7 +12,7 @@ use super::{dagger, host, secrets, setup};
 use crate::plan::{Engine, Operation, guard};
 use crate::record::StepResult;
 use base::command::ProcessCommand;
-use base::error::Failure;
+use base::error::Result;
 use base::runner::{CompletedProcess, ExitReason};
 use workspace::symlinks;
 
@@ -71,7 +70,7 @@ pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
     check_links_of_steps(job)?;
     secrets::refuse_missing(job)?;
     match job.run.plan.choice.engine {
-        Engine::Host => check_fields(job).map_err(Into::into),
+        Engine::Host => check_fields(job),
         Engine::Dagger => Ok(()),
     }
 }
@@ -151,13 +150,13 @@ fn live_urls(job: &ProjectRun<'_>) -> Vec<String> {
 
 /// Refuses links out of the repository in what steps before the upload read. The program that prepares the upload checks
 /// the paths again after the build.
-fn check_links_of_steps(job: &ProjectRun<'_>) -> Result<(), Failure> {
+fn check_links_of_steps(job: &ProjectRun<'_>) -> Result<()> {
     let files = job.part.read_by_steps();
     files.iter().try_for_each(|file| symlinks::check(&job.run.ctx.root, file))
 }
 
 /// Refuses unknown fields in the config, as the plan did if wrangler was installed then.
-fn check_fields(job: &ProjectRun<'_>) -> Result<(), Failure> {
+fn check_fields(job: &ProjectRun<'_>) -> Result<()> {
     let (root, part) = (&job.run.ctx.root, job.part);
     let config = setup::wrangler_config(root, &part.config)?;
     let unknown = guard::unknown_fields(&part.config, &config, job.run.wrangler_schema()?);

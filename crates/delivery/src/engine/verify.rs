@@ -3,8 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use anyhow::Result;
-
 use super::build_output::BuildOutput;
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::deployment::Uploaded;
@@ -15,7 +13,7 @@ use super::rollback::NOT_CHECKED;
 use super::traffic::{Traffic, divide, not_rolled_back, route_traffic};
 use crate::plan::Operation;
 use crate::record::DeployStatus;
-use base::error::{Failure, failed, interrupted, remote};
+use base::error::{Error, Result, failed, interrupted, remote};
 use base::runner::INTERRUPTED;
 use cloudflare::api;
 use cloudflare::api::Live;
@@ -36,7 +34,7 @@ pub struct Verification {
 }
 
 /// The status of the record, and the reason of a rollback. Or the failure.
-type VerifyResult = Result<(DeployStatus, Option<Failure>)>;
+type VerifyResult = Result<(DeployStatus, Option<Error>)>;
 
 /// Verifies the uploaded version. Returns the findings even after a failure.
 pub fn verify(
@@ -84,9 +82,9 @@ fn verify_deployment(
                 uploaded.version.id, unclear.what
             ));
             let hints = advice(&unclear, &job.part.manifest);
-            let failure = hints.into_iter().fold(failure, Failure::hint);
+            let failure = hints.into_iter().fold(failure, Error::hint);
             let undo = job.command_line("rollback");
-            Err(failure.hint(format!("check the project yourself; to undo, run `{undo}`")).into())
+            Err(failure.hint(format!("check the project yourself; to undo, run `{undo}`")))
         }
     }
 }
@@ -102,7 +100,7 @@ fn verify_share(
     let started = Instant::now();
     verified.live.clone_from(&before.live);
     let (Some(percent), Some(live)) = (job.run.plan.options.percent, &before.live) else {
-        return Err(failed("a gradual deployment needs a live version").into());
+        return Err(failed("a gradual deployment needs a live version"));
     };
     match own_address(job, &uploaded.version.id) {
         None => verified.warnings.push(NOT_CHECKED.to_owned()),
@@ -115,8 +113,7 @@ fn verify_share(
                     "uploaded, but {what}; the version gets no traffic, and {} is still live",
                     live.version
                 ))
-                .hint(setting(&job.part.manifest))
-                .into());
+                .hint(setting(&job.part.manifest)));
             }
         }
     }
@@ -176,8 +173,7 @@ fn verify_preview(
     verified.live.clone_from(&before.live);
     if uploaded.version.urls.is_empty() {
         return Err(failed("uploaded, but Cloudflare gave no preview address")
-            .hint("set `preview_urls` to true in the config and deploy it once")
-            .into());
+            .hint("set `preview_urls` to true in the config and deploy it once"));
     }
     let limits = Limits::of_new_version(&job.run.plan.destination);
     let live = before.live.as_ref();
@@ -187,15 +183,13 @@ fn verify_preview(
         not_interrupted(job, "the preview was uploaded, and not checked")?;
         return Err(failed(format!("uploaded, but {what}"))
             .hint("check the URL and the code; nothing of it is live")
-            .hint(setting(&job.part.manifest))
-            .into());
+            .hint(setting(&job.part.manifest)));
     }
     read_again(job, "uploaded", verified)?;
     let now = verified.live.as_ref().map(|live| live.version.as_str());
     if now != before.version() {
         return Err(remote("another version was deployed while this preview was made")
-            .hint(format!("run `{}`", job.command_line("status")))
-            .into());
+            .hint(format!("run `{}`", job.command_line("status"))));
     }
     verified.took = Some(millis(started.elapsed()));
     Ok((DeployStatus::Ready, None))
@@ -239,11 +233,7 @@ fn own_address(job: &ProjectRun<'_>, version: &str) -> Option<String> {
 
 /// Reads the live version after something was `done`. If that fails, it is unknown: the previous live version may
 /// be out of date.
-fn read_again(
-    job: &ProjectRun<'_>,
-    done: &str,
-    verified: &mut Verification,
-) -> Result<(), Failure> {
+fn read_again(job: &ProjectRun<'_>, done: &str, verified: &mut Verification) -> Result<()> {
     verified.live = None;
     let read = job.live();
     if read.is_err() {
@@ -264,7 +254,7 @@ fn still_serves(
     uploaded: &Uploaded,
     done: &str,
     verified: &mut Verification,
-) -> Result<(), Failure> {
+) -> Result<()> {
     read_again(job, done, verified)?;
     let serving = verified.live.as_ref().map_or("nothing", |live| live.version.as_str());
     if serving == uploaded.version.id {
@@ -283,10 +273,10 @@ fn still_serves(
 }
 
 /// Errors if this run was interrupted. That is not a verdict on the version.
-fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<(), Failure> {
+fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<()> {
     if INTERRUPTED.load(Ordering::SeqCst) {
         let message = format!("interrupted; {state}");
-        return Err(Failure { message, ..interrupted() }
+        return Err(Error { message, ..interrupted() }
             .hint(format!("run `{}`", job.command_line("status"))));
     }
     Ok(())
@@ -303,8 +293,7 @@ fn roll_back(
     let Some(previous) = before.version().filter(|_| job.run.plan.options.rollback) else {
         return Err(remote(why.to_owned())
             .hint("this version is live; fix it and deploy again")
-            .hint(setting(&job.part.manifest))
-            .into());
+            .hint(setting(&job.part.manifest)));
     };
     // Another run may have fixed it in the meantime. We do not undo that.
     still_serves(job, before, uploaded, why, verified)?;
@@ -361,6 +350,5 @@ fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str)
         "{back}, but a rollback does not undo what the deployment changed beside it: {rest}"
     ))
     .hint("check out the previous commit and deploy it with `--force`, which sets them again")
-    .hint(setting(&job.part.manifest))
-    .into())
+    .hint(setting(&job.part.manifest)))
 }

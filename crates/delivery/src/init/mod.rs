@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use alias::Alias;
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 use source::LibrarySource;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::{MODULES, TOOL, TOOL_LOCK};
@@ -74,7 +74,7 @@ pub fn changes(
     source: &LibrarySource,
     config: &Config,
     vendored: Vec<(Utf8PathBuf, String)>,
-) -> Result<Vec<FileChange>, Failure> {
+) -> Result<Vec<FileChange>> {
     let is_vendored = !vendored.is_empty();
     let mut changes = tool(root, source);
     changes.push(cargo_config(root)?);
@@ -108,7 +108,7 @@ fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<FileChange> {
     ]
 }
 
-fn cargo_config(root: &Utf8Path) -> Result<FileChange, Failure> {
+fn cargo_config(root: &Utf8Path) -> Result<FileChange> {
     let there = read(root, CARGO_CONFIG.into())?;
     let (action, note, text) = match alias::merge(there.as_deref()) {
         Alias::Present => (FileAction::Keep, None, String::new()),
@@ -122,7 +122,7 @@ fn cargo_config(root: &Utf8Path) -> Result<FileChange, Failure> {
     Ok(FileChange { path: CARGO_CONFIG.into(), action, note, text })
 }
 
-fn ignore_file(root: &Utf8Path) -> Result<Option<FileChange>, Failure> {
+fn ignore_file(root: &Utf8Path) -> Result<Option<FileChange>> {
     let path = Utf8Path::new(".gitignore");
     let there = read(root, path)?;
     let mut text = there.clone().unwrap_or_default();
@@ -143,7 +143,7 @@ fn ignore_file(root: &Utf8Path) -> Result<Option<FileChange>, Failure> {
 
 /// Reads a file of the repository. `None` if it does not exist. Errors for a link that leads out of the
 /// repository, because a write would change its target.
-fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>, Failure> {
+fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>> {
     if root.join(path).symlink_metadata().is_err() {
         return Ok(None);
     }
@@ -151,7 +151,7 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>, Failure> {
 }
 
 /// Reads the Dagger modules of `checkout`, without its config.
-pub fn modules(checkout: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>, Failure> {
+pub fn modules(checkout: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>> {
     let is_of_module = |path: &Utf8PathBuf| MODULES.iter().any(|module| path.starts_with(module));
     let files = workspace::git::list(checkout, |_| true).map_err(|error| {
         refused(format!("cannot list the Dagger modules of {checkout}: {error:#}"))

@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::tools::checkout;
-use base::error::{Failure, refused, usage};
+use base::error::{Result, refused, usage};
 use workspace::git;
 
 /// The lock file of the new crate for a library in a folder: the versions that we tested. `cargo dev generate` writes it.
@@ -37,7 +37,7 @@ impl LibrarySource {
         checkout: &Utf8Path,
         url: Option<String>,
         rev: Option<String>,
-    ) -> Result<LibrarySource, Failure> {
+    ) -> Result<LibrarySource> {
         let ask = |arguments: &[&str]| git::ask(checkout, arguments);
         // A release tag of this checkout may not exist in another repository.
         let is_own = url.is_none() && rev.is_none();
@@ -101,7 +101,7 @@ fn with_source(block: &str, source: &str) -> String {
 }
 
 /// Converts a URL to Cargo's format, which does not support `git@host:path`. Refuses a URL with a password.
-fn cargo_url(url: &str) -> Result<String, Failure> {
+fn cargo_url(url: &str) -> Result<String> {
     let Some((scheme, rest)) = url.split_once("://") else {
         return Ok(match url.split_once(':') {
             Some((host, path)) if !host.contains('/') => format!("ssh://{host}/{path}"),

@@ -3,7 +3,7 @@
 use ring::digest::{SHA256, digest};
 
 use super::merge_request::iid;
-use base::error::{Failure, refused, usage};
+use base::error::{Result, refused, usage};
 use workspace::key::hex;
 
 /// The maximum length of a DNS label, which consists of the alias, a dash and the Worker's name.
@@ -11,7 +11,7 @@ const LABEL: usize = 63;
 
 /// Checks an alias by Cloudflare's rules, which wrangler does not check: lowercase letters, digits and
 /// dashes, a letter first (<https://developers.cloudflare.com/workers/configuration/previews/>).
-pub fn check(alias: &str, worker: &str) -> Result<(), Failure> {
+pub fn check(alias: &str, worker: &str) -> Result<()> {
     let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
         || !alias.bytes().all(is_allowed)

@@ -2,7 +2,7 @@
 //!
 //! Two projects with the same claim would overwrite each other, and no run would notice it.
 
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 use workspace::config::{Config, LOCAL};
 use workspace::discovery::leave_out;
 use workspace::project::Project;
@@ -87,7 +87,7 @@ impl<'p> Claims<'p> {
 
     /// Refuses a project with a Worker, a custom domain or a route that another project, or another
     /// environment of it, has in the same account.
-    pub fn check(&self, project: &Project, environment: &str) -> Result<(), Failure> {
+    pub fn check(&self, project: &Project, environment: &str) -> Result<()> {
         let Some(own) = self.all.iter().find(|claim| claim.is(project, environment)) else {
             return Ok(());
         };
@@ -139,12 +139,7 @@ impl<'p> Claims<'p> {
 
     /// Refuses an alias that results in the host name of another Worker: `mr-1` of `site` has the host name of the
     /// Worker `mr-1-site`.
-    pub fn check_alias(
-        &self,
-        project: &Project,
-        environment: &str,
-        alias: &str,
-    ) -> Result<(), Failure> {
+    pub fn check_alias(&self, project: &Project, environment: &str, alias: &str) -> Result<()> {
         let account = self.account(environment);
         let host = format!("{alias}-{}", project.target(environment).worker);
         let is_taken =

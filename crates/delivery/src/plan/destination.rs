@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::protection::objection;
 use base::command::Value;
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 use cloudflare::api::PUBLIC_API;
 use gitlab::ci::CiVariables;
 use workspace::config::{CONFIG_FILE, Config, LOCAL};
@@ -40,7 +40,7 @@ impl Destination {
         sandbox: Option<u16>,
         ci: &CiVariables,
         break_glass: Option<&str>,
-    ) -> Result<Destination, Failure> {
+    ) -> Result<Destination> {
         config.require_environment(environment)?;
         let protected = config.environments.get(environment).is_some_and(|e| e.protected);
         if protected
@@ -66,7 +66,7 @@ impl Destination {
         config: &Config,
         environment: &str,
         sandbox: Option<u16>,
-    ) -> Result<Destination, Failure> {
+    ) -> Result<Destination> {
         config.require_environment(environment)?;
         let cloudflare = config.cloudflare(environment);
         let placeholder_field =
@@ -95,7 +95,7 @@ impl Destination {
     }
 
     /// Refuses requests to Cloudflare if the shared config has no account id.
-    pub fn check_account(&self) -> Result<(), Failure> {
+    pub fn check_account(&self) -> Result<()> {
         match &self.placeholder_field {
             Some(field) if self.sandbox.is_none() => {
                 Err(refused(placeholder_message(field)).hint(PLACEHOLDER_HINT))

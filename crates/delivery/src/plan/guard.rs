@@ -2,7 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 use base::text::is_control_or_bidi;
 use cloudflare::wrangler_fields::{ConfigSchema, UnknownField};
 use workspace::Workspace;
@@ -17,7 +17,7 @@ use workspace::strategy::Strategy;
 use workspace::wrangler::{Target, WranglerConfig};
 
 /// Returns the folder of assets. Refuses a folder outside of the repository, and the project's own folder.
-pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, Failure> {
+pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>> {
     let Some(assets) = &target.assets else {
         return Ok(None);
     };
@@ -42,7 +42,7 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>, F
 /// Refuses dependencies without a lock file, because their versions would change over time. The lock file of a member of
 /// a workspace belongs into the workspace's root.
 #[must_use]
-pub fn no_lock_file(workspace: &Workspace, package: &Package) -> Failure {
+pub fn no_lock_file(workspace: &Workspace, package: &Package) -> Error {
     let (dir, manager) = workspace.install_folder(package);
     let install = manager.map_or_else(
         || "`npm install`, `pnpm install`, `yarn install` or `bun install`".to_owned(),
@@ -55,7 +55,7 @@ pub fn no_lock_file(workspace: &Workspace, package: &Package) -> Failure {
 
 /// Refuses configs that would fail silently in `environment`. A build may write the config that names the code, as Nitro
 /// and the plugin of Vite do.
-pub fn check(project: &Project, environment: &str) -> Result<(), Failure> {
+pub fn check(project: &Project, environment: &str) -> Result<()> {
     let target = project.target(environment);
     let is_built = project.package.as_ref().is_some_and(|package| package.build.is_some());
     if target.main.is_none() && target.assets.is_none() && !is_built {
@@ -67,7 +67,7 @@ pub fn check(project: &Project, environment: &str) -> Result<(), Failure> {
 }
 
 /// Refuses a config of another account. The sandbox has every account, so nothing is checked for it.
-pub fn check_account(config: &Config, project: &Project, environment: &str) -> Result<(), Failure> {
+pub fn check_account(config: &Config, project: &Project, environment: &str) -> Result<()> {
     let target = project.target(environment);
     let here = config.cloudflare(environment);
     let account = target.account_id.as_ref().unwrap_or(&here.account_id);
@@ -87,7 +87,7 @@ pub fn check_local_form(
     config: &Utf8Path,
     target: &Target,
     is_set: impl Fn(&str) -> bool,
-) -> Result<(), Failure> {
+) -> Result<()> {
     let is_missing = |binding: &&RemoteBinding| !binding.variable.as_deref().is_some_and(&is_set);
     let missing: Vec<&RemoteBinding> = target.remote_bindings.iter().filter(is_missing).collect();
     if missing.is_empty() {
@@ -109,7 +109,7 @@ pub fn check_local_form(
 
 /// Refuses ids of storage without Cloudflare's format, such as `<your-id>`, because the upload would fail after the build.
 /// The local environment accepts them.
-pub fn check_storage(project: &Project, environment: &str) -> Result<(), Failure> {
+pub fn check_storage(project: &Project, environment: &str) -> Result<()> {
     let target = project.target(environment);
     let storage = &target.storage;
     let command = |create: &str| {
@@ -135,7 +135,7 @@ pub fn check_storage(project: &Project, environment: &str) -> Result<(), Failure
 }
 
 /// Refuses steps before the upload that read files outside of the repository.
-pub fn check_steps(project: &Project) -> Result<(), Failure> {
+pub fn check_steps(project: &Project) -> Result<()> {
     let steps = project.before_deploy().map(BeforeDeploy::steps).unwrap_or_default();
     for step in steps {
         step.files_below(&project.dir)
@@ -146,7 +146,7 @@ pub fn check_steps(project: &Project) -> Result<(), Failure> {
 
 /// Refuses a step that reads `file` outside of the repository.
 #[must_use]
-fn step_outside(manifest: &Utf8Path, step: &WranglerStep, file: &Utf8Path) -> Failure {
+fn step_outside(manifest: &Utf8Path, step: &WranglerStep, file: &Utf8Path) -> Error {
     refused(format!(
         "{manifest}: the step `{}` of `xtask.beforeDeploy` reads {file}, which is outside of the repository",
         step.text
@@ -160,7 +160,7 @@ pub fn unknown_fields(
     path: &Utf8Path,
     config: &WranglerConfig,
     schema: &ConfigSchema,
-) -> Vec<Failure> {
+) -> Vec<Error> {
     let failure = |field: UnknownField| {
         refused(format!("{path}: wrangler knows no field `{}`", field.path)).hint(
             match field.nearest {
@@ -173,11 +173,7 @@ pub fn unknown_fields(
 }
 
 /// Refuses a preview without a URL, or without the bindings that it must have.
-pub fn check_preview(
-    project: &Project,
-    environment: &str,
-    strategy: Strategy,
-) -> Result<(), Failure> {
+pub fn check_preview(project: &Project, environment: &str, strategy: Strategy) -> Result<()> {
     if strategy == Strategy::Preview && !project.wrangler.has_previews(environment) {
         let toml = project.config.extension() == Some("toml");
         let (none, some) = if toml {

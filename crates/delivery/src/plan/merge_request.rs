@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 use gitlab::ci::CiVariables;
 use workspace::config::Gitlab;
 
@@ -49,7 +49,7 @@ impl GitlabProject {
     /// Refuses another project than the one of the config, because its numbers belong to other merge
     /// requests, and a merge request that is closed here may be open there. With `sandbox`, the previews
     /// are in the sandbox, and the merge requests in a GitLab on this machine.
-    pub fn check(&self, config: &Gitlab, sandbox: bool) -> Result<(), Failure> {
+    pub fn check(&self, config: &Gitlab, sandbox: bool) -> Result<()> {
         if sandbox {
             let host = self.api.strip_prefix("http://").unwrap_or_default();
             let host = host.split(['/', ':']).next();

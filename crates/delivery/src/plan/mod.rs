@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::script::container::ContainerInputs;
 use crate::tools::packages::PackageToolchain;
-use base::error::{Failure, failed};
+use base::error::{Error, Result, failed};
 use cloudflare::api::DIRTY;
 use cloudflare::wrangler_fields::ConfigSchema;
 use destination::Destination;
@@ -305,13 +305,13 @@ pub struct PlanRequest<'a> {
     /// The reason why each project is selected.
     pub reasons: BTreeMap<String, String>,
     /// Content keys by project, or the reason why there is none.
-    pub keys: BTreeMap<String, Result<String, Failure>>,
+    pub keys: BTreeMap<String, Result<String>>,
     /// The folders and files that affect the output of each project's build.
     pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
     /// The tools that install and build each project.
-    pub builds: BTreeMap<String, Result<BuildPlan, Failure>>,
+    pub builds: BTreeMap<String, Result<BuildPlan>>,
     /// The refusals of configs with missing files that nothing builds, by project.
-    pub unbuilt: BTreeMap<String, Failure>,
+    pub unbuilt: BTreeMap<String, Error>,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<ConfigSchema>,
     /// Returns true if a variable of the caller is set.
@@ -381,7 +381,7 @@ impl Plan {
     }
 
     /// Takes a project out that breaks a rule that was found later.
-    pub fn refuse(&mut self, project: &str, rule: RefusalRule, failure: &Failure) {
+    pub fn refuse(&mut self, project: &str, rule: RefusalRule, failure: &Error) {
         let taken = self.projects.extract_if(.., |part| part.project == project);
         let refusal = |part: ProjectPlan| ProjectRefusal {
             project: part.project,
@@ -447,7 +447,7 @@ impl ProjectPlan {
         files.chain(folders).collect()
     }
 
-    fn new(project: &Project, input: &PlanRequest<'_>) -> Result<ProjectPlan, Failure> {
+    fn new(project: &Project, input: &PlanRequest<'_>) -> Result<ProjectPlan> {
         let request = &input.request;
         let environment = &request.destination.environment;
         let target = project.target(environment);

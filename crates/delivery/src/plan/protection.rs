@@ -5,7 +5,7 @@
 //! who sets these variables. The missing token stops that person, because GitLab gives it to no
 //! other pipeline. See SECURITY.md.
 
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 use gitlab::ci::{API_V4_URL, CiVariables, SERVER_URL};
 use workspace::config::{CONFIG_FILE, Config, Gitlab};
 use workspace::project::Project;
@@ -84,7 +84,7 @@ pub fn check(
     all: &[Project],
     projects: &[&Project],
     environment: &str,
-) -> Result<(), Failure> {
+) -> Result<()> {
     if config.environments.get(environment).is_none_or(|own| own.protected) {
         return Ok(());
     }
@@ -124,7 +124,7 @@ fn shared_route(
     route: &Route,
     protected: &str,
     their: &Route,
-) -> Failure {
+) -> Error {
     let (pattern, config) = (&route.pattern, &project.config);
     let text = match route.is_same(their) {
         true => format!(
@@ -142,7 +142,7 @@ fn shared_route(
         ))
 }
 
-fn shared_worker(project: &Project, environment: &str, worker: &str, protected: &str) -> Failure {
+fn shared_worker(project: &Project, environment: &str, worker: &str, protected: &str) -> Error {
     let config = &project.config;
     let failure = if project.wrangler.has(environment) {
         refused(format!(

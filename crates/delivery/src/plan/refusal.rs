@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::claims::Claims;
 use super::destination::Destination;
 use super::{BuildPlan, Operation, alias, guard, protection};
-use base::error::{ErrorKind, Failure};
+use base::error::{Error, ErrorKind, Result};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::project::Project;
@@ -88,7 +88,7 @@ pub struct ProjectRefusal {
     /// The rule.
     pub rule: RefusalRule,
     /// The reason, the next steps and the kind.
-    pub failure: Failure,
+    pub failure: Error,
 }
 
 impl ProjectRefusal {
@@ -98,7 +98,7 @@ impl ProjectRefusal {
         project: &Project,
         environment: &str,
         rule: RefusalRule,
-        failure: Failure,
+        failure: Error,
     ) -> ProjectRefusal {
         let worker = project.target(environment).worker;
         ProjectRefusal { project: project.name.clone(), worker, rule, failure }
@@ -112,7 +112,7 @@ impl ProjectRefusal {
 
     /// Returns one failure for each project, in the order of `refusals`.
     #[must_use]
-    pub fn by_project(refusals: &[ProjectRefusal]) -> Vec<(&ProjectRefusal, Failure)> {
+    pub fn by_project(refusals: &[ProjectRefusal]) -> Vec<(&ProjectRefusal, Error)> {
         let is_same =
             |a: &ProjectRefusal, b: &ProjectRefusal| a.project == b.project && a.worker == b.worker;
         let row = |rules: &'_ [ProjectRefusal]| {
@@ -126,11 +126,11 @@ impl ProjectRefusal {
 
 /// Returns one failure that lists all of `parts`, grouped by subject. `None` if `parts` is empty.
 #[must_use]
-pub fn all_at_once(parts: &[(&str, &Failure)]) -> Option<Failure> {
+pub fn all_at_once(parts: &[(&str, &Error)]) -> Option<Error> {
     let groups: Vec<(&str, String)> = parts
         .chunk_by(|a, b| a.0 == b.0)
         .filter_map(|group| {
-            let messages = group.iter().map(|(_, failure)| failure.message.as_str());
+            let messages = group.iter().map(|(_, failure)| format!("{failure:#}"));
             Some((group.first()?.0, messages.collect::<Vec<_>>().join("\n")))
         })
         .collect();
@@ -149,7 +149,7 @@ pub fn all_at_once(parts: &[(&str, &Failure)]) -> Option<Failure> {
     hints.dedup();
     let kinds = parts.iter().map(|(_, failure)| failure.kind);
     let kind = kinds.max().unwrap_or(ErrorKind::Refused);
-    Some(Failure { kind, message, hints })
+    Some(hints.into_iter().fold(Error::new(kind, message), Error::hint))
 }
 
 /// The facts that the rules depend on.
@@ -173,11 +173,11 @@ pub struct Facts<'a> {
     /// The strategy of each project's preview.
     pub strategies: &'a BTreeMap<String, Strategy>,
     /// The tools that install and build each project.
-    pub builds: &'a BTreeMap<String, Result<BuildPlan, Failure>>,
+    pub builds: &'a BTreeMap<String, Result<BuildPlan>>,
     /// The refusals of configs with missing files that nothing builds, by project.
-    pub unbuilt: &'a BTreeMap<String, Failure>,
+    pub unbuilt: &'a BTreeMap<String, Error>,
     /// Content keys by project. A project without an entry was not read.
-    pub keys: &'a BTreeMap<String, Result<String, Failure>>,
+    pub keys: &'a BTreeMap<String, Result<String>>,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<&'a ConfigSchema>,
     /// Returns true if a variable of the caller is set.
@@ -216,7 +216,7 @@ impl<'a> Rules<'a> {
     }
 
     /// Checks the destination of the Worker.
-    fn config_refusals(&self, project: &Project) -> Vec<(RefusalRule, Failure)> {
+    fn config_refusals(&self, project: &Project) -> Vec<(RefusalRule, Error)> {
         let Facts { destination, alias, .. } = self.facts;
         let environment = destination.environment.as_str();
         let mut broken = broken_rule(RefusalRule::Content, guard::check(project, environment));
@@ -243,7 +243,7 @@ impl<'a> Rules<'a> {
     }
 
     /// Checks the content of the upload.
-    fn upload_refusals(&self, project: &Project) -> Vec<(RefusalRule, Failure)> {
+    fn upload_refusals(&self, project: &Project) -> Vec<(RefusalRule, Error)> {
         let Facts { destination, allow_stub, schema, .. } = self.facts;
         let environment = destination.environment.as_str();
         let mut broken = Vec::new();
@@ -271,7 +271,7 @@ impl<'a> Rules<'a> {
         broken
     }
 
-    fn check_build(&self, project: &Project) -> Result<(), Failure> {
+    fn check_build(&self, project: &Project) -> Result<()> {
         let build = match self.facts.builds.get(&project.name) {
             Some(build) => build.as_ref().map_err(Clone::clone)?,
             None => return Ok(()),
@@ -285,7 +285,7 @@ impl<'a> Rules<'a> {
 }
 
 /// Returns the rule with its failure if the check failed.
-fn broken_rule<T>(rule: RefusalRule, checked: Result<T, Failure>) -> Vec<(RefusalRule, Failure)> {
+fn broken_rule<T>(rule: RefusalRule, checked: Result<T>) -> Vec<(RefusalRule, Error)> {
     checked.err().map(|failure| (rule, failure)).into_iter().collect()
 }
 
@@ -309,7 +309,7 @@ mod tests {
             refusal("b", RefusalRule::Claim, refused("taken").hint("rename it")),
         ];
         let rows = ProjectRefusal::by_project(&refusals);
-        let text = |(refusal, failure): &(&ProjectRefusal, Failure)| {
+        let text = |(refusal, failure): &(&ProjectRefusal, Error)| {
             format!("{}: {}", refusal.project, failure.with_hints())
         };
         expect_test::expect![[r#"

@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use base::error::{Failure, refused, usage};
+use base::error::{Result, refused, usage};
 use workspace::config::Config;
 use workspace::package_manager::PackageManager;
 use workspace::project::Project;
@@ -89,7 +89,7 @@ impl NewProject {
         template: Template,
         config: &Config,
         others: &[Project],
-    ) -> Result<NewProject, Failure> {
+    ) -> Result<NewProject> {
         let trimmed = name.trim_end_matches('/');
         let project = trimmed.strip_prefix("projects/").unwrap_or(trimmed);
         check_name(project)?;
@@ -147,7 +147,7 @@ impl NewProject {
 }
 
 /// Checks a name, which is used in folders, host names, shells and pipelines.
-fn check_name(name: &str) -> Result<(), Failure> {
+fn check_name(name: &str) -> Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     let is_valid = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -183,7 +183,7 @@ fn squeeze(text: &str, keep: impl Fn(char) -> bool) -> String {
 }
 
 /// Refuses a second project with the same Worker, because they would overwrite each other.
-fn check_worker(worker: &str, environments: &[&str], others: &[Project]) -> Result<(), Failure> {
+fn check_worker(worker: &str, environments: &[&str], others: &[Project]) -> Result<()> {
     let ours: Vec<String> = std::iter::once(worker.to_owned())
         .chain(environments.iter().map(|name| format!("{worker}-{name}")))
         .collect();

@@ -9,7 +9,7 @@ use crate::plan::{Engine, Operation, Plan, ProjectPlan};
 use crate::script::upload::PROGRAM;
 use crate::tools::sandbox::token_file;
 use base::command::{ProcessCommand, heredoc, preamble, quote};
-use base::error::Failure;
+use base::error::Result;
 use base::http;
 use base::text::is_control_or_bidi;
 use cloudflare::wrangler::PREPARE_UPLOAD;
@@ -28,7 +28,7 @@ pub fn script_of<'c>(
 }
 
 /// Returns the script of `plan`. `setup` has the commands that install missing tools first.
-pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<String, Failure> {
+pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<String> {
     let mut text = header(plan, places);
     // Containers have their own tools.
     if plan.choice.engine == Engine::Host {
@@ -38,7 +38,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
     }
     text += &upload_program(plan, places);
     for (refusal, failure) in ProjectRefusal::by_project(&plan.refused) {
-        let (project, reason) = (one_line(&refusal.project), one_line(&failure.message));
+        let (project, reason) = (one_line(&refusal.project), one_line(&format!("{failure:#}")));
         text += &format!("\n# {project} is left out: {reason}\n");
     }
     for part in &plan.projects {
@@ -108,7 +108,7 @@ fn notes(plan: &Plan, part: &ProjectPlan) -> String {
 }
 
 /// Returns the commands of a project, and the check after its deployment.
-fn steps(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<String, Failure> {
+fn steps(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<String> {
     let (token_file, program) = (token_file(&places.root), places.root.join(PROGRAM));
     let mut text = String::new();
     if plan.choice.engine == Engine::Host && plan.operation != Operation::Build {
@@ -155,7 +155,7 @@ fn commands(
     part: &ProjectPlan,
     places: &Places,
     program: &Utf8Path,
-) -> Result<Vec<ProcessCommand>, Failure> {
+) -> Result<Vec<ProcessCommand>> {
     if plan.choice.engine == Engine::Dagger {
         return Ok(vec![dagger::command(plan, part, &places.root)?]);
     }

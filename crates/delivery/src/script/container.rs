@@ -11,7 +11,7 @@ use crate::plan::{PackageBuild, ProjectPlan};
 use crate::tools::packages::{Manager, PackageToolchain, Tool};
 use base::command::{ProcessCommand, Value};
 use base::env::is_set;
-use base::error::Failure;
+use base::error::Result;
 use workspace::config::{ContainerUpload, Images, Variables};
 use workspace::steps::Runtime;
 
@@ -67,14 +67,14 @@ pub fn is_used(part: &ProjectPlan) -> bool {
 }
 
 /// Returns the lines that set [`BUILT`] to the container after all builds.
-pub fn lines(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
+pub fn lines(part: &ProjectPlan) -> Result<Vec<String>> {
     let own = part.build_plan.own.as_ref();
     Ok(vec![source(part)?, assignment(BUILT, &pipeline(part, own)?)])
 }
 
 /// Returns the lines that set the source and the container after the install, for a project that its module builds or
 /// that has no build, and the word for the repository's folder in it. The output of the project's own build is not in it.
-pub fn unbuilt_lines(part: &ProjectPlan) -> Result<(Vec<String>, String), Failure> {
+pub fn unbuilt_lines(part: &ProjectPlan) -> Result<(Vec<String>, String)> {
     let mut lines = vec![source(part)?];
     if part.build_plan.toolchain.installation.is_none() && part.build_plan.dependencies.is_empty() {
         return Ok((lines, "$source".to_owned()));
@@ -96,7 +96,7 @@ pub fn container_path(dir: &Utf8Path) -> Utf8PathBuf {
 
 /// Returns the line with the files of the build: only the inputs of the project, so that a change elsewhere does not
 /// invalidate the cache.
-fn source(part: &ProjectPlan) -> Result<String, Failure> {
+fn source(part: &ProjectPlan) -> Result<String> {
     let root = relative(&part.dir, Utf8Path::new(""));
     let mut line = format!("source=$(host | directory {}", quote(root.as_str())?);
     for path in include_paths(part) {
@@ -151,7 +151,7 @@ fn pattern(path: &str) -> String {
 }
 
 /// Returns the calls that create the container. `own_build` is the build of the project itself.
-fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<String>, Failure> {
+fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<String>> {
     let settings = &part.build_plan.containers;
     let toolchains: Vec<&PackageToolchain> = part.toolchains().collect();
     let mut calls =
@@ -261,7 +261,7 @@ fn places(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> Place
 }
 
 /// Returns the calls that run a command of the host's plan in the container.
-fn run(command: &ProcessCommand) -> Result<Vec<String>, Failure> {
+fn run(command: &ProcessCommand) -> Result<Vec<String>> {
     let mut calls = vec![call("with-workdir", &[command.dir.as_str()])?];
     for (name, value) in &command.env {
         if let Value::Text(text) = value {
@@ -278,7 +278,7 @@ fn run(command: &ProcessCommand) -> Result<Vec<String>, Failure> {
 }
 
 /// Returns the calls that pass variables of the caller to the container. Their values are in no script and no output.
-fn secrets(names: &[&str]) -> Result<Vec<String>, Failure> {
+fn secrets(names: &[&str]) -> Result<Vec<String>> {
     names
         .iter()
         .map(|name| call("with-secret-variable", &[name, &format!("env://{name}")]))
@@ -286,13 +286,13 @@ fn secrets(names: &[&str]) -> Result<Vec<String>, Failure> {
 }
 
 /// Returns a call with arguments by position.
-pub(super) fn call(name: &str, arguments: &[&str]) -> Result<String, Failure> {
+pub(super) fn call(name: &str, arguments: &[&str]) -> Result<String> {
     let words = arguments.iter().map(|word| quote(word)).collect::<Result<Vec<_>, _>>()?;
     Ok(format!("{name} {}", words.join(" ")))
 }
 
 /// Returns the call that runs a program. After `--` the CLI does not parse words as options.
-fn exec(argv: &[String]) -> Result<String, Failure> {
+fn exec(argv: &[String]) -> Result<String> {
     let words: Vec<&str> = argv.iter().map(String::as_str).collect();
     call("with-exec --", &words)
 }

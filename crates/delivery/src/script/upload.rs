@@ -9,7 +9,7 @@ use super::container::{ROOT, assignment, call, container_path, unbuilt_lines};
 use super::{container, has_code, quote, relative, token_variable};
 use crate::plan::commands::{PrepareRequest, upload_arguments};
 use crate::plan::{Operation, Plan, ProjectPlan, UploadKind};
-use base::error::Failure;
+use base::error::Result;
 use cloudflare::wrangler;
 use workspace::wrangler::CONFIG_NAMES;
 
@@ -99,7 +99,7 @@ pub fn steps(plan: &Plan, part: &ProjectPlan) -> Vec<String> {
 }
 
 /// Returns the lines that upload a built project.
-pub fn lines(plan: &Plan, part: &ProjectPlan) -> Result<Vec<String>, Failure> {
+pub fn lines(plan: &Plan, part: &ProjectPlan) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut repository = None;
     if has_code(plan, part) {
@@ -142,7 +142,7 @@ pub fn lines(plan: &Plan, part: &ProjectPlan) -> Result<Vec<String>, Failure> {
 }
 
 /// Returns the calls that create the container with wrangler. They depend on its pins alone, so they are cached.
-fn wrangler_calls(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
+fn wrangler_calls(part: &ProjectPlan) -> Result<Vec<String>> {
     let pins = &part.build_plan.containers.toolchain;
     let mut calls = vec![
         "container".to_owned(),
@@ -163,7 +163,7 @@ fn wrangler_calls(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
 }
 
 /// Returns the calls that add the config and the published folder, for a project without code.
-fn published_files(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
+fn published_files(part: &ProjectPlan) -> Result<Vec<String>> {
     let config = from_host(part, "file", &part.config)?;
     let place = container_path(&part.config);
     let mut calls = vec![format!("with-file {} {config}", quote(place.as_str())?)];
@@ -184,17 +184,17 @@ fn published_files(part: &ProjectPlan) -> Result<Vec<String>, Failure> {
 }
 
 /// Returns the call that adds the output of a project's own module.
-fn build_output(part: &ProjectPlan) -> Result<Option<String>, Failure> {
+fn build_output(part: &ProjectPlan) -> Result<Option<String>> {
     super::exports(part).map(|folder| folder_from_host(part, &folder)).transpose()
 }
 
-fn folder_from_host(part: &ProjectPlan, folder: &Utf8Path) -> Result<String, Failure> {
+fn folder_from_host(part: &ProjectPlan, folder: &Utf8Path) -> Result<String> {
     let there = from_host(part, "directory", folder)?;
     Ok(format!("with-directory {} {there}", quote(container_path(folder).as_str())?))
 }
 
 /// Returns a file or folder of this machine as a word. `path` is relative to the root or absolute.
-fn from_host(part: &ProjectPlan, kind: &str, path: &Utf8Path) -> Result<String, Failure> {
+fn from_host(part: &ProjectPlan, kind: &str, path: &Utf8Path) -> Result<String> {
     let path = match path.is_absolute() {
         true => path.to_owned(),
         false => relative(&part.dir, path),
@@ -203,7 +203,7 @@ fn from_host(part: &ProjectPlan, kind: &str, path: &Utf8Path) -> Result<String, 
 }
 
 /// Returns a file or folder of the container that bundled, as a word.
-fn bundle_result(kind: &str, path: &str) -> Result<String, Failure> {
+fn bundle_result(kind: &str, path: &str) -> Result<String> {
     Ok(format!("$($bundled | {})", call(kind, &[path])?))
 }
 
@@ -213,7 +213,7 @@ fn result(name: &str) -> String {
 }
 
 /// Returns the call that runs a step.
-fn step(name: &str, script: &str, argv: &[String]) -> Result<String, Failure> {
+fn step(name: &str, script: &str, argv: &[String]) -> Result<String> {
     let mut words = vec!["sh", "-c", script, name];
     words.extend(argv.iter().map(String::as_str));
     let log = quote(&result(&format!("{name}.log")))?;
@@ -228,7 +228,7 @@ fn wrangler(arguments: Vec<String>) -> Vec<String> {
 }
 
 /// Returns the call that invalidates the cache and marks the results of this attempt.
-fn nonce(part: &ProjectPlan) -> Result<String, Failure> {
+fn nonce(part: &ProjectPlan) -> Result<String> {
     call("with-new-file", &[&result(NONCE), &part.nonce])
 }
 
@@ -239,7 +239,7 @@ fn may_redirect(part: &ProjectPlan) -> bool {
 }
 
 /// Returns the calls that bundle the code. All code of the project runs here, without a token.
-fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>, Failure> {
+fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
     let config = part.config.file_name();
     let assets = part.target.assets.is_some().then_some(EMPTY);
     let environment = part.wrangler_environment.as_deref();
@@ -279,11 +279,7 @@ fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>, F
 }
 
 /// Returns the calls that prepare the upload and upload, with the token. No code of the project runs here.
-fn upload_calls(
-    plan: &Plan,
-    part: &ProjectPlan,
-    files: Vec<String>,
-) -> Result<Vec<String>, Failure> {
+fn upload_calls(plan: &Plan, part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
     let destination = &plan.destination;
     let program = from_host(part, "file", &part.build_plan.containers.program)?;
     let mut calls =

@@ -10,7 +10,6 @@ use workspace::dev_vars::DevVars;
 use workspace::git;
 use workspace::toolchain::Toolchain;
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -23,7 +22,7 @@ use super::{cargo, checkout, distribution};
 use crate::plan::ProjectPlan;
 use base::command::ProcessCommand;
 use base::env::variable;
-use base::error::{Failure, failed, refused};
+use base::error::{Context as _, Result, failed, refused};
 use base::http;
 use base::secret::Secret;
 use workspace::config::LOCAL;
@@ -166,7 +165,7 @@ pub fn planned_port(root: &Utf8Path) -> u16 {
 }
 
 /// Refuses unless the sandbox runs on this port.
-pub fn check(root: &Utf8Path, port: u16) -> Result<(), Failure> {
+pub fn check(root: &Utf8Path, port: u16) -> Result<()> {
     match recently_running(root) {
         Some(server) if server.port == port => Ok(()),
         Some(server) => Err(refused(format!("the sandbox now runs on port {}", server.port))
@@ -195,7 +194,7 @@ pub fn provide(
     part: &ProjectPlan,
     environment: &str,
     secrets: Option<&DevVars>,
-) -> Result<ProvisionResult, Failure> {
+) -> Result<ProvisionResult> {
     let (target, storage) = (&part.target, &part.target.storage);
     let address = |one: &Hyperdrive| {
         // The variable has precedence over the config, as with `wrangler dev`.
@@ -254,11 +253,7 @@ pub struct CronRun {
 }
 
 /// Runs the cron triggers of a Worker in the running sandbox, or one of them.
-pub fn run_cron(
-    root: &Utf8Path,
-    worker: &str,
-    cron: Option<&str>,
-) -> Result<Vec<CronRun>, Failure> {
+pub fn run_cron(root: &Utf8Path, worker: &str, cron: Option<&str>) -> Result<Vec<CronRun>> {
     let Some(server) = running(root) else {
         return Err(refused("the sandbox is not running")
             .hint("start it with `cargo xtask sandbox up`, then retry"));
@@ -283,7 +278,7 @@ pub fn run_cron(
 }
 
 /// Returns the token for its API.
-pub fn token(root: &Utf8Path) -> Result<Secret, Failure> {
+pub fn token(root: &Utf8Path) -> Result<Secret> {
     // An empty value counts as unset, as in the sandbox itself.
     let value = variable(TOKEN_VARIABLE);
     if let Some(token) = value {
@@ -364,7 +359,7 @@ fn program_folder() -> Option<Utf8PathBuf> {
 }
 
 /// Returns the path of the sandbox's program: the output of [`build`], else the one next to xtask.
-pub fn program(root: &Utf8Path) -> Result<Utf8PathBuf, Failure> {
+pub fn program(root: &Utf8Path) -> Result<Utf8PathBuf> {
     let folder =
         program_folder().ok_or_else(|| failed("cannot tell where xtask itself is installed"))?;
     let own = target_folder().filter(|_| build(root).is_some());
@@ -421,15 +416,13 @@ pub fn start(
             }
             let output = last_lines(&log, 5).join("\n    ");
             return Err(failed(format!("the sandbox did not start ({status}):\n    {output}"))
-                .hint(format!("read its log, {log}"))
-                .into());
+                .hint(format!("read its log, {log}")));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let _gone = kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM);
+    let _gone = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
     Err(failed(format!("the sandbox did not answer within {} s", START_DEADLINE.as_secs()))
-        .hint(format!("read its log, {log}"))
-        .into())
+        .hint(format!("read its log, {log}")))
 }
 
 /// Stops a running sandbox and waits until it has released its lock.

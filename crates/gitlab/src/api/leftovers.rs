@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::request::Client;
 use super::{paging, segment};
+use base::error::Result;
 
 /// The maximum number of rows to read from a list.
 pub const MAX_LISTED: usize = 500;

@@ -9,10 +9,10 @@ pub mod request;
 pub mod schedules;
 pub mod variables;
 
-use anyhow::Result;
 use serde::Deserialize;
 use serde_json::json;
 
+use base::error::Result;
 use problem::Problem;
 use request::{Client, Reply};
 

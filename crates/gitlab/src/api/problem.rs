@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use super::request::Reply;
+use base::error::Error;
 use base::http::{retry_after, short};
 
 /// A failed request.
@@ -63,6 +64,12 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+impl From<Problem> for Error {
+    fn from(error: Problem) -> Error {
+        Error::from_source(error)
+    }
+}
 
 #[cfg(test)]
 mod tests {

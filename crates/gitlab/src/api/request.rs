@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use serde_json::Value;
 use ureq::http::{HeaderMap, Request};
 use ureq::{Agent, Body};
@@ -10,7 +9,7 @@ use ureq::{Agent, Body};
 use super::paging::rate_limit_wait;
 use super::problem::Problem;
 use base::env::variable;
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 use base::http::{self, BODY_LIMIT};
 use base::retry;
 use base::retry::RetryBudget;
@@ -62,7 +61,7 @@ impl<'a> Client<'a> {
         token: Secret,
         timeout: Duration,
         retry_budget: &'a RetryBudget,
-    ) -> Result<Client<'a>, Failure> {
+    ) -> Result<Client<'a>> {
         let agent = http::agent_with_roots(roots(variable)?, timeout, 0);
         Client::new(base, token, agent, retry_budget)
     }
@@ -74,7 +73,7 @@ impl<'a> Client<'a> {
         token: Secret,
         agent: Agent,
         retry_budget: &'a RetryBudget,
-    ) -> Result<Client<'a>, Failure> {
+    ) -> Result<Client<'a>> {
         let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
         let is_path = |rest: &str| {
             let text = rest.bytes().all(|b| b.is_ascii_graphic() && !b"?#@".contains(&b));
@@ -154,7 +153,7 @@ impl<'a> Client<'a> {
 
     /// Creates the error for a broken connection.
     fn checked_reply(&self, method: &str, path: &str, outcome: Result<Reply>) -> Result<Reply> {
-        outcome.map_err(|error| match error.downcast_ref::<ureq::Error>() {
+        outcome.map_err(|error| match error.find::<ureq::Error>() {
             Some(cause) => {
                 let detail = format!("{} at {}", self.without_token(&cause.to_string()), self.base);
                 Problem { request: describe(method, path), status: 0, detail, code: None }.into()
@@ -178,10 +177,10 @@ impl<'a> Client<'a> {
         if body.is_some() {
             request = request.header("Content-Type", "application/json");
         }
-        let request = request.body(body.unwrap_or_default())?;
+        let request = request.body(body.unwrap_or_default()).map_err(Error::from_source)?;
         let (status, headers, body) = match self.exchange(request) {
             Err(ureq::Error::BadUri(text)) => {
-                return Err(refused(format!("bad address {text}")).into());
+                return Err(refused(format!("bad address {text}")));
             }
             outcome => outcome?,
         };
@@ -193,8 +192,7 @@ impl<'a> Client<'a> {
                 "{}: GitLab redirects to {target}, where the token is not sent",
                 reply.request
             ))
-            .hint("let CI_API_V4_URL and the project's number name the new place: the project or the instance has moved")
-            .into());
+            .hint("let CI_API_V4_URL and the project's number name the new place: the project or the instance has moved"));
         }
         Ok(reply)
     }

@@ -1,12 +1,12 @@
 //! Pipeline schedules (<https://docs.gitlab.com/api/pipeline_schedules/>), and the project's default branch.
 
-use anyhow::Result;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::problem::Problem;
 use super::request::Client;
 use super::segment;
+use base::error::Result;
 
 /// The time of the nightly schedule. It avoids the full hour, when most schedules run.
 pub const CRON: &str = "17 3 * * *";

@@ -1,12 +1,12 @@
 //! The variables of a project, which are read without their values (<https://docs.gitlab.com/api/project_level_variables/>).
 
-use anyhow::{Result, anyhow};
 use serde::{Deserialize, Deserializer};
 
 use super::problem::Problem;
 use super::request::Client;
 use super::{paging, segment};
 use crate::pipeline::variables::Variable;
+use base::error::{Result, failed};
 use base::secret::Secret;
 use serde_json::json;
 
@@ -88,7 +88,7 @@ pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
         }
         // The parser's error could contain a value.
         let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.body)
-            .map_err(|_| anyhow!("GitLab's answer is not a list of variables"))?;
+            .map_err(|_| failed("GitLab's answer is not a list of variables"))?;
         found.extend(rows);
         page = paging::next(&reply.headers).filter(|&next| next > number);
     }

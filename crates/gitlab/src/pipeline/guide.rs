@@ -1,9 +1,7 @@
 //! The generated files of the pipeline: the file that GitLab reads, and the table in its guide.
 
-use anyhow::Result;
-
 use super::variables;
-use base::error::refused;
+use base::error::{Result, refused};
 use workspace::Workspace;
 use workspace::own_repository::OwnRepository;
 

@@ -9,9 +9,8 @@ pub mod template;
 pub mod variables;
 pub mod yaml;
 
-use anyhow::Result;
-
 use base::command::quote;
+use base::error::Result;
 use steps::{JobOrder, PipelineStep, gitlab_environment, label};
 use template::{TemplateValue, Values, fill};
 use workspace::Workspace;

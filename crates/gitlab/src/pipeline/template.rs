@@ -23,9 +23,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail};
-
 use super::yaml::{block, scalar};
+use base::error::{Context as _, Result, failed};
 
 /// The start of a placeholder.
 const OPEN: &str = "$[[ ";
@@ -111,7 +110,7 @@ pub fn fill(template: &str, values: &Values) -> Result<String> {
         }
     }
     if !open.is_empty() {
-        bail!("the template has an `#if` without `#end`");
+        return Err(failed("the template has an `#if` without `#end`"));
     }
     Ok(text)
 }

@@ -3,12 +3,12 @@
 
 use std::thread::ScopedJoinHandle;
 
-use anyhow::{Result, anyhow};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use crate::git;
 use crate::git::history;
+use base::error::{Error, Result, failed};
 
 /// The state that the current one is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -94,7 +94,7 @@ pub enum LastDeployment {
     /// There was no deployment yet.
     Never,
     /// The service does not tell, for this reason.
-    Unreadable(anyhow::Error),
+    Unreadable(Error),
     /// There is no service to ask.
     NoService,
 }
@@ -132,7 +132,7 @@ impl Question<'_> {
             };
             let result = head.as_deref().map(make);
             let read = |reader: ScopedJoinHandle<'_, Result<Vec<Utf8PathBuf>>>| {
-                reader.join().map_err(|_| anyhow!("git's reader failed"))?
+                reader.join().map_err(|_| failed("git's reader failed"))?
             };
             let mut paths = committed.map_or(Ok(Vec::new()), read)?;
             let working = status.map_or(Ok(Vec::new()), read)?;

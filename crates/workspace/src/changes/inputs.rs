@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use base::error::Failure;
+use base::error::{Error, Result};
 
 use crate::Workspace;
 use crate::changes::lock_changes;
@@ -21,7 +20,7 @@ pub struct Inputs {
     /// Every file by its path.
     pub blobs: BTreeMap<Utf8PathBuf, Blob>,
     /// The reason why the key cannot be computed: the content of a file is missing here.
-    pub refusal: Option<Failure>,
+    pub refusal: Option<Error>,
 }
 
 /// Reads the inputs of each of `projects`, and `pins`, the files and folders that affect every

@@ -1,7 +1,6 @@
 //! Caches the summaries of commits below `.xtask/summaries/`. A commit never changes, and reading a
 //! thousand manifests takes longer than everything else in `affected`.
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
@@ -10,8 +9,12 @@ use crate::changes::summary::Summary;
 use crate::changes::summary_text::{decode, encode};
 use crate::files::key::hex;
 use crate::git::is_ignored;
+use base::error::Result;
 use base::files::write_whole;
 use base::version_cache::this_program;
+
+/// The folder of the cached summaries.
+const SUMMARIES: &str = ".xtask/summaries";
 
 /// The number of summaries that are kept. The oldest are deleted first.
 const MAX_SUMMARIES: usize = 16;
@@ -19,8 +22,8 @@ const MAX_SUMMARIES: usize = 16;
 /// Returns the summary of `commit` in the repository at `root`. A cached summary is valid only for the
 /// program that wrote it, because another build may read the same files differently.
 pub fn summary(root: &Utf8Path, commit: &str) -> Result<Summary> {
-    let folder = root.join(".xtask/summaries");
-    let path = folder.join(commit);
+    let below_root = Utf8Path::new(SUMMARIES).join(commit);
+    let path = root.join(&below_root);
     let program = this_program();
     let text = std::fs::read_to_string(&path).unwrap_or_default();
     if let Some(summary) = program.as_deref().and_then(|program| read(&text, program)) {
@@ -28,12 +31,12 @@ pub fn summary(root: &Utf8Path, commit: &str) -> Result<Summary> {
     }
     let summary = Summary::new(&Workspace::survey_commit(root, commit)?);
     // A file that git does not ignore would count as a change.
-    let ignored = is_ignored(root, path.strip_prefix(root)?)?;
+    let ignored = is_ignored(root, &below_root)?;
     if let (true, Some(program), Some(encoded)) = (ignored, program, encode(&summary)) {
         let body = format!("{program}\n{encoded}");
         let text = format!("{}\n{body}", checksum(&body));
         // If it cannot be stored, the next run computes it again.
-        let _made_again = write_whole(&path, &text).and_then(|()| make_room(&folder));
+        let _made_again = write_whole(&path, &text).and_then(|()| make_room(&root.join(SUMMARIES)));
     }
     Ok(summary)
 }

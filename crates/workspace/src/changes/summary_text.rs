@@ -83,7 +83,7 @@ struct KeptBroken {
 impl From<&BrokenConfig> for KeptBroken {
     fn from(broken: &BrokenConfig) -> KeptBroken {
         let BrokenConfig { dir, config, failure, is_unnamed } = broken.clone();
-        KeptBroken { dir, config, message: failure.message, is_unnamed }
+        KeptBroken { dir, config, message: format!("{failure:#}"), is_unnamed }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::config::pipeline::PipelineSettings;
 use crate::files::Source;
 pub use crate::files::names::CONFIG_FILE;
 use crate::settings::strategy::Strategy;
-use base::error::{Failure, did_you_mean, invalid_config, nearest, usage};
+use base::error::{Error, Result, did_you_mean, invalid_config, nearest, usage};
 
 /// The name of the built-in environment that deploys to the sandbox on this machine.
 pub const LOCAL: &str = "local";
@@ -245,12 +245,12 @@ pub struct Images {
 
 impl Config {
     /// Reads and checks the file below `root`. Every error ends with exit 3 and names the position in the file.
-    pub fn load(root: &Utf8Path) -> Result<Config, Failure> {
+    pub fn load(root: &Utf8Path) -> Result<Config> {
         Config::read(&Source::from_working_tree(root))
     }
 
     /// Reads the config from a commit or from the working tree.
-    pub fn read(files: &Source) -> Result<Config, Failure> {
+    pub fn read(files: &Source) -> Result<Config> {
         let text = files.read(CONFIG_FILE.into()).map_err(|failure| match files {
             Source::WorkingTree { root } => {
                 failure.hint(format!("restore it in {root} with `git checkout -- {CONFIG_FILE}`"))
@@ -261,7 +261,7 @@ impl Config {
     }
 
     /// Parses the file's text. Does no IO.
-    pub fn parse(text: &str) -> Result<Config, Failure> {
+    pub fn parse(text: &str) -> Result<Config> {
         let config: Config = serde_json::from_str(text).map_err(|error| explain(&error))?;
         config.check(text)?;
         Ok(config)
@@ -304,7 +304,7 @@ impl Config {
     }
 
     /// Returns the environment of previews.
-    pub fn preview_environment(&self) -> Result<String, Failure> {
+    pub fn preview_environment(&self) -> Result<String> {
         let marked = self.environments.iter().find(|(_, environment)| environment.previews);
         marked.map(|(name, _)| name.clone()).ok_or_else(|| {
             usage("say which environment: `--env staging`, for example")
@@ -313,7 +313,7 @@ impl Config {
     }
 
     /// Checks that `environment` exists.
-    pub fn require_environment(&self, environment: &str) -> Result<(), Failure> {
+    pub fn require_environment(&self, environment: &str) -> Result<()> {
         if environment == LOCAL || self.environments.contains_key(environment) {
             return Ok(());
         }
@@ -326,7 +326,7 @@ impl Config {
         })
     }
 
-    fn check(&self, text: &str) -> Result<(), Failure> {
+    fn check(&self, text: &str) -> Result<()> {
         let at = |needle: &str| {
             let line = text.lines().position(|line| line.contains(needle)).map_or(1, |n| n + 1);
             format!("{CONFIG_FILE}:{line}")
@@ -369,7 +369,7 @@ impl Config {
     }
 
     /// Refuses invalid names, and tokens, because an install or a build runs untrusted code.
-    fn check_variables(&self, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
+    fn check_variables(&self, at: &dyn Fn(&str) -> String) -> Result<()> {
         let named = self.environments.keys().map(|name| self.cloudflare(name).token_variable);
         let mut tokens: Vec<String> = named.collect();
         tokens.extend(
@@ -405,7 +405,7 @@ fn is_variable(name: &str) -> bool {
 }
 
 /// Turns serde's message into one that names the file, the position and the nearest field.
-fn explain(error: &serde_json::Error) -> Failure {
+fn explain(error: &serde_json::Error) -> Error {
     let message = error.to_string();
     let message = message.split(" at line ").next().unwrap_or_default();
     let failure =
@@ -423,7 +423,7 @@ mod tests {
 
     const VALID: &str = toolchain::CONFIG;
 
-    fn error(text: &str) -> Failure {
+    fn error(text: &str) -> Error {
         Config::parse(text).expect_err("an error")
     }
 

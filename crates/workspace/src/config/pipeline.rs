@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use base::error::{Failure, invalid_config};
+use base::error::{Result, invalid_config};
 
 /// A separate engine for every job, in Docker-in-Docker.
 pub const DIND: &str = "dind";
@@ -150,11 +150,7 @@ impl PipelineSettings {
     }
 
     /// Refuses unknown environments and repeated ones. The default may be missing: without it, nothing is deployed.
-    fn check_environments(
-        &self,
-        config: &Config,
-        at: &dyn Fn(&str) -> String,
-    ) -> Result<(), Failure> {
+    fn check_environments(&self, config: &Config, at: &dyn Fn(&str) -> String) -> Result<()> {
         if self.environments == PipelineSettings::default().environments {
             return Ok(());
         }
@@ -179,7 +175,7 @@ impl PipelineSettings {
     }
 
     /// Refuses an archive of xtask that a job could not download or verify.
-    fn check_archive(&self, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
+    fn check_archive(&self, at: &dyn Fn(&str) -> String) -> Result<()> {
         let Some(archive) = &self.xtask_archive else {
             return match self.xtask_sha256 {
                 None => Ok(()),
@@ -216,7 +212,7 @@ impl PipelineSettings {
     }
 
     /// Refuses values with which the pipeline could not run. `at` formats a position in the file.
-    pub fn check(&self, config: &Config, at: &dyn Fn(&str) -> String) -> Result<(), Failure> {
+    pub fn check(&self, config: &Config, at: &dyn Fn(&str) -> String) -> Result<()> {
         let known = SCHEMES.iter().any(|scheme| self.engine.starts_with(scheme));
         let path = camino::Utf8Path::new(&self.file);
         let is_inside = crate::files::paths::normalize(path).is_some_and(|normal| normal == path);

@@ -10,7 +10,7 @@ use crate::config::modules::{BUN_TOOLCHAIN, WRANGLER_TOOLCHAIN};
 use crate::config::{CONFIG_FILE, Images, Tools};
 use crate::files::config_text::parse_jsonc;
 use crate::files::key::hex;
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 
 /// The variable that sets the folder of installed tools, so that several checkouts can share it.
 pub const TOOLS_VARIABLE: &str = "XTASK_TOOLS";
@@ -133,7 +133,7 @@ impl Toolchain {
 
     /// Refuses a pin whose lock file has another version, because an install would ignore the pin. The error names
     /// both files.
-    pub fn check(&self) -> Result<(), Failure> {
+    pub fn check(&self) -> Result<()> {
         if self.is_carried {
             return Ok(());
         }
@@ -147,7 +147,7 @@ impl Toolchain {
     }
 
     /// Compares the manifest with the lock file.
-    fn compare(&self) -> Result<(), Failure> {
+    fn compare(&self) -> Result<()> {
         let (manifest_path, lock_path) = (self.own_manifest(), self.own_lock());
         let (name, version) = (self.name, self.version());
         let upgrade = format!(
@@ -237,7 +237,7 @@ impl Toolchain {
 
 /// Refuses pins of wrangler and of Bun that do not match their lock files, and a config with another version of Bun
 /// than the repository's own pin.
-pub fn check(root: &Utf8Path, tools: &Tools) -> Result<(), Failure> {
+pub fn check(root: &Utf8Path, tools: &Tools) -> Result<()> {
     Toolchain::wrangler(root).check()?;
     let bun = Toolchain::bun(root);
     bun.check()?;

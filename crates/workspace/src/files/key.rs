@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use ring::digest::{Context, SHA256, digest as digest_of};
 use ring::rand::SecureRandom as _;
 
-use base::error::{Failure, failed};
+use base::error::{Result, failed};
 use base::time::unix_now;
 
 /// The state of one input file.
@@ -55,7 +55,7 @@ pub fn digest<P: AsRef<Utf8Path> + Ord>(
 }
 
 /// Returns a unique id of an attempt: the time, so that files sort, and random digits.
-pub fn fresh_nonce() -> Result<String, Failure> {
+pub fn fresh_nonce() -> Result<String> {
     let mut random = [0; 4];
     ring::rand::SystemRandom::new()
         .fill(&mut random)

@@ -12,13 +12,12 @@ pub mod yaml;
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::names::{is_defining_name, is_read};
 use crate::files::tree::Tree;
 use crate::git::{self, Listing};
-use base::error::Failure;
+use base::error::Result;
 
 /// Returns a folder of the repository as messages name it.
 #[must_use]
@@ -99,7 +98,7 @@ impl Source {
     }
 
     /// Reads the text of a file of the repository. Refuses a file that a link puts outside of it.
-    pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
+    pub fn read(&self, path: &Utf8Path) -> Result<String> {
         match self {
             Source::WorkingTree { root } => symlinks::read(root, path),
             Source::Commit(tree) => tree.read(path),

@@ -6,11 +6,11 @@ use std::collections::HashSet;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::Source;
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 
 /// Refuses a path, relative to `root`, that leads out of the repository. A link within the repository
 /// is allowed, and so is a path that does not exist.
-pub fn check(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
+pub fn check(root: &Utf8Path, path: &Utf8Path) -> Result<()> {
     let Ok(real) = root.join(path).canonicalize_utf8() else {
         return dangling(root, path);
     };
@@ -46,7 +46,7 @@ impl<'f> SymlinkReader<'f> {
     }
 
     /// Reads a file as [`Source::read`] does.
-    pub fn read(&mut self, path: &Utf8Path) -> Result<String, Failure> {
+    pub fn read(&mut self, path: &Utf8Path) -> Result<String> {
         let files = self.files;
         match files {
             Source::WorkingTree { root } if self.is_plain(root, path) => text(root, path),
@@ -71,12 +71,12 @@ fn is_link(path: &Utf8Path) -> bool {
 }
 
 /// Reads the text of a file of the repository.
-pub fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
+pub fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
     check(root, path)?;
     text(root, path)
 }
 
-fn text(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
+fn text(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
     let bytes = std::fs::read(root.join(path))
         .map_err(|error| refused(format!("cannot read {path}: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
@@ -88,7 +88,7 @@ fn text(root: &Utf8Path, path: &Utf8Path) -> Result<String, Failure> {
 
 /// Refuses a folder with a link that leads out of the repository. A copy of the folder would
 /// contain the target, such as a private key.
-pub fn check_tree(root: &Utf8Path, dir: &Utf8Path) -> Result<(), Failure> {
+pub fn check_tree(root: &Utf8Path, dir: &Utf8Path) -> Result<()> {
     check(root, dir)?;
     let mut waiting: Vec<Utf8PathBuf> = vec![dir.to_owned()];
     while let Some(dir) = waiting.pop() {
@@ -106,7 +106,7 @@ pub fn check_tree(root: &Utf8Path, dir: &Utf8Path) -> Result<(), Failure> {
 }
 
 /// The target of a dangling link may exist on another machine.
-fn dangling(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
+fn dangling(root: &Utf8Path, path: &Utf8Path) -> Result<()> {
     let Ok(target) = root.join(path).read_link_utf8() else {
         return Ok(());
     };
@@ -118,7 +118,7 @@ fn dangling(root: &Utf8Path, path: &Utf8Path) -> Result<(), Failure> {
     }
 }
 
-fn leaves(path: &Utf8Path, target: &Utf8Path) -> Failure {
+fn leaves(path: &Utf8Path, target: &Utf8Path) -> Error {
     refused(format!("{path} leads out of the repository, to {target}"))
         .hint("put a copy of it into the repository, or remove the symbolic link")
 }

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::paths::normalize;
 use crate::git::objects::{CommitFile, contents, entries};
 use crate::git::{self, LINK, REPOSITORY};
-use base::error::{Failure, refused};
+use base::error::{Result, refused};
 
 /// The files of a commit below the requested folder.
 #[derive(Debug)]
@@ -95,7 +94,7 @@ impl Tree {
     }
 
     /// Returns the text of a file. Reads it now if it did not pass the filter.
-    pub fn read(&self, path: &Utf8Path) -> Result<String, Failure> {
+    pub fn read(&self, path: &Utf8Path) -> Result<String> {
         let real = self.real(path).ok_or_else(|| {
             refused(format!("{path} leads out of the repository, in {}", self.commit))
         })?;

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result};
-use base::error::{Failure, refused};
+use base::error::{Context as _, Error, Result, refused};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
@@ -39,7 +38,7 @@ pub enum Gap {
 impl Gap {
     /// Returns the refusal of a project that depends on `path`.
     #[must_use]
-    pub fn refusal(self, path: &Utf8Path) -> Failure {
+    pub fn refusal(self, path: &Utf8Path) -> Error {
         match self {
             Gap::Pointer => refused(format!("{path} is a Git LFS pointer instead of the file"))
                 .hint("run `git lfs pull`"),

@@ -1,9 +1,9 @@
 //! Searches the repository's code.
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{command, output_of, settings, utf8_paths};
+use base::error::{Context as _, Result};
 
 /// The extensions of files that import others.
 const CODE: [&str; 15] = [

@@ -4,10 +4,10 @@ use std::io::{BufRead as _, Write as _};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{UNTRACKED, command, finish, is_repository, output, start, text, utf8_paths};
+use base::error::{Context as _, Result};
 
 /// The timeout of one fetch.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);

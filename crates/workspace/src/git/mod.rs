@@ -12,12 +12,11 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Output, Stdio};
 
-use anyhow::{Context as _, Result};
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use base::cmd;
-use base::error::{interrupted, refused};
+use base::error::{Context as _, Result, interrupted, refused};
 use base::probe;
 pub use blobs::{Blobs, Contents, Gap, below, contents};
 pub use grep::{grep, is_code, is_partial};
@@ -127,7 +126,7 @@ fn text(root: &Utf8Path, args: &[&str]) -> Result<String> {
 
 fn utf8(listed: Vec<u8>) -> Result<String> {
     String::from_utf8(listed)
-        .map_err(|_| refused("a file name in this repository is not UTF-8; rename it").into())
+        .map_err(|_| refused("a file name in this repository is not UTF-8; rename it"))
 }
 
 /// Returns the standard output of a git command in `root`.
@@ -144,7 +143,7 @@ fn start(root: &Utf8Path, args: &[&str]) -> Result<Child> {
             ErrorKind::NotFound => "install it: `apt-get install git`",
             _ => "nothing was changed; check the limits of this user with `ulimit -a`, then retry",
         };
-        refused(format!("cannot run `git`: {error}")).hint(hint).into()
+        refused(format!("cannot run `git`: {error}")).hint(hint)
     })
 }
 
@@ -163,11 +162,11 @@ fn output_of(output: Output, verb: &str) -> Result<Vec<u8>> {
     }
     // Ctrl-C reaches git too, and git says nothing then.
     if matches!(output.status.signal(), Some(SIGINT | SIGTERM)) {
-        return Err(interrupted().into());
+        return Err(interrupted());
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     let message = stderr.trim().lines().next().unwrap_or("no message");
-    Err(refused(format!("`git {verb}` failed: {message}")).hint(advice(&stderr)).into())
+    Err(refused(format!("`git {verb}` failed: {message}")).hint(advice(&stderr)))
 }
 
 /// Returns the next step after an error of git: git's own advice if it prints some.
@@ -304,7 +303,7 @@ pub fn is_generated(root: &Utf8Path, folder: &Utf8Path) -> Result<bool> {
 mod tests {
     use std::process::ExitStatus;
 
-    use base::error::{ErrorKind, kind_of};
+    use base::error::ErrorKind;
 
     use super::*;
 
@@ -317,7 +316,7 @@ mod tests {
             let status = ExitStatus::from_raw(status);
             let output = Output { status, stdout: Vec::new(), stderr: Vec::new() };
             let error = output_of(output, "ls-files").expect_err("an error");
-            assert_eq!(kind_of(&error), kind, "{status}");
+            assert_eq!(error.kind, kind, "{status}");
         }
     }
 }

@@ -4,12 +4,11 @@
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result};
 use camino::Utf8Path;
 
 use super::history::fetch_promised;
 use super::{command, output, utf8_paths};
-use base::error::refused;
+use base::error::{Context as _, Result, refused};
 
 /// A file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +51,7 @@ pub fn contents(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Vec<u8>>> {
     match missing(&found).as_slice() {
         [] => Ok(found.into_iter().flatten().collect()),
         [id, ..] => Err(refused(format!("git does not have the object {id} here"))
-            .hint("run `git fetch` to see whether the remote answers, and `git fsck` to see what is damaged")
-            .into()),
+            .hint("run `git fetch` to see whether the remote answers, and `git fsck` to see what is damaged")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::graph::{Graph, NodeIndex, Origin};
-use base::error::{Failure, refused};
+use base::error::{Error, refused};
 
 /// The nodes in insertion order, with their problems.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(crate) struct GraphBuilder {
     edges: Vec<Vec<(NodeIndex, Origin)>>,
     /// The problem of each folder's manifest. It matters only if a project depends on the folder,
     /// because repositories contain broken manifests on purpose, in fixtures and templates.
-    problems: BTreeMap<NodeIndex, Failure>,
+    problems: BTreeMap<NodeIndex, Error>,
 }
 
 impl GraphBuilder {
@@ -56,12 +56,12 @@ impl GraphBuilder {
     }
 
     /// Records a problem of a folder's manifest, with the fix.
-    pub(crate) fn refuse(&mut self, node: NodeIndex, failure: Failure) {
+    pub(crate) fn refuse(&mut self, node: NodeIndex, failure: Error) {
         self.problems.entry(node).or_insert(failure);
     }
 
     /// Returns the nearest problem among the inputs of `folder`.
-    pub(crate) fn problem_of(&self, folder: &Utf8Path) -> Option<&Failure> {
+    pub(crate) fn problem_of(&self, folder: &Utf8Path) -> Option<&Error> {
         if self.problems.is_empty() {
             return None;
         }

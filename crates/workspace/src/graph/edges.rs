@@ -21,7 +21,7 @@ use crate::packages::package::Package;
 use crate::packages::package_manager::is_lock_file;
 use crate::packages::spec::{PatchSpec, Spec};
 use crate::projects::sparse;
-use base::error::{Failure, refused};
+use base::error::{Error, refused};
 
 /// Builds the edges of a workspace.
 pub(crate) struct EdgeBuilder<'w> {
@@ -61,7 +61,7 @@ impl<'w> EdgeBuilder<'w> {
     pub(crate) fn build(mut self) -> GraphBuilder {
         for (dir, failure) in &self.workspace.unreadable {
             let node = self.graph.node(dir);
-            self.graph.problem(node, failure.message.clone());
+            self.graph.problem(node, format!("{failure:#}"));
         }
         for (dir, root) in &self.workspace.roots {
             if let Some(problem) = &root.problem {
@@ -261,7 +261,7 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Returns why a dependency is not found.
-    fn missing(&self, package: &Package, name: &str, spec: &str) -> Failure {
+    fn missing(&self, package: &Package, name: &str, spec: &str) -> Error {
         let manifest = package.dir.join(MANIFEST);
         // It may exist with a manifest that has no name.
         let called = name.rsplit('/').next();
@@ -291,7 +291,7 @@ impl<'w> EdgeBuilder<'w> {
             match found {
                 Ok(to) => drop(self.graph.add(node, &to, Origin::DependsOn)),
                 Err(failure) => {
-                    self.graph.problem(node, format!("{manifest}: {}", failure.message));
+                    self.graph.problem(node, format!("{manifest}: {failure:#}"));
                 }
             }
         }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::Source;
 use crate::files::paths::normalize;
+use base::error::Result;
 
 /// The extensions of files that are imported without one.
 const EXTENSIONS: [&str; 14] = [

@@ -11,7 +11,7 @@ use crate::packages::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use crate::packages::manifest::{InstallRules, PackageManifest, Specs};
 use crate::packages::spec::Spec;
 use crate::settings::Settings;
-use base::error::{Failure, did_you_mean, invalid_config};
+use base::error::{Result, did_you_mean, invalid_config};
 
 /// A folder with a `package.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,7 +79,7 @@ pub enum BuildOrigin {
 
 impl Package {
     /// Parses the `package.json` of `dir`.
-    pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package, Failure> {
+    pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package> {
         let manifest = PackageManifest::parse(text).map_err(|mut error| {
             // The message names the setting, so it needs no position in the file.
             if let Some(at) = error.rfind(" at line ").filter(|_| error.contains("`xtask.")) {

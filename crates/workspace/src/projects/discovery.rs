@@ -14,7 +14,7 @@ use crate::files::pattern::Patterns;
 use crate::packages::package::Package;
 use crate::projects::project::{Project, ends_with_path};
 use crate::wrangler::{CONFIG_NAMES, WranglerConfig, is_variant};
-use base::error::{Failure, invalid_config, nearest, refused};
+use base::error::{Error, Result, invalid_config, nearest, refused};
 use base::text::{is_control_or_bidi, one_line};
 
 /// The folders that are searched for projects: those in the shared config, else those below
@@ -28,7 +28,7 @@ pub struct SearchFolders {
 
 impl SearchFolders {
     /// Returns the folders of a repository with these files.
-    pub fn new(files: &Source, config: &Config) -> Result<SearchFolders, Failure> {
+    pub fn new(files: &Source, config: &Config) -> Result<SearchFolders> {
         let in_projects = files.is_folder(PROJECTS.into());
         let Some(patterns) = &config.projects else {
             let folder = if in_projects { PROJECTS } else { "" }.to_owned();
@@ -66,7 +66,7 @@ pub struct BrokenConfig {
     /// The config, relative to the repository's root.
     pub config: Utf8PathBuf,
     /// The reason why it cannot be read.
-    pub failure: Failure,
+    pub failure: Error,
     /// `true` if it has no name. Such a config is probably a test, so it is not expected among the projects.
     pub is_unnamed: bool,
 }
@@ -99,7 +99,7 @@ impl BrokenConfig {
 
     /// Returns the error of its row in a list of projects. It stops no other project.
     #[must_use]
-    pub fn row(&self) -> Failure {
+    pub fn row(&self) -> Error {
         let mut failure = self.failure.clone();
         if !failure.message.contains(self.config.as_str()) {
             failure.message = format!("{}: {}", self.label(), failure.message);
@@ -208,7 +208,7 @@ pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec
 }
 
 /// Returns the refusal of a config that a package lists and that does not exist.
-fn missing_config(dir: &Utf8Path, name: &str, configs: &[&Utf8Path]) -> Failure {
+fn missing_config(dir: &Utf8Path, name: &str, configs: &[&Utf8Path]) -> Error {
     let failure = invalid_config(format!(
         "{}: `xtask.configs` lists `{name}`, which is not a wrangler config of its folder",
         dir.join(MANIFEST)
@@ -236,7 +236,7 @@ pub(crate) struct Discovery<'w> {
     files: &'w Source,
     place: SearchFolders,
     packages: &'w BTreeMap<String, Package>,
-    unreadable: &'w BTreeMap<Utf8PathBuf, Failure>,
+    unreadable: &'w BTreeMap<Utf8PathBuf, Error>,
 }
 
 impl<'w> Discovery<'w> {
@@ -244,7 +244,7 @@ impl<'w> Discovery<'w> {
         files: &'w Source,
         place: SearchFolders,
         packages: &'w BTreeMap<String, Package>,
-        unreadable: &'w BTreeMap<Utf8PathBuf, Failure>,
+        unreadable: &'w BTreeMap<Utf8PathBuf, Error>,
     ) -> Discovery<'w> {
         Discovery { files, place, packages, unreadable }
     }
@@ -331,12 +331,7 @@ impl<'w> Discovery<'w> {
         })
     }
 
-    fn project(
-        &self,
-        dir: &Utf8Path,
-        config: &Utf8Path,
-        is_main: bool,
-    ) -> Result<Project, Failure> {
+    fn project(&self, dir: &Utf8Path, config: &Utf8Path, is_main: bool) -> Result<Project> {
         if dir.as_str().chars().any(is_control_or_bidi) {
             return Err(refused(format!(
                 "the folder {dir:?} has an invisible character in its name"

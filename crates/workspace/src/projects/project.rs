@@ -10,7 +10,7 @@ use crate::settings::health::Health;
 use crate::settings::strategy::Strategy;
 use crate::settings::wrangler_flags::WranglerFlags;
 use crate::wrangler::{Target, WranglerConfig};
-use base::error::{Failure, nearest, usage};
+use base::error::{Error, Result, nearest, usage};
 
 /// A folder with a wrangler config.
 #[derive(Clone, Debug, Serialize)]
@@ -104,7 +104,7 @@ pub(crate) fn ends_with_path(path: &Utf8Path, suffix: &str) -> bool {
 
 /// Finds a project by its exact folder, else by any unique path suffix, Worker name or package
 /// name.
-pub fn select<'a>(projects: &'a [Project], name: &str) -> Result<&'a Project, Failure> {
+pub fn select<'a>(projects: &'a [Project], name: &str) -> Result<&'a Project> {
     let exact = projects.iter().find(|p| p.dir == name.trim_end_matches('/') || p.name == name);
     if let Some(project) = exact {
         return Ok(project);
@@ -120,7 +120,7 @@ pub fn select<'a>(projects: &'a [Project], name: &str) -> Result<&'a Project, Fa
     }
 }
 
-fn unknown(projects: &[Project], name: &str) -> Failure {
+fn unknown(projects: &[Project], name: &str) -> Error {
     let failure = usage(format!("no project is called `{name}`"));
     if projects.is_empty() {
         return failure.hint("add a project: this repository has no folder with a wrangler config");

@@ -1,6 +1,6 @@
 //! Finds the files that a sparse checkout leaves out of the working tree.
 
-use base::error::{Failure, refused};
+use base::error::{Error, refused};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::Source;
@@ -41,7 +41,7 @@ pub(crate) fn package_outside(files: &Source, name: &str) -> Option<Utf8PathBuf>
 }
 
 /// Returns the refusal of the project `name`, which is outside of the sparse checkout.
-pub(crate) fn project_outside(files: &Source, name: &str) -> Option<Failure> {
+pub(crate) fn project_outside(files: &Source, name: &str) -> Option<Error> {
     let outside = files_outside(files);
     let configs = outside.iter().filter(|path| path.file_name().is_some_and(is_config_name));
     let mut dirs = configs.filter_map(|path| path.parent());

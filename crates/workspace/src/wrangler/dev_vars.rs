@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::files::limits::without_bom;
 use crate::files::symlinks;
 use crate::wrangler::Target;
-use base::error::Failure;
+use base::error::Result;
 
 /// The name of the file. A file with the suffix `.ENVIRONMENT` replaces it in that environment.
 pub const DEV_VARS: &str = ".dev.vars";
@@ -39,7 +39,7 @@ impl DevVars {
         dir: &Utf8Path,
         environment: &str,
         target: &Target,
-    ) -> Result<Option<DevVars>, Failure> {
+    ) -> Result<Option<DevVars>> {
         let names = [format!("{DEV_VARS}.{environment}"), DEV_VARS.to_owned()];
         let path = names.iter().map(|name| dir.join(name)).find(|path| root.join(path).is_file());
         let Some(path) = path else { return Ok(None) };

@@ -19,7 +19,7 @@ use crate::packages::build_script::runs_build;
 use crate::packages::package::{BuildOrigin, Package};
 use crate::wrangler::bound_workers::bound_workers;
 use crate::wrangler::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
-use base::error::{Failure, invalid_config};
+use base::error::{Result, invalid_config};
 
 /// The names of wrangler's configs, in its order of preference.
 pub const CONFIG_NAMES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
@@ -190,7 +190,7 @@ impl WranglerConfig {
     }
 
     /// Parses `text`. `path` determines the syntax and appears in errors.
-    pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig, Failure> {
+    pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig> {
         let value =
             parse_config(path, text).map_err(|error| invalid_config(format!("{path}: {error}")))?;
         let config =

@@ -2,7 +2,7 @@
 
 use crate::context::Ctx;
 use base::env::variable;
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 use base::secret::{Secret, is_token, remember};
 use gitlab::ci::PROJECT_ID;
 use gitlab::pipeline::variables::Variable;
@@ -43,7 +43,7 @@ impl<'a> SetupInputs<'a> {
     }
 
     /// Returns the account id. `None` if the config has it. Errors if it is not a valid account id.
-    pub fn account(&mut self, config: &Config) -> Result<Option<String>, Failure> {
+    pub fn account(&mut self, config: &Config) -> Result<Option<String>> {
         if !config.cloudflare.is_placeholder() {
             return Ok(None);
         }
@@ -59,7 +59,7 @@ impl<'a> SetupInputs<'a> {
     }
 
     /// Returns the number of the GitLab project. `None` if the config has it.
-    pub fn project(&mut self, config: &Config) -> Result<Option<String>, Failure> {
+    pub fn project(&mut self, config: &Config) -> Result<Option<String>> {
         if config.gitlab.number().is_some() {
             return Ok(None);
         }
@@ -131,9 +131,9 @@ impl<'a> SetupInputs<'a> {
 
     /// Returns the error for a run without a terminal, which names each missing value.
     #[must_use]
-    pub fn refusal(&self) -> Failure {
+    pub fn refusal(&self) -> Error {
         let failure = refused("stdin is not a terminal; nothing was changed");
-        let failure = self.missing.iter().cloned().fold(failure, Failure::hint);
+        let failure = self.missing.iter().cloned().fold(failure, Error::hint);
         failure.hint("then run `cargo xtask setup --yes`, or run it in a terminal")
     }
 }

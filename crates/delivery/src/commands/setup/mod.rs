@@ -4,7 +4,6 @@ pub mod inputs;
 mod report;
 mod script;
 
-use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
@@ -12,7 +11,7 @@ use crate::config_edit;
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
-use base::error::{Exit, Failure, failed, refused};
+use base::error::{Error, Exit, Result, failed, refused};
 use base::files::write_whole;
 use base::secret::Secret;
 use cloudflare::api::Api;
@@ -114,7 +113,7 @@ impl SetupCommand {
     }
 
     /// Errors if a value or the confirmation is missing and there is no terminal to ask for it.
-    fn require_answers(&self, ctx: &Ctx, inputs: &SetupInputs<'_>) -> Result<(), Failure> {
+    fn require_answers(&self, ctx: &Ctx, inputs: &SetupInputs<'_>) -> Result<()> {
         if ctx.ui.can_ask() {
             return Ok(());
         }
@@ -242,7 +241,7 @@ struct EditedConfig {
 
 impl EditedConfig {
     /// Reads the config file, and adds the ids that it lacks.
-    fn read(ctx: &Ctx, inputs: &mut SetupInputs<'_>) -> Result<EditedConfig, Failure> {
+    fn read(ctx: &Ctx, inputs: &mut SetupInputs<'_>) -> Result<EditedConfig> {
         let mut text = std::fs::read_to_string(ctx.root.join(CONFIG_FILE)).map_err(|error| {
             refused(format!("cannot read {CONFIG_FILE}: {error}"))
                 .hint("run `init` from a checkout of this tool, which writes it")
@@ -262,7 +261,7 @@ impl EditedConfig {
     }
 }
 
-fn client<'a>(ctx: &'a Ctx, config: &Config, token: &Secret) -> Result<Client<'a>, Failure> {
+fn client<'a>(ctx: &'a Ctx, config: &Config, token: &Secret) -> Result<Client<'a>> {
     Client::connect(&config.gitlab.api(), token.clone(), REQUEST_TIMEOUT, &ctx.retry_budget)
 }
 
@@ -282,12 +281,12 @@ impl<'a> GitlabSettings<'a> {
         ctx: &'a Ctx,
         config: &Config,
         token: Option<Secret>,
-    ) -> Result<Option<GitlabSettings<'a>>, Failure> {
+    ) -> Result<Option<GitlabSettings<'a>>> {
         let (Some(token), Some(project)) = (token, config.gitlab.number()) else {
             return Ok(None);
         };
         let client = client(ctx, config, &token)?;
-        let refuse = |error: anyhow::Error| {
+        let refuse = |error: Error| {
             failed(format!("GitLab's project {project} cannot be read: {error:#}; nothing was changed"))
                 .hint("check `gitlab.url` and `gitlab.projectId`; the token needs the role Maintainer and the scope `api`")
         };

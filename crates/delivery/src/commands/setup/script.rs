@@ -6,7 +6,7 @@ use super::inputs::{GITLAB_TOKEN, PipelineToken, variable_of};
 use super::{GitlabSettings, SCHEDULE, environment_of};
 use crate::plan::destination::Destination;
 use base::command::{heredoc, preamble, quote};
-use base::error::Failure;
+use base::error::Result;
 use gitlab::api::schedules::CRON;
 use gitlab::api::variables::{variable_path, variables_path};
 use workspace::config::{CONFIG_FILE, Config};
@@ -34,7 +34,7 @@ pub(super) struct SetupScript<'a> {
 
 impl SetupScript<'_> {
     /// Returns the script. Each step sees the credentials that it sends, and no others.
-    pub fn text(&self) -> Result<String, Failure> {
+    pub fn text(&self) -> Result<String> {
         let mut text = format!("#!/bin/sh\n# setup of {}\n", self.config.gitlab.url);
         text += &preamble(self.root);
         text += ESCAPE;
@@ -60,7 +60,7 @@ impl SetupScript<'_> {
     }
 
     /// Reads something with a token.
-    fn verification(&self, token: &PipelineToken<'_>) -> Result<String, Failure> {
+    fn verification(&self, token: &PipelineToken<'_>) -> Result<String> {
         let (row, name) = (token.row, variable_of(token.row));
         let (header, url) = if row.name == self.config.gitlab.token_variable {
             (

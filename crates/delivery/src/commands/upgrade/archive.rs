@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
 use serde_json::json;
 
 use super::pins::PinRow;
@@ -11,7 +10,7 @@ use crate::commands::setup::inputs::GITLAB_TOKEN;
 use crate::config_edit;
 use crate::context::Ctx;
 use base::env::variable;
-use base::error::{Exit, Failure, failed, refused, usage};
+use base::error::{Exit, Result, failed, refused, usage};
 use base::files::write_whole;
 use base::http;
 use workspace::config::{CONFIG_FILE, Config};
@@ -38,7 +37,7 @@ impl ArchivePin {
     }
 
     /// Returns the address of another version.
-    fn address(&self, to: &str) -> Result<String, Failure> {
+    fn address(&self, to: &str) -> Result<String> {
         let Some(version) = &self.version else {
             return Err(refused(format!(
                 "`pipeline.xtaskArchive` is {}, whose version is unknown; nothing was changed",
@@ -95,8 +94,7 @@ pub fn note(config: &Config) -> Option<String> {
 pub fn upgrade(ctx: &Ctx, pin: &ArchivePin, version: Option<&str>) -> Result<Exit> {
     let Some(to) = version else {
         return Err(usage("no server names the newest version of an archive; nothing was changed")
-            .hint("name the version: `cargo xtask upgrade xtask v1.2.0`")
-            .into());
+            .hint("name the version: `cargo xtask upgrade xtask v1.2.0`"));
     };
     let url = pin.address(to)?;
     let from = pin.version.as_deref().unwrap_or_default();
@@ -130,7 +128,7 @@ pub fn upgrade(ctx: &Ctx, pin: &ArchivePin, version: Option<&str>) -> Result<Exi
 }
 
 /// Reads the checksum beside an archive. The registry of a private project needs a token.
-fn checksum(config: &Config, url: &str) -> Result<String, Failure> {
+fn checksum(config: &Config, url: &str) -> Result<String> {
     let own = url.strip_prefix(API_VARIABLE).map(|path| format!("{}/{path}", config.gitlab.api()));
     let address = format!("{}.sha256", own.as_deref().unwrap_or(url));
     let unknown = |why: &str| {

@@ -1,6 +1,5 @@
 //! The pin of this library in a repository that only uses it.
 
-use anyhow::Result;
 use camino::Utf8Path;
 use serde_json::{Value, json};
 
@@ -9,7 +8,7 @@ use super::effect::UpgradeEffect;
 use crate::commands::keys::KeyReport;
 use crate::context::Ctx;
 use crate::tools::cargo;
-use base::error::{ErrorKind, Exit, Failure, failed, refused};
+use base::error::{ErrorKind, Exit, Result, failed, refused};
 use base::files::write_whole;
 use base::probe;
 use workspace::config::Config;
@@ -53,15 +52,13 @@ pub fn upgrade(ctx: &Ctx, revision: Option<&str>) -> Result<Exit> {
             write_whole(&ctx.root.join(TOOL_LOCK), &lock)?;
         }
         if error.kind == ErrorKind::Interrupted {
-            return Err(error.into());
+            return Err(error);
         }
-        return Err(error
-                .hint(format!(
-                    "{manifest} and {TOOL_LOCK} are as before; check that {} is a revision of {}, and that \
+        return Err(error.hint(format!(
+            "{manifest} and {TOOL_LOCK} are as before; check that {} is a revision of {}, and that \
                      {TOOL}/src/main.rs compiles with it",
-                    next.name, pin.url
-                ))
-                .into());
+            next.name, pin.url
+        )));
     }
     report.written = true;
     let after = key_report(ctx, &manifest);
@@ -79,7 +76,7 @@ pub fn current(ctx: &Ctx) -> Option<(String, String)> {
 }
 
 /// Returns the newest revision of the kind that the repository pins.
-pub fn newest(ctx: &Ctx) -> Result<String, Failure> {
+pub fn newest(ctx: &Ctx) -> Result<String> {
     let text = workspace::symlinks::read(&ctx.root, &Utf8Path::new(TOOL).join("Cargo.toml"))?;
     match LibraryPin::find(&text) {
         Some(LibraryPin { url, kind: RevisionKind::Rev, .. }) => newest_commit(ctx, url),
@@ -238,7 +235,7 @@ impl<'a> UpgradeReport<'a> {
 }
 
 /// Reads the newest commit of the default branch from the repository at `url`.
-fn newest_commit(ctx: &Ctx, url: &str) -> Result<String, Failure> {
+fn newest_commit(ctx: &Ctx, url: &str) -> Result<String> {
     let listed = git::ask(&ctx.root, &["ls-remote", url, "HEAD"]);
     let commit = listed.as_deref().and_then(|text| text.split_whitespace().next());
     commit.map(str::to_owned).ok_or_else(|| {
@@ -249,7 +246,7 @@ fn newest_commit(ctx: &Ctx, url: &str) -> Result<String, Failure> {
 }
 
 /// Reads the newest release from the repository at `url`.
-fn newest_tag(ctx: &Ctx, url: &str) -> Result<String, Failure> {
+fn newest_tag(ctx: &Ctx, url: &str) -> Result<String> {
     let listed = git::ask(&ctx.root, &["ls-remote", "--tags", "--refs", url]);
     let listed = listed.unwrap_or_default();
     let tags = listed.lines().filter_map(|line| line.split_once("refs/tags/"));
@@ -262,7 +259,7 @@ fn newest_tag(ctx: &Ctx, url: &str) -> Result<String, Failure> {
 }
 
 /// Lets Cargo write the lock file of the new manifest, and compiles it.
-fn compile(ctx: &Ctx, manifest: &Utf8Path) -> Result<(), Failure> {
+fn compile(ctx: &Ctx, manifest: &Utf8Path) -> Result<()> {
     let task = ctx.ui.task("upgrade");
     task.step("compile the new revision (about a minute)");
     let command = cargo::command(&ctx.root, &["build", "--manifest-path", manifest.as_str()]);

@@ -7,11 +7,10 @@ mod newest;
 mod pins;
 mod tools;
 
-use anyhow::Result;
 use clap::{Args, ValueEnum};
 
 use crate::context::Ctx;
-use base::error::{Exit, Failure, usage};
+use base::error::{Exit, Result, usage};
 use workspace::toolchain::is_exact;
 
 /// Move this tool, wrangler, Bun or Dagger to another version.
@@ -104,7 +103,7 @@ impl UpgradeCommand {
 }
 
 /// Refuses a tag or a range: a pin is one version.
-fn check_version(tool: PinnedTool, version: &str) -> Result<(), Failure> {
+fn check_version(tool: PinnedTool, version: &str) -> Result<()> {
     if is_exact(version) {
         return Ok(());
     }

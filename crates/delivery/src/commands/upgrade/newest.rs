@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use super::PinnedTool;
 use crate::tools::bun::{self, Bun, which};
 use base::cmd;
-use base::error::{Failure, failed};
+use base::error::{Result, failed};
 use base::probe;
 use workspace::toolchain::is_exact;
 
@@ -25,7 +25,7 @@ fn package(tool: PinnedTool) -> &'static str {
 }
 
 /// Reads the newest version of `tool` with npm, else with Bun.
-pub fn newest(root: &Utf8Path, bun_version: &str, tool: PinnedTool) -> Result<String, Failure> {
+pub fn newest(root: &Utf8Path, bun_version: &str, tool: PinnedTool) -> Result<String> {
     let package = package(tool);
     let npm = which("npm").map(|npm| cmd!(root, "{npm} view {package} version", REGISTRY_TIMEOUT));
     let bun = || match bun::find(root, bun_version) {

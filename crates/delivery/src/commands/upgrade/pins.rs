@@ -1,13 +1,12 @@
 //! The list of pins, with their newest versions.
 
-use anyhow::Result;
 use serde::Serialize;
 
 use super::newest::newest;
 use super::tools::CurrentPin;
 use super::{PinnedTool, XTASK, archive, library};
 use crate::context::Ctx;
-use base::error::{Exit, Failure, with_hints};
+use base::error::{Exit, Result, with_hints};
 use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, YELLOW};
 use workspace::config::Config;
@@ -80,11 +79,11 @@ impl PinRow {
         part: &'static str,
         current: Option<String>,
         place: String,
-        newest: Result<String, Failure>,
+        newest: Result<String>,
     ) -> PinRow {
         let (newest, error, hints) = match newest {
             Ok(newest) => (Some(newest), None, Vec::new()),
-            Err(failure) => (None, Some(failure.message), failure.hints),
+            Err(failure) => (None, Some(format!("{failure:#}")), failure.hints),
         };
         PinRow { part, current, newest, place, error, hints }
     }
@@ -141,10 +140,7 @@ mod tests {
 
     #[test]
     fn table_shows_outdated_pins() {
-        let row = |part: &'static str,
-                   current: &str,
-                   place: &str,
-                   newest: Result<&str, Failure>| {
+        let row = |part: &'static str, current: &str, place: &str, newest: Result<&str>| {
             PinRow::new(part, Some(current.to_owned()), place.to_owned(), newest.map(str::to_owned))
         };
         let list = PinList {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::{Value, json};
 
@@ -16,7 +15,7 @@ use crate::context::Ctx;
 use crate::engine::setup::Setup;
 use crate::tools::bun::INSTALL_DEADLINE;
 use base::cmd;
-use base::error::{Exit, Failure, failed, refused};
+use base::error::{Exit, Result, failed, refused};
 use base::files::write_whole;
 use base::version::Version;
 use workspace::config::{CONFIG_FILE, Config};
@@ -120,12 +119,7 @@ fn fits(root: &Utf8Path, config: &Config, tool: PinnedTool) -> bool {
 }
 
 /// Refuses a version of Dagger that the repository's modules do not support, and one without a checksum.
-fn check_dagger(
-    root: &Utf8Path,
-    config: &Config,
-    tool: PinnedTool,
-    to: &str,
-) -> Result<(), Failure> {
+fn check_dagger(root: &Utf8Path, config: &Config, tool: PinnedTool, to: &str) -> Result<()> {
     if tool != PinnedTool::Dagger {
         return Ok(());
     }
@@ -233,7 +227,7 @@ impl PinEdits {
                         None => drop(std::fs::remove_file(&path)),
                     }
                 }
-                return Err(base::error::unwritable(format!("{error:#}")).into());
+                return Err(base::error::unwritable(format!("{error:#}")));
             }
         }
         Ok(self.files.keys().cloned().collect())
@@ -241,7 +235,7 @@ impl PinEdits {
 }
 
 /// Returns the config with another version of Bun or Dagger.
-fn edit_config(text: &str, config: &Config, tool: PinnedTool, to: &str) -> Result<String, Failure> {
+fn edit_config(text: &str, config: &Config, tool: PinnedTool, to: &str) -> Result<String> {
     let (bun, dagger) = match tool {
         PinnedTool::Bun => (to, config.tools.dagger.as_str()),
         _ => (config.tools.bun.as_str(), to),
@@ -294,9 +288,7 @@ fn lock(
             }
         };
         setup.run(&format!("lock {name} {version}"), &command).map_err(|error| {
-            error.context(failed(format!(
-                "{name} {version} cannot be locked; all files are as before"
-            )))
+            error.context(format!("{name} {version} cannot be locked; all files are as before"))
         })?;
         setup.finish(&format!("locked {name} {version}"));
         Ok(std::fs::read_to_string(folder.join(lock_name))?)
@@ -310,8 +302,7 @@ fn lock(
             "the new lock file has {name} {}, not {version}; all files are as before",
             locked.as_deref().unwrap_or("in no version")
         ))
-        .hint("check the settings of the package registry: `cargo xtask doctor`")
-        .into());
+        .hint("check the settings of the package registry: `cargo xtask doctor`"));
     }
     Ok([(toolchain.own_manifest(), manifest), (toolchain.own_lock(), text)])
 }

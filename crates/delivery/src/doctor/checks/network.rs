@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
-
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use base::env::variable;
+use base::error::Result;
 use base::secret::Secret;
 use cloudflare::api::{Api, PUBLIC_API};
 use workspace::config::CONFIG_FILE;

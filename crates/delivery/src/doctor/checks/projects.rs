@@ -14,7 +14,7 @@ use crate::plan::refusal::RefusalRule;
 use crate::tools::bun::which;
 use crate::tools::packages::{Installation, detect};
 use crate::tools::sandbox;
-use base::error::Failure;
+use base::error::Result;
 use cloudflare::wrangler;
 use workspace::Workspace;
 use workspace::git;
@@ -75,10 +75,7 @@ pub fn lock(context: &Context) -> Finding {
 
 /// Describes the install of a project. `None` if it has no dependencies. Errors if the locked dependencies
 /// cannot be installed.
-pub fn installation(
-    workspace: &Workspace,
-    project: &Project,
-) -> Result<Option<Installation>, Failure> {
+pub fn installation(workspace: &Workspace, project: &Project) -> Result<Option<Installation>> {
     let Some(package) = &project.package else { return Ok(None) };
     match detect::installation(&workspace.root, package, &workspace.config.tools)? {
         None if package.has_dependencies => Err(guard::no_lock_file(workspace, package)),

@@ -1,6 +1,5 @@
 //! Skips previews with a merge request's number that may not belong to it.
 
-use anyhow::Result;
 use serde::Serialize;
 
 use crate::engine::job::command_line;
@@ -8,6 +7,7 @@ use crate::engine::stop::{PreviewDeletion, Previews};
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::GitlabProject;
 use base::command::quote;
+use base::error::Result;
 use base::time::parse_rfc3339;
 use gitlab::api::leftovers::{GitlabEnvironment, Request, RequestState};
 

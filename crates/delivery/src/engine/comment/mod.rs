@@ -8,12 +8,11 @@ pub mod write;
 use std::cell::RefCell;
 use std::time::Duration;
 
-use anyhow::Result;
 use serde::Serialize;
 
 use crate::context::Ctx;
 use crate::plan::merge_request::MergeRequest;
-use base::error::{ErrorKind, Failure, hints_of, kind_of};
+use base::error::{Error, ErrorKind, Result};
 use base::secret::{Secret, TokenProblem};
 use base::terminal::{CYAN, paint};
 use base::time::{rfc3339, unix_now};
@@ -104,7 +103,7 @@ impl<'a> Comment<'a> {
         if !ctx.dry_run {
             match comment.connect() {
                 Ok(client) => comment.client = client,
-                Err(failure) => comment.warn(&failure.into(), CommentAction::Skipped),
+                Err(failure) => comment.warn(&failure, CommentAction::Skipped),
             }
         }
         comment
@@ -172,7 +171,7 @@ impl<'a> Comment<'a> {
     }
 
     /// Returns the client. Errors without a merge request or a token.
-    fn connect(&self) -> Result<Option<Client<'a>>, Failure> {
+    fn connect(&self) -> Result<Option<Client<'a>>> {
         let name = &self.token_variable;
         let Some(place) = &self.merge_request else {
             let message = "no comment: this is not a merge request pipeline".to_owned();
@@ -226,7 +225,7 @@ impl<'a> Comment<'a> {
             }
             Err(error) => {
                 // A token that is refused now is refused later; a server that is down may be back.
-                let lasting = lasting || kind_of(&error) == ErrorKind::Refused;
+                let lasting = lasting || error.kind == ErrorKind::Refused;
                 self.warn(&error, CommentAction::Failed);
                 let obstacle = self.obstacle.borrow().clone();
                 if !lasting {
@@ -260,8 +259,8 @@ impl<'a> Comment<'a> {
         self.stop(CommentAction::Skipped, message.to_owned(), hints);
     }
 
-    fn warn(&self, error: &anyhow::Error, action: CommentAction) {
-        let (message, hints) = (format!("no comment: {error:#}"), hints_of(error));
+    fn warn(&self, error: &Error, action: CommentAction) {
+        let (message, hints) = (format!("no comment: {error:#}"), error.hints.clone());
         self.ctx.ui.warn(&with_hints(&message, &hints));
         self.stop(action, message, hints);
     }
@@ -286,30 +285,20 @@ impl<'a> Comment<'a> {
 }
 
 /// Creates a client for the API at `api` with the token `value` of the variable `name`.
-pub fn client<'a>(
-    ctx: &'a Ctx,
-    api: &str,
-    name: &str,
-    value: Option<&str>,
-) -> Result<Client<'a>, Failure> {
+pub fn client<'a>(ctx: &'a Ctx, api: &str, name: &str, value: Option<&str>) -> Result<Client<'a>> {
     connect(ctx, api, token_errors::token(name, value, ctx.ci.job_token.as_ref())?)
 }
 
 /// Creates a client for the API at `api`.
-pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>, Failure> {
+pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>> {
     Client::connect(api, token, REQUEST_TIMEOUT, &ctx.retry_budget)
 }
 
 /// Explains a refused request with the token in the variable `name`, with the next step.
 #[must_use]
-pub fn explain(
-    error: anyhow::Error,
-    name: &str,
-    user: Option<&str>,
-    place: &MergeRequest,
-) -> anyhow::Error {
-    match error.downcast_ref::<Problem>() {
-        Some(problem) => token_errors::explain(problem, name, user, place).into(),
+pub fn explain(error: Error, name: &str, user: Option<&str>, place: &MergeRequest) -> Error {
+    match error.find::<Problem>() {
+        Some(problem) => token_errors::explain(problem, name, user, place),
         None => error,
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 
 use crate::plan::merge_request::MergeRequest;
-use base::error::{Failure, failed, refused};
+use base::error::{Error, Result, failed, refused};
 use base::secret::{Secret, TokenProblem, parse_token};
 use gitlab::api::problem::Problem;
 
@@ -13,7 +13,7 @@ pub(super) fn describe_token(name: &str) -> String {
 }
 
 /// Returns the token in the variable `name`, which has this `value`. `job` is the job token.
-pub fn token(name: &str, value: Option<&str>, job: Option<&Secret>) -> Result<Secret, Failure> {
+pub fn token(name: &str, value: Option<&str>, job: Option<&Secret>) -> Result<Secret> {
     let token = parse_token(value.map(OsStr::new)).map_err(|problem| {
         let failure = refused(problem.message(name));
         if problem == TokenProblem::Empty {
@@ -41,7 +41,7 @@ pub fn token(name: &str, value: Option<&str>, job: Option<&Secret>) -> Result<Se
 
 /// Explains a refused request with the token in the variable `name`, with the next step.
 #[must_use]
-pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeRequest) -> Failure {
+pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeRequest) -> Error {
     let MergeRequest { project, iid, .. } = place;
     let detail = problem.detail.to_ascii_lowercase();
     let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    fn render(failure: &Failure) -> String {
+    fn render(failure: &Error) -> String {
         let hints = failure.hints.iter().map(|hint| format!("  {hint}\n"));
         format!("{}\n{}", failure.message, hints.collect::<String>())
     }

@@ -10,10 +10,9 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
 use serde::Serialize;
 
-use base::error::failed;
+use base::error::{Result, failed};
 use base::retry::RetryBudget;
 use gitlab::api::{Note, Notes, WriteOutcome};
 use gitlab::comment::{CommentRow, RowChange, render, state, union_of_notes};
@@ -145,8 +144,7 @@ impl Writer<'_> {
             self.settle(lasting, slowest)?;
         }
         Err(failed("the comment is changed by others faster than it can be kept up to date")
-            .hint("give the jobs that write it one `resource_group`")
-            .into())
+            .hint("give the jobs that write it one `resource_group`"))
     }
 
     fn tidy(&self, action: CommentAction, note: &Note, others: &[Note]) -> Result<WriteResult> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::report::status::age;
-use base::error::{Failure, nearest, refused, usage};
+use base::error::{Result, nearest, refused, usage};
 use base::text::{short_commit, short_version};
 use base::time::{parse_rfc3339, unix_now};
 use cloudflare::api::{DIRTY, Deployment, ListedVersion, Live};
@@ -43,7 +43,7 @@ pub(super) fn resolve_version<'a>(
     deployments: &[Deployment],
     live: &Live,
     target: &RollbackTarget,
-) -> Result<&'a ListedVersion, Failure> {
+) -> Result<&'a ListedVersion> {
     match target {
         RollbackTarget::Alias(name) => uploaded_version(versions, name),
         RollbackTarget::Version(name) => was_live(versions, deployments, name),
@@ -57,10 +57,7 @@ pub(super) fn resolve_version<'a>(
 }
 
 /// Finds an uploaded version by its alias, else by its id.
-fn uploaded_version<'a>(
-    versions: &'a [ListedVersion],
-    name: &str,
-) -> Result<&'a ListedVersion, Failure> {
+fn uploaded_version<'a>(versions: &'a [ListedVersion], name: &str) -> Result<&'a ListedVersion> {
     let has_alias = |version: &&ListedVersion| version.alias() == Some(name);
     let has_id = |version: &&ListedVersion| has_id(version, name);
     versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
@@ -84,7 +81,7 @@ fn was_live<'a>(
     versions: &'a [ListedVersion],
     deployments: &[Deployment],
     name: &str,
-) -> Result<&'a ListedVersion, Failure> {
+) -> Result<&'a ListedVersion> {
     let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);
     let deployed: BTreeSet<&str> = deployed.map(|share| share.version_id.as_str()).collect();
     let fits = |version: &&ListedVersion| {
@@ -138,7 +135,7 @@ fn previous<'a>(
     versions: &'a [ListedVersion],
     deployments: &[Deployment],
     live: &str,
-) -> Result<&'a ListedVersion, Failure> {
+) -> Result<&'a ListedVersion> {
     let at = versions.iter().position(|version| version.id == live);
     let older = at.map_or(&[] as &[ListedVersion], |at| &versions[at + 1..]);
     let deployed = deployments.iter().flat_map(|deployment| &deployment.versions);

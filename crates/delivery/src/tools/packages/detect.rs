@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::registry::{bun_package, node_package};
 use super::{Installation, Manager, PackageToolchain, Tool};
-use base::error::{Failure, refused};
+use base::error::{Error, Result, refused};
 use workspace::config::Tools;
 use workspace::package::Package;
 use workspace::package_manager::{LOCK_FILES, PackageManager};
@@ -27,11 +27,7 @@ const NODE_OF_WRANGLER: &str = ">=22.12";
 const NODE_FILES: [&str; 3] = [".node-version", ".nvmrc", ".tool-versions"];
 
 /// Returns the tools that install and build `package`, whose lock file is in its folder or above it.
-pub fn toolchain(
-    root: &Utf8Path,
-    package: &Package,
-    tools: &Tools,
-) -> Result<PackageToolchain, Failure> {
+pub fn toolchain(root: &Utf8Path, package: &Package, tools: &Tools) -> Result<PackageToolchain> {
     let installation = installation(root, package, tools)?;
     let default = installation.as_ref().map_or(Runtime::Bun, |install| install.manager.runtime());
     let runtime = package.settings.runtime.unwrap_or(default);
@@ -47,7 +43,7 @@ pub fn installation(
     root: &Utf8Path,
     package: &Package,
     tools: &Tools,
-) -> Result<Option<Installation>, Failure> {
+) -> Result<Option<Installation>> {
     let locks = |dir: &Utf8Path| -> Vec<(&'static str, PackageManager)> {
         let is_here = |(name, _): &&(&str, PackageManager)| root.join(dir).join(name).is_file();
         LOCK_FILES.iter().filter(is_here).copied().collect()
@@ -187,7 +183,7 @@ pub fn check_classic_lock(
     installation: &Installation,
     package: &Package,
     members: &dyn Fn(&str) -> bool,
-) -> Result<(), Failure> {
+) -> Result<()> {
     let dir = &installation.dir;
     let text = std::fs::read_to_string(root.join(dir).join(installation.lock)).unwrap_or_default();
     let keys = text
@@ -242,12 +238,7 @@ fn any_node(installation: Option<&Installation>) -> &'static str {
 }
 
 /// Returns the Node that the scripts of `package` run on. `any` are the accepted versions if the project pins none.
-fn node(
-    root: &Utf8Path,
-    package: &Package,
-    tools: &Tools,
-    any: &'static str,
-) -> Result<Tool, Failure> {
+fn node(root: &Utf8Path, package: &Package, tools: &Tools, any: &'static str) -> Result<Tool> {
     let package_name = node_package();
     let exact = |version: &str| tool("node", &package_name, version, None);
     if let Some(version) = &tools.node {
@@ -305,7 +296,7 @@ fn node_field(manifest: &Value) -> Option<&str> {
 }
 
 /// Returns Node in any version of `range`.
-fn within(package: &str, range: &str, place: &str) -> Result<Tool, Failure> {
+fn within(package: &str, range: &str, place: &str) -> Result<Tool> {
     let fits = |version: &&&str| workspace::range::satisfies(range, Some(version));
     let version = NODE_VERSIONS.iter().find(fits).ok_or_else(|| {
         refused(format!("{place} asks for Node `{range}`, and no version that xtask knows fits"))
@@ -318,7 +309,7 @@ fn contradiction(
     dir: &Utf8Path,
     locks: &[(&'static str, PackageManager)],
     field: Option<&str>,
-) -> Failure {
+) -> Error {
     let names: Vec<&str> = locks.iter().map(|(name, _)| *name).collect();
     let dir = if dir.as_str().is_empty() { Utf8Path::new(".") } else { dir };
     let names = names.join(" and ");
@@ -341,7 +332,7 @@ mod tests {
     }
 
     /// Returns the manager that installs a folder with these files.
-    fn detect(name: &str, files: &[(&str, &str)]) -> Result<PackageToolchain, Failure> {
+    fn detect(name: &str, files: &[(&str, &str)]) -> Result<PackageToolchain> {
         let temporary = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
         let root = temporary.join(format!("xtask-detect-{}-{name}", std::process::id()));
         for (path, text) in files {

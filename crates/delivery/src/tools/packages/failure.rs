@@ -2,7 +2,7 @@
 
 use super::Installation;
 use base::env::variable;
-use base::error::Failure;
+use base::error::Result;
 use base::runner::CompletedProcess;
 use workspace::config::{CONFIG_FILE, Variables};
 use workspace::files::folder_name;
@@ -121,7 +121,7 @@ const NODE_REFUSED: [&str; 7] = [
 ];
 
 /// Errors if a command of a build failed, with the next step if it refused the version of Node.
-pub fn check_build(finished: CompletedProcess) -> Result<(), Failure> {
+pub fn check_build(finished: CompletedProcess) -> Result<()> {
     let hint = node_hint(&finished.tail);
     match (finished.success(), hint) {
         (Ok(_), _) => Ok(()),
