@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::benchmarks::Benchmarks;
 use crate::test::{reject_unknown, set_up, with_tools};
-use base::error::{Context as _, Exit, Result, failed};
+use base::error::{ErrorContext as _, Exit, Result, failed};
 use base::files::write_whole;
 use delivery::context::Ctx;
 use delivery::tools::cargo;

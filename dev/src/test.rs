@@ -16,9 +16,9 @@ use cloudflare::wrangler;
 use delivery::context::Ctx;
 use delivery::engine::setup::{self, Setup};
 use delivery::plan::commands::Places;
-use delivery::tools::packages::detect::node_of_wrangler;
 use delivery::tools::{cargo, engine_address};
 use workspace::config::Config;
+use workspace::detect::node_of_wrangler;
 
 /// Set up and run every test.
 #[derive(Debug, Args)]

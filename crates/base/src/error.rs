@@ -1,4 +1,4 @@
-//! Errors of a kind, with the next steps for the user. Decisions match on the kind. [`Exit`] is for the process.
+//! Errors with a kind, the next steps for the user and a cause. Decisions match on the kind. [`Exit`] is for the process.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -81,7 +81,7 @@ pub struct Error {
     pub message: String,
     /// Next steps. Each begins with a verb and has its command in backticks.
     pub hints: Vec<String>,
-    /// The cause. Its kind and hints are in the fields above.
+    /// The cause. Only its text counts, because kind and hints are in the fields above.
     pub source: Option<ErrorSource>,
 }
 
@@ -94,12 +94,12 @@ impl Error {
         Error { kind, message: message.into(), hints: Vec::new(), source: None }
     }
 
-    /// Returns a cause as an error with the same text.
+    /// Creates an error of kind [`ErrorKind::Failed`] with the text of a library's error.
     pub fn from_source(source: impl StdError + Send + Sync + 'static) -> Error {
         Error::from_shared(Arc::new(source))
     }
 
-    /// Does the same with a cause that has no known type.
+    /// Does the same for a cause behind a pointer.
     #[must_use]
     pub fn from_shared(source: ErrorSource) -> Error {
         let message = source.to_string();
@@ -108,8 +108,8 @@ impl Error {
 
     /// Returns an error with this message whose cause is `self`. It has the same kind and hints.
     #[must_use]
-    pub fn context(self, message: impl Into<String>) -> Error {
-        let (kind, hints) = (self.kind, self.hints.clone());
+    pub fn context(mut self, message: impl Into<String>) -> Error {
+        let (kind, hints) = (self.kind, std::mem::take(&mut self.hints));
         Error { kind, message: message.into(), hints, source: Some(Arc::new(self)) }
     }
 
@@ -126,24 +126,18 @@ impl Error {
         if self.kind == ErrorKind::Failed { self.hint(hint) } else { self }
     }
 
-    /// Returns the error without causes. Their text is part of the message.
-    #[must_use]
-    pub fn flatten(&self) -> Error {
-        Error { message: format!("{self:#}"), source: None, ..self.clone() }
-    }
-
     /// Returns the text with the causes, and each hint on its own line.
     #[must_use]
     pub fn with_hints(&self) -> String {
         with_hints(&format!("{self:#}"), &self.hints)
     }
 
-    /// Returns the causes, the nearest first. A cause with the text of its effect is left out.
-    pub fn causes(&self) -> impl Iterator<Item = String> {
-        let texts: Vec<String> = self.chain().map(ToString::to_string).collect();
-        let is_new = |index: &usize| texts[*index] != texts[*index - 1];
-        let new: Vec<usize> = (1..texts.len()).filter(is_new).collect();
-        new.into_iter().map(move |index| texts[index].clone())
+    /// Returns the texts of the causes, the nearest first. Leaves out a cause that repeats the text above it.
+    #[must_use]
+    pub fn causes(&self) -> Vec<String> {
+        let mut texts: Vec<String> = self.chain().map(ToString::to_string).collect();
+        texts.dedup();
+        texts.split_off(1)
     }
 
     /// Returns the first error of type `T`: this one or a cause.
@@ -163,7 +157,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
         if f.alternate() {
-            self.causes().try_for_each(|cause| write!(f, ": {cause}"))?;
+            self.causes().iter().try_for_each(|cause| write!(f, ": {cause}"))?;
         }
         Ok(())
     }
@@ -177,7 +171,7 @@ impl StdError for Error {
 
 /// The text with the causes, and the hints.
 impl Serialize for Error {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Error", 2)?;
         fields.serialize_field("message", &format!("{self:#}"))?;
         fields.serialize_field("hints", &self.hints)?;
@@ -185,7 +179,7 @@ impl Serialize for Error {
     }
 }
 
-/// The errors that `?` turns into one of kind [`ErrorKind::Failed`]. Others need [`Context`].
+/// The errors of libraries that `?` turns into one of kind [`ErrorKind::Failed`].
 macro_rules! from_source {
     ($($error:ty),*) => {$(
         impl From<$error> for Error {
@@ -197,6 +191,7 @@ macro_rules! from_source {
 }
 
 from_source!(
+    nix::errno::Errno,
     std::io::Error,
     std::str::Utf8Error,
     std::string::FromUtf8Error,
@@ -204,8 +199,8 @@ from_source!(
     ureq::Error
 );
 
-/// Adds a message to an error, which keeps its kind and hints.
-pub trait Context<T> {
+/// Adds a message to an error, which keeps its kind and hints. `None` becomes an error of kind [`ErrorKind::Failed`].
+pub trait ErrorContext<T> {
     /// Adds `message`.
     fn context(self, message: impl Into<String>) -> Result<T>;
 
@@ -213,24 +208,17 @@ pub trait Context<T> {
     fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T>;
 }
 
-impl<T, E: StdError + Send + Sync + 'static> Context<T> for Result<T, E> {
+impl<T, E: Into<Error>> ErrorContext<T> for Result<T, E> {
     fn context(self, message: impl Into<String>) -> Result<T> {
-        self.with_context(|| message)
+        self.map_err(|error| error.into().context(message))
     }
 
     fn with_context<M: Into<String>>(self, message: impl FnOnce() -> M) -> Result<T> {
-        self.map_err(|error| {
-            let error: Box<dyn StdError + Send + Sync> = Box::new(error);
-            let cause = match error.downcast::<Error>() {
-                Ok(own) => *own,
-                Err(other) => Error::from_shared(other.into()),
-            };
-            cause.context(message())
-        })
+        self.map_err(|error| error.into().context(message()))
     }
 }
 
-impl<T> Context<T> for Option<T> {
+impl<T> ErrorContext<T> for Option<T> {
     fn context(self, message: impl Into<String>) -> Result<T> {
         self.ok_or_else(|| failed(message))
     }
@@ -345,7 +333,6 @@ mod tests {
             .expect_err("an error");
         assert_eq!((error.kind, error.to_string()), (ErrorKind::Refused, "website".to_owned()));
         assert_eq!(error.with_hints(), "website: no token\nhint: set it");
-        assert_eq!(error.flatten().with_hints(), "website: no token\nhint: set it");
         let json = serde_json::json!({ "message": "website: no token", "hints": ["set it"] });
         assert_eq!(serde_json::to_value(&error).expect("JSON"), json);
     }
@@ -357,7 +344,7 @@ mod tests {
         assert_eq!((plain.kind, format!("{plain:#}").as_str()), (ErrorKind::Failed, "no space"));
         let error = read().context("config").context("website").expect_err("an error");
         assert_eq!(format!("{error:#}"), "website: config: no space");
-        assert_eq!(error.causes().collect::<Vec<_>>(), ["config", "no space"]);
+        assert_eq!(error.causes(), ["config", "no space"]);
         assert!(error.find::<std::io::Error>().is_some());
     }
 

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use crate::error::{Context as _, Result, unwritable};
+use crate::error::{ErrorContext as _, Result, unwritable};
 use crate::secret::redact;
 
 /// Does the same as [`write_whole`] before anything has changed. The error states that.

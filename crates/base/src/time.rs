@@ -1,6 +1,5 @@
 //! Time stamps of records, file names and HTTP headers.
 
-use crate::error::Result;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the current time in seconds since 1970-01-01T00:00:00Z.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use ureq::Agent;
 
 use base::deadline;
-use base::error::{Context as _, Error, Result, failed};
+use base::error::{Error, ErrorContext as _, Result, failed};
 use base::http;
 use base::http::HttpResponse;
 use base::retry::RetryBudget;

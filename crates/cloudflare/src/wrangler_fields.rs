@@ -8,7 +8,7 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use base::error::{Result, nearest};
+use base::error::nearest;
 
 /// A field that wrangler would ignore with a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]

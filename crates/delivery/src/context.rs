@@ -12,7 +12,7 @@ use crate::tools::sandbox;
 use base::command::{ProcessCommand, Value};
 use base::deadline;
 use base::env::{os_variable, variable};
-use base::error::{Context as _, Error, Result, refused, usage};
+use base::error::{Error, ErrorContext as _, Result, refused, usage};
 use base::interactive;
 use base::interactive::Stream;
 use base::retry::RetryBudget;

@@ -33,7 +33,7 @@ pub use context::Ctx;
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 
-use base::error::{Context as _, Error, ErrorKind};
+use base::error::{Error, ErrorContext as _, ErrorKind};
 use base::open_files;
 use base::runner::INTERRUPTED;
 use base::supervisor;
@@ -63,15 +63,11 @@ pub trait Run {
 
 /// Returns the error of a command as ours, with the kind and the hints of the first of ours in its chain.
 fn from_anyhow(error: anyhow::Error) -> Error {
-    match error.downcast_ref::<Error>().cloned() {
-        Some(own) if error.chain().next().is_some_and(<dyn std::error::Error>::is::<Error>) => own,
-        own => {
-            let cause: Box<dyn std::error::Error + Send + Sync> = error.into();
-            let (kind, hints) =
-                own.map_or((ErrorKind::Failed, Vec::new()), |own| (own.kind, own.hints));
-            Error { kind, hints, ..Error::from_shared(cause.into()) }
-        }
-    }
+    let own = error.chain().find_map(|cause| cause.downcast_ref::<Error>());
+    let (kind, hints) =
+        own.map_or((ErrorKind::Failed, Vec::new()), |own| (own.kind, own.hints.clone()));
+    let cause: Box<dyn std::error::Error + Send + Sync> = error.into();
+    Error { kind, hints, ..Error::from_shared(cause.into()) }
 }
 
 /// Parses the command line of `program`, runs the command, and turns its result into an exit code.
@@ -100,7 +96,9 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     let ui = Ui::new(OutputOptions { json, quiet, verbose, no_progress: global.no_progress });
     let run = || -> anyhow::Result<Exit> {
         open_files?;
-        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst)).context("signals")?;
+        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst))
+            .map_err(Error::from_source)
+            .context("signals")?;
         let jobs = global.jobs.map(usize::from);
         let ctx = Ctx::new(ui.clone(), global.dry_run, jobs, command_line)?;
         tools::distribution::warn_if_other(&ctx);
@@ -124,9 +122,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context as _;
-
-    use base::error::refused;
+    use base::error::{refused, remote};
 
     use super::*;
 
@@ -138,9 +134,11 @@ mod tests {
             (plain.kind, plain.with_hints().as_str()),
             (ErrorKind::Refused, "no token\nhint: set it")
         );
-        let within = Err::<(), _>(own).context("seed").map_err(from_anyhow).expect_err("an error");
+        let within = from_anyhow(anyhow::Error::from(own).context("seed"));
         assert_eq!(within.kind, ErrorKind::Refused);
         assert_eq!(within.with_hints(), "seed: no token\nhint: set it");
+        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(remote("unknown"));
+        assert_eq!(from_anyhow(anyhow::anyhow!(boxed)).kind, ErrorKind::Remote);
         let foreign = from_anyhow(anyhow::anyhow!("no rows").context("seed"));
         assert_eq!(
             (foreign.kind, format!("{foreign:#}").as_str()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::ci::CiVariables;
-use base::error::{Context as _, Result, failed};
+use base::error::{ErrorContext as _, Result, failed};
 use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;

@@ -19,7 +19,7 @@ pub mod wrangler;
 pub use changes::{affected, change_base, inputs, lock_changes, path_list, summaries, summary};
 pub use config::{modules, own_repository, pipeline, toolchain};
 pub use files::{key, names, paths, symlinks, yaml};
-pub use packages::{build_script, package, package_manager, range};
+pub use packages::{build_script, detect, installation, package, package_manager, range};
 pub use projects::{discovery, project};
 pub use settings::{before_deploy, health, steps, strategy, wrangler_flags};
 pub use wrangler::{bound_workers, dev_vars, remote_binding, routes, triggers};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use base::error::{Context as _, Result};
+use base::error::{ErrorContext as _, Result};
 use camino::Utf8Path;
 use serde::Deserialize;
 use serde_json::Value;

@@ -2,7 +2,6 @@
 
 pub mod forms;
 
-use crate::error::Result;
 use std::ffi::OsStr;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

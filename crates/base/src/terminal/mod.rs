@@ -182,10 +182,9 @@ impl Ui {
     pub fn error(&self, failure: &Error, exit: Exit) {
         self.error_beside_report(failure);
         if self.options.json {
-            let causes: Vec<String> = failure.causes().collect();
-            let hints = failure.hints.clone();
+            let (message, causes) = (failure.to_string(), failure.causes());
             let value = serde_json::json!({ "schema": 1, "error": {
-                "message": failure.to_string(), "causes": causes, "hints": hints, "exit": exit as u8 } });
+                "message": message, "causes": causes, "hints": &failure.hints, "exit": exit as u8 } });
             self.write_json(&serde_json::to_string_pretty(&value).unwrap_or_default());
         }
     }

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{Context, SHA256, digest};
 
-use base::error::{Context as _, Result};
+use base::error::{ErrorContext as _, Result};
 pub use manifest::{CacheManifest, CachedFile, OutputParts};
 use workspace::key::hex;
 

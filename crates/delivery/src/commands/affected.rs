@@ -8,7 +8,7 @@ use clap::Args;
 use super::projects::warn_of_broken;
 use crate::context::Ctx;
 use crate::report::affected::AffectedReport;
-use base::error::{Context as _, Exit, Result};
+use base::error::{ErrorContext as _, Exit, Result};
 use gitlab::ci::CiVariables;
 use gitlab::deployments::Deployments;
 use workspace::affected::find_affected;

@@ -91,7 +91,7 @@ fn leave_out_refused(workspace: &mut Workspace) -> Result<Vec<Error>> {
 
 fn tell(ctx: &Ctx, refused: &[Error]) -> Exit {
     for failure in refused {
-        ctx.ui.error_beside_report(&failure.clone());
+        ctx.ui.error_beside_report(failure);
     }
     Exit::worst(refused.iter().map(|failure| failure.kind))
 }

@@ -12,7 +12,7 @@ use crate::engine::setup::{project_lock, setup_lock};
 use crate::plan::guard;
 use crate::tools::sandbox;
 use base::command::quote;
-use base::error::{Context as _, Exit, Result, refused};
+use base::error::{ErrorContext as _, Exit, Result, refused};
 use base::terminal::{DIM, paint};
 use workspace::Workspace;
 use workspace::git;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::context::Ctx;
 use crate::engine::comment as engine;
 use crate::engine::comment::write::CommentAction;
-use base::error::{Context as _, Exit, Result, usage};
+use base::error::{ErrorContext as _, Exit, Result, usage};
 use gitlab::comment::CommentRow;
 use workspace::config::Config;
 

@@ -16,11 +16,12 @@ use crate::engine::setup::{Setup, missing};
 use crate::plan::BuildPlan;
 use crate::plan::commands::Places;
 use crate::report::script::script_of;
-use crate::tools::packages::detect::node_of_wrangler;
-use crate::tools::packages::{Installation, PackageToolchain, Tool, failure};
+use crate::tools::packages::failure;
 use base::command::ProcessCommand;
 use base::error::{Exit, Result};
 use base::terminal::progress::ProgressLine;
+use workspace::detect::node_of_wrangler;
+use workspace::installation::{Installation, PackageToolchain, Tool};
 use workspace::project::Project;
 
 /// Start a project's development server: its script `dev`, else `wrangler dev`.

@@ -11,8 +11,9 @@ use crate::init::source::LibrarySource;
 use crate::init::{self, FileAction, FileChange, defaults};
 use crate::tools::cargo;
 use crate::tools::checkout;
-use base::error::{Exit, Result, failed, refused, usage};
+use base::error::{Exit, Result, refused, usage};
 use base::files::write_whole;
+use base::runner::CompletedProcess;
 use base::terminal::{BOLD, paint};
 use gitlab::pipeline::FILE;
 use workspace::Workspace;
@@ -127,7 +128,7 @@ fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) {
     let arguments = ["metadata", "--quiet", "--format-version=1", "--manifest-path", &manifest];
     let done = ctx
         .run("init", &cargo::command(root, &arguments), &|_| ())
-        .and_then(|finished| finished.success().map_err(|failure| failed(failure.message)));
+        .and_then(CompletedProcess::success);
     if let Err(error) = done {
         ctx.ui.warn(&format!("the first `cargo xtask` will rewrite {TOOL}/Cargo.lock: {error:#}"));
     }

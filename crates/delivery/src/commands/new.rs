@@ -8,7 +8,7 @@ use super::ci;
 use crate::context::Ctx;
 use crate::plan::template::{NewProject, Template};
 use crate::report::new_project;
-use base::error::{Context as _, Exit, Result, refused};
+use base::error::{ErrorContext as _, Exit, Result, refused};
 use base::files::write_first;
 use workspace::Workspace;
 use workspace::discovery::SearchFolders;

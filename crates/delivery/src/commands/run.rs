@@ -96,7 +96,7 @@ impl RunCommand {
                     if failure.kind == ErrorKind::Interrupted {
                         return Err(failure.clone());
                     }
-                    ctx.ui.error_beside_report(&failure.clone());
+                    ctx.ui.error_beside_report(failure);
                 }
                 let status =
                     if ended.is_ok() { ScriptStatus::Success } else { ScriptStatus::Failed };
@@ -144,7 +144,8 @@ impl RunCommand {
         let word = if ended.is_ok() { "passed" } else { "failed" };
         task.end(ended.is_ok(), &format!("{} {word}", self.script));
         ended.map_err(|failure: Error| Error {
-            message: format!("{}: {}", project.name, failure.message),
+            message: format!("{}: {failure:#}", project.name),
+            source: None,
             ..failure
         })
     }

@@ -7,7 +7,7 @@ use super::merge_request::MergeRequestCommand;
 use crate::context::Ctx;
 use crate::engine::setup::Setup;
 use crate::tools::sandbox::{self as process, Server};
-use base::error::{Context as _, Exit, Result, refused};
+use base::error::{ErrorContext as _, Exit, Result, refused};
 use base::terminal::{CYAN, paint};
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};

@@ -59,7 +59,7 @@ impl StatusCommand {
             match self.place(ctx, &workspace, &projects, &environment) {
                 Ok(place) => places.push(place),
                 Err(error) if self.env.is_some() => return Err(error),
-                Err(error) => drop(skipped.insert(environment, error.to_string())),
+                Err(error) => drop(skipped.insert(environment, format!("{error:#}"))),
             }
         }
         let mut rows = read(ctx, &places, &projects);

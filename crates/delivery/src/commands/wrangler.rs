@@ -12,14 +12,14 @@ use crate::engine::setup::{Setup, missing};
 use crate::plan::commands::{DEPLOY_DEADLINE, Places};
 use crate::plan::wrangler_environment;
 use crate::report::script::script_of;
-use crate::tools::packages::Tool;
-use crate::tools::packages::detect::node_of_wrangler;
 use base::command::ProcessCommand;
-use base::error::{Context as _, Error, Exit, Result, refused, usage};
+use base::error::{Error, ErrorContext as _, Exit, Result, refused, usage};
 use base::runner::ExitReason;
 use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler::LAUNCHER;
 use cloudflare::wrangler::access::{Access, access, needs_node};
+use workspace::detect::node_of_wrangler;
+use workspace::installation::Tool;
 
 /// Run the pinned wrangler for a project: secrets, migrations, storage, queues.
 ///

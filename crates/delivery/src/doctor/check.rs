@@ -7,7 +7,6 @@ use serde::{Serialize, Serializer};
 
 use super::context::Context;
 use super::finding::Finding;
-use base::error::Result;
 
 /// The group of a check. The order is that of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

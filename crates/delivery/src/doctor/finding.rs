@@ -4,7 +4,7 @@ use camino::Utf8Path;
 use serde::{Serialize, Serializer};
 
 use base::command::{ProcessCommand, quote};
-use base::error::{Error, Result};
+use base::error::Error;
 
 /// The status of a check, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -178,7 +178,7 @@ fn build_text(project: &Project) -> Option<String> {
 }
 
 fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
-    let Error { message, hints, .. } = broken.row();
+    let row = broken.row();
     ReadinessRow {
         project: broken.label(),
         manager: None,
@@ -186,9 +186,9 @@ fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
         build: String::new(),
         health: String::new(),
         bindings: Vec::new(),
-        problem: Some(message),
+        problem: Some(format!("{row:#}")),
         sandbox_problem: None,
-        fixes: hints,
+        fixes: row.hints,
     }
 }
 

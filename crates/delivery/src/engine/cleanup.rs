@@ -11,7 +11,7 @@ use crate::context::Ctx;
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::{self, GitlabProject, MergeRequest};
 use base::env::variable;
-use base::error::{Result, failed};
+use base::error::Result;
 use base::secret::TokenProblem;
 use base::time::{rfc3339, unix_now};
 use gitlab::api::leftovers;
@@ -223,7 +223,7 @@ impl Cleanup<'_> {
             let numbered = match previews {
                 Ok(previews) => previews.of_merge_requests(project),
                 Err(_) if strategy == Strategy::Alias => continue,
-                Err(failure) => Err(failed(format!("{failure:#}"))),
+                Err(failure) => Err(failure.clone()),
             };
             match numbered {
                 Ok(numbered) => {

@@ -15,7 +15,7 @@ use crate::script;
 use crate::tools::packages::failure;
 use crate::tools::{dagger, dagger_output, engine_address};
 use base::command;
-use base::error::{Context as _, Error, Result, failed, refused};
+use base::error::{Error, ErrorContext as _, Result, failed, refused};
 use base::files::write_whole;
 use base::runner::{CompletedProcess, ExitReason, TAIL};
 use base::text::strip_escapes;
@@ -324,7 +324,8 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
     finished.success().map_err(|failure| {
         let failure = match hint {
             _ if reason == ExitReason::Caller => Error {
-                message: format!("the Dagger engine stopped answering; {}", failure.message),
+                message: format!("the Dagger engine stopped answering; {failure:#}"),
+                source: None,
                 ..failure
             }
             .hint(format!("start the engine at {}, then run it again", engine_address::as_text())),
@@ -334,8 +335,8 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
             None => failure.hint_if_failed(ELSEWHERE),
         };
         // The message contains a trace URL that works only in Dagger Cloud.
-        let message =
-            failure.message.lines().map(|line| line.split(" [traceparent:").next().unwrap_or(line));
-        Error { message: message.collect::<Vec<_>>().join("\n"), ..failure }
+        let text = format!("{failure:#}");
+        let lines = text.lines().map(|line| line.split(" [traceparent:").next().unwrap_or(line));
+        Error { message: lines.collect::<Vec<_>>().join("\n"), source: None, ..failure }
     })
 }

@@ -182,11 +182,11 @@ impl<'a> ProjectDeployment<'a> {
 
     /// Ends with an error. After a failed upload it reads the live version, so that the record does not guess.
     fn fail(mut self, error: &Error) -> Record {
-        let mut failure = error.flatten();
+        let mut failure = Error { message: format!("{error:#}"), source: None, ..error.clone() };
         let mut status: DeployStatus = failure.kind.into();
         if let Some(failed) = error.find::<FailedUpload>() {
-            let Error { kind, hints, .. } = failed.error.flatten();
-            let now = explain_failed_upload(&self.job, &self.before, failed, kind.into(), hints);
+            let hints = std::mem::take(&mut failure.hints);
+            let now = explain_failed_upload(&self.job, &self.before, failed, status, hints);
             failure.message = format!("{}\n{}", failure.message, now.text);
             (self.live, status, failure.hints) = (now.live, now.status, now.hints);
             if self.before.live.is_none() {

@@ -31,7 +31,8 @@ impl std::error::Error for FailedUpload {}
 
 impl From<FailedUpload> for Error {
     fn from(error: FailedUpload) -> Error {
-        Error::from_source(error)
+        let (kind, hints) = (error.error.kind, error.error.hints.clone());
+        Error { kind, hints, ..Error::from_source(error) }
     }
 }
 

@@ -11,7 +11,7 @@ use super::output::{BuildFacts, CHANGED, FileStamps, stamps};
 use crate::cache::{BuildCache, Cacheable, Lookup};
 use crate::plan::PackageBuild;
 use crate::tools::packages::failure;
-use base::error::{Context as _, Error, ErrorKind, Result};
+use base::error::{Error, ErrorContext as _, ErrorKind, Result};
 use base::time::{rfc3339, unix_now};
 use workspace::git;
 use workspace::key::hex;
@@ -54,10 +54,10 @@ impl ProjectRun<'_> {
             return failure;
         }
         let message = format!(
-            "{} could not be built, and {} imports it: {}",
-            build.dir, self.part.project, failure.message
+            "{} could not be built, and {} imports it: {failure:#}",
+            build.dir, self.part.project
         );
-        Error { message, ..failure }
+        Error { message, source: None, ..failure }
             .hint(format!("correct the build of {}; nothing was uploaded", build.dir))
     }
 

@@ -9,9 +9,11 @@ use super::build_variables::digests;
 use super::job::{ProjectRun, millis};
 use super::lock::{FileLock, lock};
 use super::npm_install::NpmInstall;
-use crate::tools::packages::{Installation, Manager, failure};
+use crate::tools::packages::failure;
 use base::command::ProcessCommand;
 use base::error::Result;
+use workspace::installation::Installation;
+use workspace::package_manager::Manager;
 
 /// Runs work once per run and folder. A second caller waits for the first one and gets its result.
 #[derive(Debug)]

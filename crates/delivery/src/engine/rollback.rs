@@ -165,7 +165,7 @@ impl Rollback {
         task.step("make it live");
         match self.make_live(ctx, &mut record) {
             Ok(()) => record.status = DeployStatus::Live,
-            Err(error) => record = record.ended_by(error.flatten()),
+            Err(error) => record = record.ended_by(error),
         }
         record.ended = rfc3339(unix_now());
         record.save_at_the_end(&ctx.root);

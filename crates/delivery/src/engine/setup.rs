@@ -13,7 +13,6 @@ use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::record::ToolVersions;
 use crate::tools::bun::{self, Bun, INSTALL_DEADLINE, REGISTRY};
-use crate::tools::packages::Tool;
 use crate::tools::packages::registry::{self, Location};
 use crate::tools::sandbox::{self, Server};
 use base::cmd;
@@ -25,6 +24,7 @@ use base::terminal::progress::ProgressLine;
 use cloudflare::wrangler;
 use cloudflare::wrangler_fields::ConfigSchema;
 use workspace::config::{CONFIG_FILE, Config};
+use workspace::installation::Tool;
 use workspace::toolchain::{self, Toolchain, tools_folder};
 use workspace::wrangler::WranglerConfig;
 

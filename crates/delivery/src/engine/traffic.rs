@@ -131,7 +131,7 @@ fn definitely_failed(error: &Error) -> bool {
     if let Some(refusal) = error.find::<Refusal>() {
         return is_definite(refusal.status);
     }
-    match cause(error) {
+    match error.find::<ureq::Error>() {
         Some(ureq::Error::Io(error)) => error.kind() == ConnectionRefused,
         Some(ureq::Error::Timeout(kind)) => matches!(kind, Connect | Resolve),
         Some(ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => true,
@@ -146,13 +146,9 @@ fn may_pass(error: &Error) -> bool {
     error.find::<Refusal>().is_some_and(|refusal| refusal.status >= 500)
 }
 
-fn cause(error: &Error) -> Option<&ureq::Error> {
-    error.find()
-}
-
 /// Returns the failure of a rollback: the new version is live and wrong.
 #[must_use]
 pub fn not_rolled_back(why: &str, previous: &str, failure: &Error) -> Error {
-    let message = format!("{why}\nthe previous version {previous} cannot be put back: {failure}");
+    let message = format!("{why}\nthe previous version {previous} cannot be put back: {failure:#}");
     failure.hints.iter().fold(remote(message), Error::hint)
 }

@@ -217,7 +217,7 @@ pub(super) fn check(
             Checker { expected: &expected, token: token.as_ref() }.check(urls, own, limits)
         }
         Err(failure) => {
-            let what = format!("was not asked: {failure}");
+            let what = format!("was not asked: {failure:#}");
             Verdict::Unknown(Unclear { what, cause: Cause::Other })
         }
     }

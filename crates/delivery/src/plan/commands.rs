@@ -9,12 +9,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::destination::Destination;
 use super::{PackageBuild, ProjectPlan, UploadKind};
 use crate::tools::bun::INSTALL_DEADLINE;
-use crate::tools::packages::{Installation, Manager, PackageToolchain, Tool};
 use base::cmd;
 use base::command::ProcessCommand;
 use cloudflare::wrangler;
 use workspace::before_deploy::WranglerStep;
 use workspace::config::Variables;
+use workspace::installation::{Installation, PackageToolchain, Tool};
+use workspace::package_manager::Manager;
 use workspace::steps::Runtime;
 
 /// The timeout of a build.

@@ -17,7 +17,6 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::script::container::ContainerInputs;
-use crate::tools::packages::PackageToolchain;
 use base::error::{Error, Result, failed};
 use cloudflare::api::DIRTY;
 use cloudflare::wrangler_fields::ConfigSchema;
@@ -28,6 +27,7 @@ use workspace::Workspace;
 use workspace::before_deploy::BeforeDeploy;
 use workspace::git::Head;
 use workspace::health::Health;
+use workspace::installation::PackageToolchain;
 use workspace::paths::normalize;
 use workspace::project::Project;
 use workspace::steps::Steps;

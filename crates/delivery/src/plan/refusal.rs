@@ -149,7 +149,7 @@ pub fn all_at_once(parts: &[(&str, &Error)]) -> Option<Error> {
     hints.dedup();
     let kinds = parts.iter().map(|(_, failure)| failure.kind);
     let kind = kinds.max().unwrap_or(ErrorKind::Refused);
-    Some(hints.into_iter().fold(Error::new(kind, message), Error::hint))
+    Some(Error { hints, ..Error::new(kind, message) })
 }
 
 /// The facts that the rules depend on.

@@ -8,11 +8,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::{quote, relative};
 use crate::plan::commands::Places;
 use crate::plan::{PackageBuild, ProjectPlan};
-use crate::tools::packages::{Manager, PackageToolchain, Tool};
 use base::command::{ProcessCommand, Value};
 use base::env::is_set;
 use base::error::Result;
 use workspace::config::{ContainerUpload, Images, Variables};
+use workspace::installation::{PackageToolchain, Tool};
+use workspace::package_manager::Manager;
 use workspace::steps::Runtime;
 
 /// The folder of the repository in a container.

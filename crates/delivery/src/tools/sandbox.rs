@@ -22,7 +22,7 @@ use super::{cargo, checkout, distribution};
 use crate::plan::ProjectPlan;
 use base::command::ProcessCommand;
 use base::env::variable;
-use base::error::{Context as _, Result, failed, refused};
+use base::error::{ErrorContext as _, Result, failed, refused};
 use base::http;
 use base::secret::Secret;
 use workspace::config::LOCAL;

@@ -24,7 +24,7 @@
 use std::collections::BTreeMap;
 
 use super::yaml::{block, scalar};
-use base::error::{Context as _, Result, failed};
+use base::error::{ErrorContext as _, Result, failed};
 
 /// The start of a placeholder.
 const OPEN: &str = "$[[ ";

@@ -3,7 +3,6 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::paths::normalize;
-use base::error::Result;
 
 /// Parses the paths in `text`, separated by NUL if it contains one, else by line. They may be
 /// absolute or relative to `root`. Errors if the list is not reliable.

@@ -4,7 +4,6 @@ use camino::Utf8Path;
 use serde_json::Value;
 
 use crate::files::limits::{self, Syntax};
-use base::error::Result;
 
 /// Parses a config by the extension of its path: TOML for `toml`, else JSON with comments and trailing
 /// commas. The last of repeated keys counts in JSON. The error names the line if the parser knows it.

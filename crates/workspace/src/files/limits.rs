@@ -1,8 +1,6 @@
 //! Limits on the size and depth of untrusted files. One pass checks them before a parser reads the text,
 //! because some parsers recurse once per level and would overflow the stack.
 
-use base::error::Result;
-
 /// The largest manifest, config or settings file that is read.
 pub const MAX_CONFIG_BYTES: usize = 4 << 20;
 

@@ -2,7 +2,6 @@
 //! pattern is compiled to a small automaton (NFA). All its states are followed in parallel, so no
 //! pattern takes exponential time.
 
-use base::error::Result;
 use camino::Utf8Path;
 
 /// The maximum length of a pattern.

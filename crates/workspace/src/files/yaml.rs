@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser};
 
 use crate::files::limits::{self, MAX_DEPTH, Syntax};
-use base::error::Result;
 
 /// A value of a YAML document.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::Stdio;
 
-use base::error::{Context as _, Error, Result, refused};
+use base::error::{Error, ErrorContext as _, Result, refused};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 

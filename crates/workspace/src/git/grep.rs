@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{command, output_of, settings, utf8_paths};
-use base::error::{Context as _, Result};
+use base::error::{ErrorContext as _, Result};
 
 /// The extensions of files that import others.
 const CODE: [&str; 15] = [

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{UNTRACKED, command, finish, is_repository, output, start, text, utf8_paths};
-use base::error::{Context as _, Result};
+use base::error::{ErrorContext as _, Result};
 
 /// The timeout of one fetch.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);

@@ -16,7 +16,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
 use base::cmd;
-use base::error::{Context as _, Result, interrupted, refused};
+use base::error::{ErrorContext as _, Result, interrupted, refused};
 use base::probe;
 pub use blobs::{Blobs, Contents, Gap, below, contents};
 pub use grep::{grep, is_code, is_partial};

@@ -8,7 +8,7 @@ use camino::Utf8Path;
 
 use super::history::fetch_promised;
 use super::{command, output, utf8_paths};
-use base::error::{Context as _, Result, refused};
+use base::error::{ErrorContext as _, Result, refused};
 
 /// A file of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -267,7 +267,7 @@ impl<'w> EdgeBuilder<'w> {
         let called = name.rsplit('/').next();
         let mut unreadable = self.workspace.unreadable.iter();
         if let Some((_, problem)) = unreadable.find(|(dir, _)| dir.file_name() == called) {
-            return refused(format!("{problem}; {manifest} depends on `{name}`"));
+            return refused(format!("{problem:#}; {manifest} depends on `{name}`"));
         }
         match sparse::package_outside(&self.workspace.files, name) {
             Some(dir) => refused(format!(

@@ -12,7 +12,6 @@ use serde_json::Value;
 use crate::files::config_text::parse_jsonc;
 use crate::files::limits::{self, Syntax};
 use crate::settings::Settings;
-use base::error::Result;
 
 /// Names with their specifiers.
 pub type Specs = BTreeMap<String, String>;

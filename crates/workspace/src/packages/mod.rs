@@ -2,9 +2,12 @@
 //!
 //! [`package`] reads a manifest, with the dependencies of [`manifest`] and [`spec`] and the build that [`build_script`] finds.
 //! [`roots`] and [`members`] tell which workspace it is in, [`package_manager`] and [`installs`] the files that its install
-//! reads. [`locks`] reads the versions of lock files, and [`range`] compares versions.
+//! reads. [`detect`] determines the [`installation`]: the manager, its version and Node. [`locks`] reads the versions of lock
+//! files, and [`range`] compares versions.
 
 pub mod build_script;
+pub mod detect;
+pub mod installation;
 pub(crate) mod installs;
 pub mod locks;
 pub mod manifest;

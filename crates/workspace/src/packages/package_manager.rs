@@ -1,10 +1,11 @@
-//! Determines the package manager of a folder.
+//! Package managers: their lock files and their commands.
 
 use camino::Utf8Path;
 use serde::Serialize;
 
-/// A package manager, as the name of a lock file tells it. The content of `yarn.lock` tells Yarn's generation: `Manager` of
-/// `delivery`, which has the commands.
+use crate::settings::steps::Runtime;
+
+/// A package manager, as the name of a lock file tells it. [`Manager`] has its commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PackageManager {
@@ -79,6 +80,62 @@ impl PackageManager {
             }
             (several, field) => field.filter(|field| several.contains(field)),
         }
+    }
+}
+
+/// A package manager with its commands. The content of `yarn.lock` tells Yarn's generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manager {
+    /// npm.
+    Npm,
+    /// pnpm.
+    Pnpm,
+    /// Yarn 1.
+    YarnClassic,
+    /// Yarn 2 and later.
+    YarnBerry,
+    /// Bun.
+    Bun,
+}
+
+impl Manager {
+    /// Returns the program's name.
+    #[must_use]
+    pub fn program(self) -> &'static str {
+        match self {
+            Manager::Npm => "npm",
+            Manager::Pnpm => "pnpm",
+            Manager::YarnClassic | Manager::YarnBerry => "yarn",
+            Manager::Bun => "bun",
+        }
+    }
+
+    /// Returns the arguments of an install that changes no lock file.
+    #[must_use]
+    pub fn frozen_install(self) -> &'static [&'static str] {
+        match self {
+            Manager::Npm => &["ci", "--no-audit", "--no-fund"],
+            Manager::Pnpm | Manager::Bun => &["install", "--frozen-lockfile"],
+            Manager::YarnClassic => &["install", "--frozen-lockfile", "--non-interactive"],
+            Manager::YarnBerry => &["install", "--immutable"],
+        }
+    }
+
+    /// Returns the arguments of an install that changes no lock file and keeps what fits. Another server may use it.
+    /// `npm ci` would delete all of it first.
+    #[must_use]
+    pub fn install_in_place(self) -> &'static [&'static str] {
+        match self {
+            Manager::Npm => &["install", "--no-save", "--no-audit", "--no-fund"],
+            _ => self.frozen_install(),
+        }
+    }
+
+    /// Returns the runtime of a package's scripts if nothing else is set.
+    #[must_use]
+    pub fn runtime(self) -> Runtime {
+        if self == Manager::Bun { Runtime::Bun } else { Runtime::Node }
     }
 }
 

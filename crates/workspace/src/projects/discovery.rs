@@ -102,7 +102,8 @@ impl BrokenConfig {
     pub fn row(&self) -> Error {
         let mut failure = self.failure.clone();
         if !failure.message.contains(self.config.as_str()) {
-            failure.message = format!("{}: {}", self.label(), failure.message);
+            failure.message = format!("{}: {failure:#}", self.label());
+            failure.source = None;
         }
         failure.hint(self.leave_out())
     }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::files::paths::normalize;
 use crate::settings::steps::Steps;
-use base::error::Result;
 
 /// The steps before each upload of a deployment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -1,6 +1,5 @@
 //! The setting `xtask.health` of a `package.json`: the expected response after a deployment.
 
-use base::error::Result;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 

@@ -7,7 +7,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::settings::steps::Steps;
-use base::error::Result;
 
 /// The flags of a project. Each is one word with its value.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

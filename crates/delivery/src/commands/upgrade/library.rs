@@ -11,6 +11,7 @@ use crate::tools::cargo;
 use base::error::{ErrorKind, Exit, Result, failed, refused};
 use base::files::write_whole;
 use base::probe;
+use base::runner::CompletedProcess;
 use workspace::config::Config;
 use workspace::git;
 use workspace::modules::{TOOL, TOOL_LOCK};
@@ -56,7 +57,7 @@ pub fn upgrade(ctx: &Ctx, revision: Option<&str>) -> Result<Exit> {
         }
         return Err(error.hint(format!(
             "{manifest} and {TOOL_LOCK} are as before; check that {} is a revision of {}, and that \
-                     {TOOL}/src/main.rs compiles with it",
+             {TOOL}/src/main.rs compiles with it",
             next.name, pin.url
         )));
     }
@@ -264,9 +265,7 @@ fn compile(ctx: &Ctx, manifest: &Utf8Path) -> Result<()> {
     task.step("compile the new revision (about a minute)");
     let command = cargo::command(&ctx.root, &["build", "--manifest-path", manifest.as_str()]);
     let ran = ctx.run("upgrade", &command, &|line| task.output(line));
-    let ran = ran
-        .map_err(|error| failed(format!("{error:#}")))
-        .and_then(base::runner::CompletedProcess::success);
+    let ran = ran.and_then(CompletedProcess::success);
     task.end(ran.is_ok(), if ran.is_ok() { "compiled" } else { "not compiled" });
     ran.map(|_| ())
 }

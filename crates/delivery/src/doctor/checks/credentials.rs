@@ -44,7 +44,7 @@ pub fn token(context: &Context, environment: &str) -> Finding {
 fn present(ci: &CiVariables, config: &Config, environment: &str) -> Finding {
     match Destination::resolve(config, environment, None, ci, None) {
         Ok(_) => Finding::ok().with_value("set"),
-        Err(protected) => Finding::warn(&protected.message)
+        Err(protected) => Finding::warn(format!("{protected:#}"))
             .manual_fix(protected.hints.join("\n"))
             .with_value("set"),
     }

@@ -9,7 +9,6 @@ use serde_json::Value;
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::tools::bun::which;
-use base::error::Result;
 use base::version::Version;
 use workspace::config::ContainerUpload;
 use workspace::git;

@@ -12,12 +12,13 @@ use crate::plan::destination::Destination;
 use crate::plan::guard;
 use crate::plan::refusal::RefusalRule;
 use crate::tools::bun::which;
-use crate::tools::packages::{Installation, detect};
 use crate::tools::sandbox;
 use base::error::Result;
 use cloudflare::wrangler;
 use workspace::Workspace;
+use workspace::detect;
 use workspace::git;
+use workspace::installation::Installation;
 use workspace::project::Project;
 
 /// `projects`

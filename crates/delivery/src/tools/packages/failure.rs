@@ -1,11 +1,11 @@
 //! Finds the reason of a failed install in its output.
 
-use super::Installation;
 use base::env::variable;
 use base::error::Result;
 use base::runner::CompletedProcess;
 use workspace::config::{CONFIG_FILE, Variables};
 use workspace::files::folder_name;
+use workspace::installation::Installation;
 
 /// Messages about a lock file that does not match the manifests.
 const STALE: [&str; 10] = [
@@ -95,7 +95,7 @@ pub fn specific_hint(
     } else if let Some(hint) = node_hint(tail) {
         hint
     } else if has(&STALE) {
-        update_lock(install)
+        install.update_hint()
     } else if has(&DENIED) || tail.iter().any(is_status) {
         is_denied(variables)
     } else if has(&MISSING) {
@@ -167,12 +167,6 @@ fn failed_script(line: &str) -> Option<&str> {
     start.rsplit(' ').next()?.split_once("@npm:").map(|(package, _)| package)
 }
 
-/// Returns the hint that updates a lock file.
-pub(super) fn update_lock(install: &Installation) -> String {
-    let (command, dir) = (install.manager.update_lock(), folder_name(&install.dir));
-    format!("run `{command}` in {dir} and commit {}", install.lock)
-}
-
 /// Returns the hint with the variables that an install sees.
 fn is_denied(variables: &Variables) -> String {
     let state = |name: &String| {
@@ -196,7 +190,8 @@ fn is_denied(variables: &Variables) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::packages::{Manager, Tool};
+    use workspace::installation::Tool;
+    use workspace::package_manager::Manager;
 
     #[test]
     fn a_lock_file_of_pnpm_12_that_is_out_of_date_has_the_command_that_updates_it() {

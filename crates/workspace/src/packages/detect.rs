@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::registry::{bun_package, node_package};
-use super::{Installation, Manager, PackageToolchain, Tool};
+use super::installation::{Installation, PackageToolchain, Tool, bun_package, node_package};
+use super::package::Package;
+use super::package_manager::{LOCK_FILES, Manager, PackageManager};
+use crate::config::Tools;
+use crate::settings::steps::Runtime;
 use base::error::{Error, Result, refused};
-use workspace::config::Tools;
-use workspace::package::Package;
-use workspace::package_manager::{LOCK_FILES, PackageManager};
-use workspace::steps::Runtime;
 
 /// The versions of Node to install if a range is required and PATH has no matching one.
 const NODE_VERSIONS: [&str; 6] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1", "18.20.8", "16.20.2"];
@@ -207,7 +206,7 @@ pub fn check_classic_lock(
             "{} has no entry for `{name}@{range}`, which {manifest} asks for",
             dir.join(installation.lock)
         ))
-        .hint(super::failure::update_lock(installation))),
+        .hint(installation.update_hint())),
     }
 }
 
@@ -218,7 +217,7 @@ fn yarn_release(root: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
     let berry = berry.lines().find_map(|line| line.strip_prefix("yarnPath:"));
     let classic = classic.lines().find_map(|line| line.trim().strip_prefix("yarn-path "));
     let path = berry.or(classic)?.trim().trim_matches(['"', '\'']);
-    let inside = workspace::paths::normalize(&dir.join(path))?;
+    let inside = crate::paths::normalize(&dir.join(path))?;
     let inside = inside.strip_prefix(dir).ok()?.to_owned();
     root.join(dir).join(&inside).is_file().then_some(inside)
 }
@@ -297,7 +296,7 @@ fn node_field(manifest: &Value) -> Option<&str> {
 
 /// Returns Node in any version of `range`.
 fn within(package: &str, range: &str, place: &str) -> Result<Tool> {
-    let fits = |version: &&&str| workspace::range::satisfies(range, Some(version));
+    let fits = |version: &&&str| crate::range::satisfies(range, Some(version));
     let version = NODE_VERSIONS.iter().find(fits).ok_or_else(|| {
         refused(format!("{place} asks for Node `{range}`, and no version that xtask knows fits"))
             .hint("name an exact version: `\"tools\": { \"node\": \"22.23.5\" }` in dagger/config/config.json")
