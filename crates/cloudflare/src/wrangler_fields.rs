@@ -31,6 +31,11 @@ const OF_CONTAINERS: [&str; 5] =
 pub struct ConfigSchema(Keywords);
 
 impl ConfigSchema {
+    /// Parses the text of the schema.
+    pub fn parse(text: &str) -> Result<ConfigSchema, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
     /// Returns the fields of `config` that are not in the schema.
     #[must_use]
     pub fn unknown_fields(&self, config: &Value) -> Vec<UnknownField> {

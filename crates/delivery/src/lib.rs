@@ -83,13 +83,14 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     }
     let width = base::terminal::width().map_or(help::WIDTH, |width| width.min(help::WIDTH));
     let command_line = Cli::<C>::command().name(program).bin_name(program);
-    let command_line = help::arrange_for(std::env::args_os(), command_line, program, width);
-    let matches =
-        command_line.clone().try_get_matches().unwrap_or_else(|error| with_tip(error).exit());
+    let mut command_line = help::arrange_for(std::env::args_os(), command_line, program, width);
+    let matches = command_line
+        .try_get_matches_from_mut(std::env::args_os())
+        .unwrap_or_else(|error| with_tip(error).exit());
     let global = Global::from_matches(&matches);
     if let Some(option) = Global::find_misplaced(&matches) {
         let text = format!("`{option}` does not affect this command");
-        command_line.clone().error(clap::error::ErrorKind::UnknownArgument, text).exit();
+        command_line.error(clap::error::ErrorKind::UnknownArgument, text).exit();
     }
     let Cli { command } = Cli::<C>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let (json, quiet, verbose) = (global.json, global.quiet, global.verbose);

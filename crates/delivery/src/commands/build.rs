@@ -7,7 +7,7 @@ use workspace::toolchain::Toolchain;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 
-use super::selection::{self, Selection};
+use super::selection::{self, PlanReader, Selection};
 use crate::builds::{Builds, tools_of};
 use crate::context::Ctx;
 use crate::engine::RunContext;
@@ -46,6 +46,7 @@ impl BuildCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         self.engine.prepare(ctx);
+        let reader = PlanReader::start(&ctx.root, Operation::Build);
         let workspace = Workspace::survey(&ctx.root)?;
         let chosen = self.selection.choose(ctx, &workspace, None)?;
         if let Some(because) = &chosen.nothing {
@@ -59,7 +60,7 @@ impl BuildCommand {
         let request =
             RunRequest { options, ..RunRequest::new(Operation::Build, choice, destination) };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, request, None)?;
+        let plan = chosen.plan(ctx, &workspace, request, reader)?;
         let exit = carry_out(ctx, &workspace, plan)?;
         Ok(selection::end(ctx, exit, &broken))
     }

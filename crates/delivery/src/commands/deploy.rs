@@ -3,9 +3,8 @@
 use clap::Args;
 
 use super::build::{EngineArgs, nothing_to_do};
-use super::selection::{self, Selection};
+use super::selection::{self, PlanReader, Selection};
 use crate::context::Ctx;
-use crate::engine::setup::SchemaReader;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, RunOptions, RunRequest};
 use crate::tools::sandbox;
@@ -48,7 +47,10 @@ impl DeployCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         self.engine.prepare(ctx);
-        let schema = SchemaReader::start(&ctx.root);
+        let reader = PlanReader::start(&ctx.root, Operation::Deploy);
+        if self.sandbox || self.env.as_deref().is_none_or(Destination::always_sandbox) {
+            sandbox::ask_for_proof(&ctx.root);
+        }
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;
         let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
@@ -67,7 +69,7 @@ impl DeployCommand {
         let request =
             RunRequest { options, ..RunRequest::new(Operation::Deploy, choice, destination) };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, request, Some(schema))?;
+        let plan = chosen.plan(ctx, &workspace, request, reader)?;
         let exit = super::build::carry_out(ctx, &workspace, plan)?;
         Ok(selection::end(ctx, exit, &broken))
     }

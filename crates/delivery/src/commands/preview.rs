@@ -8,10 +8,9 @@ use serde_json::json;
 use super::build::{EngineArgs, nothing_to_do};
 use super::deploy::sandbox_port;
 use super::preview_stop::Stop;
-use super::selection::{self, Selection};
+use super::selection::{self, PlanReader, Selection};
 use crate::context::Ctx;
 use crate::engine::comment::Comment;
-use crate::engine::setup::SchemaReader;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, RunOptions, RunRequest, alias};
 use crate::report::comment_outcome;
@@ -89,7 +88,7 @@ impl PreviewCommand {
             return stop.run(ctx);
         }
         self.engine.prepare(ctx);
-        let schema = SchemaReader::start(&ctx.root);
+        let reader = PlanReader::start(&ctx.root, Operation::Preview);
         let workspace = Workspace::survey(&ctx.root)?;
         let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
         let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
@@ -121,7 +120,7 @@ impl PreviewCommand {
             ..RunRequest::new(Operation::Preview, choice, destination)
         };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, request, Some(schema))?;
+        let plan = chosen.plan(ctx, &workspace, request, reader)?;
         let building = plan
             .projects
             .iter()

@@ -1,7 +1,9 @@
 //! Selection of the projects for `build`, `deploy` and `preview`, with the reasons.
 
 use std::collections::BTreeMap;
+use std::thread::JoinHandle;
 
+use camino::Utf8Path;
 use clap::Args;
 
 use super::affected::changes;
@@ -9,22 +11,41 @@ use super::build::{build_inputs, keys};
 use crate::builds::plan_builds;
 use crate::context::Ctx;
 use crate::doctor;
-use crate::engine::setup::SchemaReader;
-use crate::engine::{expected_output, secrets};
+use crate::engine::{expected_output, secrets, setup};
 use crate::plan::refusal::{ProjectRefusal, RefusalRule};
 use crate::plan::{Operation, Plan, PlanRequest, RunRequest};
 use crate::report::affected::{line, nothing};
 use base::env::is_set;
 use base::error::{Error, Exit, Result, failed};
+use cloudflare::wrangler_fields::ConfigSchema;
 use workspace::Workspace;
 use workspace::affected::find_affected;
 use workspace::change_base::{Base, Changes};
 use workspace::discovery::BrokenConfig;
-use workspace::git;
+use workspace::git::{self, Head};
 use workspace::key::fresh_nonce;
 use workspace::lock_changes::LockChanges;
 use workspace::project::Project;
 use workspace::summary::Summary;
+
+/// Facts of a plan that do not depend on its projects. They are read while the command reads the repository.
+pub struct PlanReader {
+    head: JoinHandle<Result<Head>>,
+    /// The schema of wrangler's config, which an upload needs. `None` if wrangler is not installed.
+    schema: Option<JoinHandle<Option<ConfigSchema>>>,
+}
+
+impl PlanReader {
+    /// Starts to read the facts for a plan of `operation`.
+    #[must_use]
+    pub fn start(root: &Utf8Path, operation: Operation) -> PlanReader {
+        let (of_head, of_schema) = (root.to_owned(), root.to_owned());
+        let head = std::thread::spawn(move || git::head(&of_head));
+        let needs_schema = operation != Operation::Build;
+        let read_schema = move || setup::installed_schema(&of_schema);
+        PlanReader { head, schema: needs_schema.then(|| std::thread::spawn(read_schema)) }
+    }
+}
 
 /// Options that select projects.
 #[derive(Debug, Args)]
@@ -128,34 +149,32 @@ impl<'w> SelectedProjects<'w> {
         SelectedProjects { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
     }
 
-    /// Plans `request` for them. An upload needs the schema of wrangler's config. Errors if no project remains. A run also
-    /// errors if this machine lacks a tool or token, but a dry run is useful without them.
+    /// Plans `request` for them. Errors if no project remains. A run also errors if this machine lacks a tool or token,
+    /// but a dry run is useful without them.
     pub fn plan(
         self,
         ctx: &Ctx,
         workspace: &Workspace,
         mut request: RunRequest,
-        schema: Option<SchemaReader>,
+        reader: PlanReader,
     ) -> Result<Plan> {
         let needs_upload = request.operation != Operation::Build;
         let selected = self.projects.len();
         let graph = &workspace.graph;
         let builds = plan_builds(workspace, graph, &self.projects);
-        let (keys, head) = std::thread::scope(|scope| {
-            let head = scope.spawn(|| git::head(&workspace.root));
-            (keys(workspace, &self.projects, &request.destination, &builds), head.join())
-        });
+        let keys = keys(workspace, &self.projects, &request.destination, &builds)?;
+        let (head, schema) = (reader.head.join(), reader.schema.map(JoinHandle::join).transpose());
         request.options.rebuild |= request.options.force;
         let input = PlanRequest {
             request,
-            keys: keys?,
+            keys,
             head: head.map_err(|_| failed("git's reader failed"))??,
             inputs: build_inputs(graph, &self.projects, &builds),
             reasons: self.reasons,
             builds,
             unbuilt: expected_output::unbuilt(&workspace.root, &self.projects),
             projects: self.projects,
-            schema: schema.map(SchemaReader::schema).transpose()?.flatten(),
+            schema: schema.map_err(|_| failed("the reader of wrangler's schema failed"))?.flatten(),
             is_set,
             nonce: &fresh_nonce()?,
         };

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
-use std::thread::JoinHandle;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -17,7 +16,7 @@ use crate::tools::packages::registry::{self, Location};
 use crate::tools::sandbox::{self, Server};
 use base::cmd;
 use base::command::ProcessCommand;
-use base::error::{Error, ErrorKind, Result, failed, refused};
+use base::error::{Error, ErrorKind, Result, refused};
 use base::files::write_whole;
 use base::runner::CompletedProcess;
 use base::terminal::progress::ProgressLine;
@@ -286,23 +285,6 @@ pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
     )
 }
 
-/// The JSON schema of wrangler's config, read while the command does other work.
-pub struct SchemaReader(JoinHandle<Option<ConfigSchema>>);
-
-impl SchemaReader {
-    /// Starts to read the schema of the installed wrangler.
-    #[must_use]
-    pub fn start(root: &Utf8Path) -> SchemaReader {
-        let root = root.to_owned();
-        SchemaReader(std::thread::spawn(move || installed_schema(&root)))
-    }
-
-    /// Returns the schema. `None` if wrangler is not installed.
-    pub fn schema(self) -> Result<Option<ConfigSchema>> {
-        self.0.join().map_err(|_| failed("the reader of wrangler's schema failed"))
-    }
-}
-
 /// Returns the JSON schema of wrangler's config. `None` if wrangler is not installed.
 #[must_use]
 pub fn installed_schema(root: &Utf8Path) -> Option<ConfigSchema> {
@@ -312,7 +294,7 @@ pub fn installed_schema(root: &Utf8Path) -> Option<ConfigSchema> {
 /// Reads the JSON schema of the installed wrangler's config.
 pub fn wrangler_schema(root: &Utf8Path) -> Result<ConfigSchema> {
     let path = Toolchain::wrangler(root).dir.join(wrangler::SCHEMA);
-    serde_json::from_str(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
+    ConfigSchema::parse(&read(root, &path)?).map_err(|error| refused(format!("{path}: {error}")))
 }
 
 /// Reads a wrangler config again, because the build of a project may have written it.

@@ -156,6 +156,12 @@ pub fn recently_running(root: &Utf8Path) -> Option<Server> {
     }
 }
 
+/// Asks the sandbox for its proof beside other work. [`recently_running`] waits for the answer.
+pub fn ask_for_proof(root: &Utf8Path) {
+    let root = root.to_owned();
+    std::thread::spawn(move || recently_running(&root));
+}
+
 /// Returns the port on which the sandbox runs, else the one on which it would start. Call [`check`]
 /// before a token is sent to the latter.
 #[must_use]
