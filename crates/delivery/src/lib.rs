@@ -123,7 +123,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use base::error::{refused, remote};
+    use base::error::refused;
 
     use super::*;
 
@@ -138,8 +138,6 @@ mod tests {
         let within = from_anyhow(anyhow::Error::from(own).context("seed"));
         assert_eq!(within.kind, ErrorKind::Refused);
         assert_eq!(within.with_hints(), "seed: no token\nhint: set it");
-        let boxed: Box<dyn std::error::Error + Send + Sync> = Box::new(remote("unknown"));
-        assert_eq!(from_anyhow(anyhow::anyhow!(boxed)).kind, ErrorKind::Remote);
         let foreign = from_anyhow(anyhow::anyhow!("no rows").context("seed"));
         assert_eq!(
             (foreign.kind, format!("{foreign:#}").as_str()),
