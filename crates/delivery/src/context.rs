@@ -96,8 +96,7 @@ impl Ctx {
         on_line: &(dyn Fn(&str) + Sync),
     ) -> Result<CompletedProcess> {
         let ui = self.ui.clone();
-        let say = move |text: &str| ui.warn(text);
-        waiting::run(&command.dir, say, || self.run(log, command, on_line))
+        waiting::run(&command.dir, move |text| ui.warn(text), || self.run(log, command, on_line))
     }
 
     /// Runs `command` as [`Ctx::run`] does, within `limits`.

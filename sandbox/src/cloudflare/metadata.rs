@@ -63,9 +63,8 @@ pub struct AssetsMetadata {
 /// the Worker's name it must fit into a DNS label
 /// (<https://developers.cloudflare.com/workers/configuration/previews/>).
 pub fn check_alias(alias: &str, worker: &str) -> Result<(), CloudflareError> {
-    let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
-        || !alias.bytes().all(is_valid)
+        || !alias.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         || alias.ends_with('-')
     {
         return Err(CloudflareError::invalid(&format!(

@@ -87,9 +87,8 @@ pub async fn create(
     JsonBody(body): JsonBody<NewBucket>,
 ) -> ApiResult {
     let name = body.name;
-    let is_valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let is_valid_name = (3..=63).contains(&name.len())
-        && name.bytes().all(is_valid)
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !name.starts_with('-')
         && !name.ends_with('-');
     if !is_valid_name {

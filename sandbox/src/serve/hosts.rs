@@ -140,8 +140,7 @@ fn live(worker: &Arc<Worker>, choose: &Choose<'_>) -> HostTarget {
 }
 
 fn by_short_id<'a>(worker: &'a Worker, prefix: &str) -> Option<&'a WorkerVersion> {
-    let matches = |version: &&WorkerVersion| prefix.len() == 8 && version.id.starts_with(prefix);
-    worker.versions.iter().find(matches)
+    worker.versions.iter().find(|version| prefix.len() == 8 && version.id.starts_with(prefix))
 }
 
 #[cfg(test)]

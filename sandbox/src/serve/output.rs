@@ -255,12 +255,11 @@ impl WorkerOutput {
         time_limit: Duration,
     ) -> Vec<(String, Exception)> {
         let mut reports = self.subscribe();
-        let is_same = |exception: &Exception| {
-            exception.timestamp >= uncaught.timestamp && exception.title() == uncaught.title()
-        };
         let is_relevant = |trace: &Arc<Trace>| match trace.ray() {
             Some(other) => other == ray && !trace.exceptions.is_empty(),
-            None => trace.exceptions.iter().any(is_same),
+            None => trace.exceptions.iter().any(|exception| {
+                exception.timestamp >= uncaught.timestamp && exception.title() == uncaught.title()
+            }),
         };
         let mut reports_of_request: Vec<_> =
             self.recent().into_iter().filter(is_relevant).collect();

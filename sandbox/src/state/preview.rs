@@ -123,9 +123,8 @@ fn is_named(preview: &WorkerPreview, identifier: &str) -> bool {
 #[must_use]
 pub fn is_valid_name(name: &str) -> bool {
     let is_end = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let is_valid = |b: u8| b.is_ascii_alphanumeric() || b"-_/.+=".contains(&b);
     name.len() <= 256
-        && name.bytes().all(is_valid)
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/.+=".contains(&b))
         && is_end(name.bytes().next())
         && is_end(name.bytes().next_back())
 }

@@ -81,8 +81,7 @@ impl ProgressArea {
         if interval.is_zero() {
             return Vec::new();
         }
-        let is_overdue = |line: &&mut Line| line.printed.elapsed() >= interval;
-        let overdue = self.lines.iter_mut().filter(is_overdue);
+        let overdue = self.lines.iter_mut().filter(|line| line.printed.elapsed() >= interval);
         let print = |line: &mut Line| {
             line.printed = Instant::now();
             (line.section, line.log_text())

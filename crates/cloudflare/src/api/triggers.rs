@@ -58,13 +58,11 @@ impl Api<'_> {
             self.get(&format!("workers/services/{worker}/environments/production/routes"))?;
         let routes: Vec<ListedRoute> =
             routes.map(|found| parse_as(found, "list of routes")).transpose()?.unwrap_or_default();
-        let is_of_worker =
-            |domain: &Domain| domain.service.as_ref().is_none_or(|name| name == worker);
         Ok(TriggersInUse {
             crons: schedules.into_iter().map(|schedule| schedule.cron).collect(),
             domains: domains
                 .into_iter()
-                .filter(is_of_worker)
+                .filter(|domain| domain.service.as_ref().is_none_or(|name| name == worker))
                 .map(|domain| domain.hostname)
                 .collect(),
             routes: routes.into_iter().map(ListedRoute::pattern).collect(),

@@ -13,8 +13,7 @@ const NOISE: [&str; 4] = [
 /// log.
 #[must_use]
 pub fn excerpt(reason: &str, output: &[String], place: Option<&str>) -> String {
-    let has_error = |line: &String| line.contains("[ERROR]");
-    let start = output.iter().position(has_error).unwrap_or_default();
+    let start = output.iter().position(|line| line.contains("[ERROR]")).unwrap_or_default();
     let mut lines = reason.trim_end().trim_end_matches('.').lines();
     let mut text = lines.next().unwrap_or_default().to_owned();
     if let Some(place) = place {

@@ -157,11 +157,10 @@ fn name_shared(
                     && (side(other), account(other)) == (side(&own), account(&own))
             });
             let shared: Vec<&String> = shared.collect();
-            let is_in_step = |name: &&&String| live.contains(&((**name).clone(), true));
             // The Worker belongs to the environment that it was deployed for, else to the one of the top level.
             let owner = shared
                 .iter()
-                .find(is_in_step)
+                .find(|name| live.contains(&((**name).clone(), true)))
                 .or_else(|| shared.iter().find(|name| **name == LOCAL))
                 .or_else(|| shared.iter().find(|name| is_protected(name)))
                 .or_else(|| shared.first());

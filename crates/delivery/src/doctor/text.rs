@@ -107,9 +107,8 @@ fn problem(entry: &ReportEntry, width: usize) -> String {
     if others.len() > shown {
         text += &format!("      and {} more (`--json`)\n", others.len() - shown);
     }
-    let long = |found: &&String| found.len() > LONG;
     let facts = [
-        ("found", finding.found.as_ref().filter(long)),
+        ("found", finding.found.as_ref().filter(|found| found.len() > LONG)),
         ("wanted", finding.wanted.as_ref()),
         ("source", finding.source.as_ref()),
     ];

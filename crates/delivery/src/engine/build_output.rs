@@ -43,14 +43,13 @@ impl BuildOutput {
         let names = [path, "/index.html"];
         let page = |path: &&str| Some(((*path).to_owned(), file_for(dist, path, html_handling)?));
         let rules = std::fs::read_to_string(dist.join("_redirects")).unwrap_or_default();
-        let source = |line: &str| line.split_whitespace().next().map(str::to_owned);
         BuildOutput {
             pages: names.iter().filter_map(page).collect(),
             proof: proof(dist),
             redirects: rules
                 .lines()
                 .filter(|line| !line.trim_start().starts_with('#'))
-                .filter_map(source)
+                .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
                 .collect(),
         }
     }

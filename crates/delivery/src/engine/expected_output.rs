@@ -9,7 +9,6 @@ use crate::plan::ProjectPlan;
 use base::error::{Error, Result, refused};
 use cloudflare::wrangler::REDIRECT;
 use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
-use workspace::package::Package;
 use workspace::paths::normalize;
 use workspace::project::Project;
 
@@ -32,13 +31,12 @@ fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<()> {
     let value = &project.wrangler.value;
     let blocks = value["env"].as_object().into_iter().flatten().map(|(_, block)| block);
     let has_command = blocks.chain([value]).any(|block| block["build"]["command"].is_string());
-    let may_build = |package: &Package| {
-        package.build.is_some()
-            || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
-    };
     if has_command
         || project.module
-        || project.package.as_ref().is_some_and(may_build)
+        || project.package.as_ref().is_some_and(|package| {
+            package.build.is_some()
+                || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
+        })
         || root.join(&project.dir).join(REDIRECT).is_file()
     {
         return Ok(());
@@ -186,6 +184,7 @@ fn is_code(path: &Utf8Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use workspace::package::Package;
     use workspace::wrangler::WranglerConfig;
 
     #[track_caller]

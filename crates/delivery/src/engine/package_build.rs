@@ -208,10 +208,9 @@ impl ProjectRun<'_> {
 
     /// Returns the stamps of the package's files.
     fn files(&self, build: &PackageBuild) -> FileStamps {
-        let is_left_out = |path: &Utf8Path| {
+        stamps(&self.run.ctx.root, vec![build.dir.clone()], |path| {
             let name = path.file_name().unwrap_or_default();
             name == LOGS || name.ends_with(NOTES)
-        };
-        stamps(&self.run.ctx.root, vec![build.dir.clone()], is_left_out)
+        })
     }
 }

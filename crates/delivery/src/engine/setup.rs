@@ -225,8 +225,7 @@ pub fn missing(
     let mut places = Places::new(root, bun.program());
     places.variables = config.variables.clone();
     places.plugins = Some(root.join(".xtask/tmp"));
-    let is_shared = |tool: &&Tool| tool.name != "bun" || !tool.fits(version);
-    for tool in tools.iter().filter(is_shared) {
+    for tool in tools.iter().filter(|tool| tool.name != "bun" || !tool.fits(version)) {
         let location = registry::find(root, tool);
         if let Location::Missing(_) = location {
             commands.extend(registry::install(root, tool));

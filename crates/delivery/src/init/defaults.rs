@@ -62,11 +62,9 @@ pub fn config(workspace: &Workspace) -> Config {
         config.cloudflare.account_id = account;
     }
     let blocks = workspace.projects.iter().flat_map(|project| &project.environments);
-    let named =
-        |name: &&String| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     let blocks: BTreeSet<&String> = blocks
         .filter(|name| !name.is_empty() && *name != workspace::config::LOCAL)
-        .filter(named)
+        .filter(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)))
         .collect();
     for name in blocks {
         config.environments.entry(name.clone()).or_default();

@@ -12,9 +12,8 @@ const LABEL: usize = 63;
 /// Checks an alias by Cloudflare's rules, which wrangler does not check: lowercase letters, digits and
 /// dashes, a letter first (<https://developers.cloudflare.com/workers/configuration/previews/>).
 pub fn check(alias: &str, worker: &str) -> Result<()> {
-    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if !alias.starts_with(|c: char| c.is_ascii_lowercase())
-        || !alias.bytes().all(is_allowed)
+        || !alias.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         || alias.ends_with('-')
     {
         return Err(usage(format!("`{alias}` is not a valid alias"))

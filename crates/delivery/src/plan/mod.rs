@@ -383,13 +383,12 @@ impl Plan {
     /// Takes a project out that breaks a rule that was found later.
     pub fn refuse(&mut self, project: &str, rule: RefusalRule, failure: &Error) {
         let taken = self.projects.extract_if(.., |part| part.project == project);
-        let refusal = |part: ProjectPlan| ProjectRefusal {
+        self.refused.extend(taken.map(|part| ProjectRefusal {
             project: part.project,
             worker: part.target.worker,
             rule,
             failure: failure.clone(),
-        };
-        self.refused.extend(taken.map(refusal));
+        }));
     }
 }
 

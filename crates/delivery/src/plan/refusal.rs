@@ -113,13 +113,11 @@ impl ProjectRefusal {
     /// Returns one failure for each project, in the order of `refusals`.
     #[must_use]
     pub fn by_project(refusals: &[ProjectRefusal]) -> Vec<(&ProjectRefusal, Error)> {
-        let is_same =
-            |a: &ProjectRefusal, b: &ProjectRefusal| a.project == b.project && a.worker == b.worker;
         let row = |rules: &'_ [ProjectRefusal]| {
             let parts = rules.iter().map(|each| (each.rule.subject(), &each.failure));
             all_at_once(&parts.collect::<Vec<_>>())
         };
-        let rows = refusals.chunk_by(is_same);
+        let rows = refusals.chunk_by(|a, b| a.project == b.project && a.worker == b.worker);
         rows.filter_map(|rules| Some((rules.first()?, row(rules)?))).collect()
     }
 }

@@ -181,8 +181,7 @@ pub fn step_hint(output: &[String]) -> Option<&'static str> {
         // Versions before 0.21 name the process.
         line.starts_with("Error: exit code: ") || line.contains("did not complete successfully")
     };
-    let is_killed = |line: &String| line.starts_with("Error: exit code: 137");
-    if output.iter().any(is_killed) {
+    if output.iter().any(|line| line.starts_with("Error: exit code: 137")) {
         return Some("the command was killed: give the engine more memory if it ran out");
     }
     output.iter().any(is_exit).then_some("the lines above are the failing step's own")

@@ -5,9 +5,8 @@
 #[must_use]
 pub fn block(text: &str, indent: usize) -> Option<String> {
     let body = text.strip_suffix('\n').unwrap_or(text);
-    let fits_block = |line: &str| !line.ends_with([' ', '\t']) && line.chars().all(is_printable);
     let fits = body.contains('\n')
-        && body.lines().all(fits_block)
+        && body.lines().all(|line| !line.ends_with([' ', '\t']) && line.chars().all(is_printable))
         && !body.ends_with('\n')
         && !body.contains('\r')
         && !body.starts_with([' ', '\t', '\n']);

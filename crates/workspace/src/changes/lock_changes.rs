@@ -157,11 +157,10 @@ pub(crate) fn slice(
 ) -> Option<String> {
     let folder = path.parent().unwrap_or(Utf8Path::new(""));
     let graph = &workspace.graph;
-    let is_installed = |dir: &&Utf8PathBuf| {
+    let packages = inputs.iter().filter(|dir| {
         let mut edges = graph.edges(dir);
         edges.any(|edge| edge.to == path && edge.origin == Origin::Install)
-    };
-    let packages = inputs.iter().filter(is_installed);
+    });
     let packages = packages.filter_map(|dir| workspace.packages.get(dir.as_str()));
     let packages: Vec<&Package> = packages.chain(workspace.packages.get(folder.as_str())).collect();
     let below = |package: &&Package| {

@@ -10,10 +10,8 @@ pub fn paths(root: &Utf8Path, text: &[u8]) -> Result<Vec<Utf8PathBuf>, String> {
     let text = String::from_utf8_lossy(text);
     let nul = text.contains('\0');
     let separator = if nul { '\0' } else { '\n' };
-    let line =
-        |line: &str| if nul { line.to_owned() } else { line.trim_end_matches('\r').to_owned() };
     text.split(separator)
-        .map(line)
+        .map(|line| if nul { line.to_owned() } else { line.trim_end_matches('\r').to_owned() })
         .filter(|path| !path.is_empty())
         .map(|path| {
             if !nul && path.starts_with('"') {

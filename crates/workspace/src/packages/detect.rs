@@ -44,8 +44,7 @@ pub fn installation(
     tools: &Tools,
 ) -> Result<Option<Installation>> {
     let locks = |dir: &Utf8Path| -> Vec<(&'static str, PackageManager)> {
-        let is_here = |(name, _): &&(&str, PackageManager)| root.join(dir).join(name).is_file();
-        LOCK_FILES.iter().filter(is_here).copied().collect()
+        LOCK_FILES.iter().filter(|(name, _)| root.join(dir).join(name).is_file()).copied().collect()
     };
     let found = package.dir.ancestors().map(|dir| (dir, locks(dir)));
     let Some((dir, locks)) = found.into_iter().find(|(_, locks)| !locks.is_empty()) else {
@@ -104,10 +103,9 @@ fn exact_version(field: &str) -> Option<String> {
 fn is_exact(version: &str) -> bool {
     let (numbers, prerelease) = version.split_once('-').unwrap_or((version, "x"));
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
     numbers.split('.').count() == 3
         && numbers.split('.').all(is_number)
-        && prerelease.bytes().all(plain)
+        && prerelease.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
 }
 
 fn tool(name: &'static str, package: &str, version: &str, accepts: Option<&str>) -> Tool {

@@ -159,10 +159,9 @@ impl WranglerStep {
 /// Returns the command that a line calls, and the words after it. `None` if it is not an allowed command of wrangler.
 fn find_command(words: &[String]) -> Option<(&'static AllowedCommand, &[String])> {
     let (_, rest) = words.split_first().filter(|(first, _)| *first == "wrangler")?;
-    let is_command = |one: &&AllowedCommand| {
+    let allowed = ALLOWED.iter().find(|one| {
         rest.len() >= one.words.len() && one.words.iter().zip(rest).all(|(a, b)| a == b)
-    };
-    let allowed = ALLOWED.iter().find(is_command)?;
+    })?;
     Some((allowed, &rest[allowed.words.len()..]))
 }
 

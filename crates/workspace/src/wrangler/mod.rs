@@ -346,8 +346,7 @@ fn domains(routes: &Value, route: &Value) -> Vec<String> {
 /// Returns the folders of the migrations of databases.
 fn migrations(databases: &Value) -> Vec<Utf8PathBuf> {
     let databases = databases.as_array().into_iter().flatten();
-    let folder = |one: &Value| one["migrations_dir"].as_str().unwrap_or("migrations").into();
-    databases.map(folder).collect()
+    databases.map(|one| one["migrations_dir"].as_str().unwrap_or("migrations").into()).collect()
 }
 
 /// Returns the names in `secrets.required`. `None` without a field `secrets`.

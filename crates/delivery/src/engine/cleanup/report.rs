@@ -120,9 +120,7 @@ impl Leftover {
     /// Returns true if the Worker Preview of a project was deleted.
     #[must_use]
     pub fn has_deleted(&self, project: &str) -> bool {
-        let is_deleted =
-            |one: &PreviewDeletion| one.project == project && one.outcome == Outcome::Deleted;
-        self.previews.iter().any(is_deleted)
+        self.previews.iter().any(|one| one.project == project && one.outcome == Outcome::Deleted)
     }
 
     /// Returns true if a preview of it may still exist.

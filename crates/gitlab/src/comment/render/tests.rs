@@ -33,8 +33,7 @@ fn full(project: &str, status: PreviewStatus) -> CommentRow {
 
 fn visible(rows: &[CommentRow]) -> String {
     let body = body(rows);
-    let hidden = |line: &&str| !line.starts_with("<!--");
-    body.lines().filter(hidden).collect::<Vec<_>>().join("\n")
+    body.lines().filter(|line| !line.starts_with("<!--")).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
