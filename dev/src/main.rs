@@ -23,13 +23,12 @@ enum DeveloperCommand {
 
 impl Run for DeveloperCommand {
     fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let result: base::error::Result<Exit> = match self {
+        Ok(match self {
             DeveloperCommand::Test(command) => command.run(ctx),
             DeveloperCommand::Bench(command) => command.run(ctx),
             DeveloperCommand::Generate(command) => command.run(ctx),
             DeveloperCommand::Pins(command) => command.run(ctx),
-        };
-        Ok(result?)
+        }?)
     }
 }
 

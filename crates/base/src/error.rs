@@ -113,6 +113,12 @@ impl Error {
         Error { kind, message: message.into(), hints, source: Some(Arc::new(self)) }
     }
 
+    /// Returns the error with another message, which holds what matters of its causes.
+    #[must_use]
+    pub fn with_message(self, message: impl Into<String>) -> Error {
+        Error { message: message.into(), source: None, ..self }
+    }
+
     /// Adds a next step.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

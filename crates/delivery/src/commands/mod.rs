@@ -35,12 +35,12 @@ pub mod wrangler;
 
 use crate::cli::Command;
 use crate::context::Ctx;
-use base::error::{Exit, Result};
+use base::error::Exit;
 
 impl Command {
     /// Runs the command. The error has the type that the commands of a team use.
     pub fn run(self, ctx: &Ctx) -> anyhow::Result<Exit> {
-        let result: Result<Exit> = match self {
+        Ok(match self {
             Command::Doctor(command) => command.run(ctx),
             Command::Projects(command) => command.run(ctx),
             Command::Affected(command) => command.run(ctx),
@@ -70,7 +70,6 @@ impl Command {
             Command::Completions(command) => command.run(ctx),
             Command::Complete(command) => command.run(ctx),
             Command::Keys(command) => command.run(ctx),
-        };
-        Ok(result?)
+        }?)
     }
 }

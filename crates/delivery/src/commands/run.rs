@@ -143,10 +143,9 @@ impl RunCommand {
         });
         let word = if ended.is_ok() { "passed" } else { "failed" };
         task.end(ended.is_ok(), &format!("{} {word}", self.script));
-        ended.map_err(|failure: Error| Error {
-            message: format!("{}: {failure:#}", project.name),
-            source: None,
-            ..failure
+        ended.map_err(|failure: Error| {
+            let message = format!("{}: {failure:#}", project.name);
+            failure.with_message(message)
         })
     }
 

@@ -77,9 +77,8 @@ pub struct SelectedProjects<'w> {
 pub fn end(ctx: &Ctx, exit: Exit, broken: &[BrokenConfig]) -> Exit {
     let kinds = BrokenConfig::needing_attention(broken).map(|each| {
         let failure = each.row();
-        let kind = failure.kind;
         ctx.ui.error_beside_report(&failure);
-        kind
+        failure.kind
     });
     exit.max(Exit::worst(kinds))
 }

@@ -323,12 +323,13 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
     let deadline = reason == ExitReason::Deadline;
     finished.success().map_err(|failure| {
         let failure = match hint {
-            _ if reason == ExitReason::Caller => Error {
-                message: format!("the Dagger engine stopped answering; {failure:#}"),
-                source: None,
-                ..failure
+            _ if reason == ExitReason::Caller => {
+                let message = format!("the Dagger engine stopped answering; {failure:#}");
+                let address = engine_address::as_text();
+                failure
+                    .with_message(message)
+                    .hint(format!("start the engine at {address}, then run it again"))
             }
-            .hint(format!("start the engine at {}, then run it again", engine_address::as_text())),
             Some(hint) => failure.hint(hint),
             None if deadline => failure
                 .hint("run `cargo xtask doctor dagger`; without an engine the CLI waits forever"),
@@ -337,6 +338,7 @@ fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
         // The message contains a trace URL that works only in Dagger Cloud.
         let text = format!("{failure:#}");
         let lines = text.lines().map(|line| line.split(" [traceparent:").next().unwrap_or(line));
-        Error { message: lines.collect::<Vec<_>>().join("\n"), source: None, ..failure }
+        let message = lines.collect::<Vec<_>>().join("\n");
+        failure.with_message(message)
     })
 }

@@ -182,7 +182,7 @@ impl<'a> ProjectDeployment<'a> {
 
     /// Ends with an error. After a failed upload it reads the live version, so that the record does not guess.
     fn fail(mut self, error: &Error) -> Record {
-        let mut failure = Error { message: format!("{error:#}"), source: None, ..error.clone() };
+        let mut failure = error.clone().with_message(format!("{error:#}"));
         let mut status: DeployStatus = failure.kind.into();
         if let Some(failed) = error.find::<FailedUpload>() {
             let hints = std::mem::take(&mut failure.hints);

@@ -57,7 +57,8 @@ impl ProjectRun<'_> {
             "{} could not be built, and {} imports it: {failure:#}",
             build.dir, self.part.project
         );
-        Error { message, source: None, ..failure }
+        failure
+            .with_message(message)
             .hint(format!("correct the build of {}; nothing was uploaded", build.dir))
     }
 

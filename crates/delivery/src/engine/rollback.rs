@@ -237,7 +237,7 @@ impl Rollback {
             };
         let failure = if INTERRUPTED.load(Ordering::SeqCst) {
             let message = format!("{} is live, and was not checked", self.version);
-            Error { message, ..interrupted() }
+            interrupted().with_message(message)
         } else {
             hints
                 .into_iter()

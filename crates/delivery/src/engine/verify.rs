@@ -276,7 +276,8 @@ fn still_serves(
 fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<()> {
     if INTERRUPTED.load(Ordering::SeqCst) {
         let message = format!("interrupted; {state}");
-        return Err(Error { message, ..interrupted() }
+        return Err(interrupted()
+            .with_message(message)
             .hint(format!("run `{}`", job.command_line("status"))));
     }
     Ok(())

@@ -102,8 +102,8 @@ impl BrokenConfig {
     pub fn row(&self) -> Error {
         let mut failure = self.failure.clone();
         if !failure.message.contains(self.config.as_str()) {
-            failure.message = format!("{}: {failure:#}", self.label());
-            failure.source = None;
+            let message = format!("{}: {failure:#}", self.label());
+            failure = failure.with_message(message);
         }
         failure.hint(self.leave_out())
     }
