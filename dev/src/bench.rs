@@ -7,8 +7,8 @@ use crate::benchmarks::Benchmarks;
 use crate::test::{reject_unknown, set_up, with_tools};
 use base::error::{ErrorContext as _, Exit, Result, failed};
 use base::files::write_whole;
-use delivery::context::Ctx;
-use delivery::tools::cargo;
+use delivery::Ctx;
+use deployment::tools::cargo;
 
 /// The file with the last run of all benchmarks. The reference page is made from it.
 pub const SAVED: &str = "docs/reference/benchmarks.json";

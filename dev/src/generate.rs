@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::test::one_test;
-use delivery::context::Ctx;
+use delivery::Ctx;
 
 use crate::generation::{Mode, generate};
 use base::error::{Exit, Result, failed};

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use base::error::{Exit, Result};
-use delivery::context::Ctx;
+use delivery::Ctx;
 use delivery::doctor::pins::Pins;
 
 /// The packages that only tests and benchmarks install.

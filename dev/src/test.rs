@@ -13,10 +13,10 @@ use base::error::{Exit, Result, failed, nearest, usage};
 use base::probe;
 use base::terminal::{BOLD, paint};
 use cloudflare::wrangler;
-use delivery::context::Ctx;
-use delivery::engine::setup::{self, Setup};
-use delivery::plan::commands::Places;
-use delivery::tools::{cargo, engine_address};
+use delivery::Ctx;
+use deployment::engine::setup::{self, Setup};
+use deployment::plan::commands::Places;
+use deployment::tools::{cargo, engine_address};
 use workspace::config::Config;
 use workspace::detect::node_of_wrangler;
 

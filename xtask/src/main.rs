@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use base::error::Exit;
 use clap::Subcommand;
+use delivery::Ctx;
 use delivery::Run;
-use delivery::context::Ctx;
 
 /// The commands.
 #[derive(Debug, Subcommand)]

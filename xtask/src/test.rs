@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use anyhow::{Context as _, Result};
 use base::error::Exit;
 use clap::Args;
-use delivery::context::Ctx;
+use delivery::Ctx;
 
 /// Set up and run every test of this repository.
 #[derive(Debug, Args)]

@@ -1,26 +1,15 @@
 //! Delivers every project of a repository with one command, `cargo xtask`.
 //!
-//! Data flows one way: from arguments to a [`plan`], which does no IO, to [`engine`]s that execute
-//! it, and to [`record`]s of the live versions. `ARCHITECTURE.md` has the map and the rules.
+//! Has the commands, their help, `doctor` and `init`. A command creates a plan of `deployment` and lets it execute it.
+//! `ARCHITECTURE.md` has the map and the rules.
 
-pub mod builds;
-pub mod cache;
 pub mod cli;
 pub mod commands;
 pub mod complete;
 mod config_edit;
-pub mod context;
 pub mod doctor;
-pub mod engine;
-#[cfg(test)]
-mod fuzz;
 pub mod help;
 pub mod init;
-pub mod plan;
-pub mod record;
-pub mod report;
-pub mod script;
-pub mod tools;
 
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -28,7 +17,7 @@ use std::sync::atomic::Ordering;
 pub use anyhow;
 pub use base::error::Exit;
 pub use clap;
-pub use context::Ctx;
+pub use deployment::context::Ctx;
 
 use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
@@ -40,6 +29,7 @@ use base::supervisor;
 use base::terminal::{OutputOptions, Ui};
 use cli::{Cli, Global};
 use cloudflare::wrangler::access;
+use deployment::tools;
 
 /// The commands that change the remote side. If their report is lost, the record remains.
 const DEPLOYING: [&str; 4] = ["deploy", "preview", "promote", "rollback"];

@@ -317,14 +317,14 @@ fn mask(check: &mut Value) {
 
 /// The real program called `name`.
 fn real(name: &str) -> Utf8PathBuf {
-    delivery::tools::bun::which(name).unwrap_or_else(|| panic!("{name} is not on PATH"))
+    deployment::tools::bun::which(name).unwrap_or_else(|| panic!("{name} is not on PATH"))
 }
 
 fn preflight_lists_everything_that_a_deploy_would_fail_on() {
     use base::error::ErrorKind;
-    use delivery::context::Ctx;
-    use delivery::plan::Engine;
-    use delivery::plan::destination::Destination;
+    use delivery::Ctx;
+    use deployment::plan::Engine;
+    use deployment::plan::destination::Destination;
     use gitlab::ci::CiVariables;
     use workspace::Workspace;
     use workspace::config::LOCAL;

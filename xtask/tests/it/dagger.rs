@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use serde_json::Value;
 
-use delivery::tools::engine_address::VARIABLE;
+use deployment::tools::engine_address::VARIABLE;
 
 use crate::preview_strategy;
 use crate::readiness;

@@ -6,8 +6,8 @@ use std::io::Write as _;
 
 use serde_json::Value;
 
-use delivery::tools::dagger::engine_version;
-use delivery::tools::engine_address::VARIABLE;
+use deployment::tools::dagger::engine_version;
+use deployment::tools::engine_address::VARIABLE;
 
 use crate::dagger::{
     Dagger, failing_build, forced_again, npm_workspace, same_record, worker_preview,

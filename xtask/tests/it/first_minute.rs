@@ -217,12 +217,12 @@ fn a_reset_of_the_sandbox_asks_on_a_terminal() {
 /// While the first terminal builds the sandbox, Cargo may not lock the target folder of xtask.
 #[test]
 fn the_sandbox_has_its_own_target_folder() {
-    let command = delivery::tools::sandbox::build(&repository()).expect("its source is here");
+    let command = deployment::tools::sandbox::build(&repository()).expect("its source is here");
     let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
     let at = argv.iter().position(|word| *word == "--target-dir").expect("a target folder");
     let folder = Utf8Path::new(argv[at + 1]);
     assert_eq!(folder.file_name(), Some("sandbox"), "{argv:?}");
-    let program = delivery::tools::sandbox::program(&repository()).expect("a path");
+    let program = deployment::tools::sandbox::program(&repository()).expect("a path");
     assert_eq!(program, folder.join("debug/sandbox"));
     let xtask = crate::support::program();
     assert_eq!(xtask.ancestors().nth(2), folder.parent().map(Utf8Path::as_std_path));

@@ -2,7 +2,7 @@
 
 use base::cmd;
 use camino::Utf8Path;
-use delivery::plan::{guard, protection};
+use deployment::plan::{guard, protection};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use workspace::config::Config;

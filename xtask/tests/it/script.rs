@@ -6,11 +6,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use camino::Utf8Path;
-use delivery::builds::plan_builds;
-use delivery::plan::destination::Destination;
-use delivery::plan::{Engine, EngineChoice, Operation, Plan, PlanRequest, RunRequest};
-use delivery::script::{quote, script};
-use delivery::tools::bun::which;
+use deployment::builds::plan_builds;
+use deployment::plan::destination::Destination;
+use deployment::plan::{Engine, EngineChoice, Operation, Plan, PlanRequest, RunRequest};
+use deployment::script::{quote, script};
+use deployment::tools::bun::which;
 use expect_test::{Expect, expect};
 use gitlab::ci::CiVariables;
 use proptest::prelude::*;

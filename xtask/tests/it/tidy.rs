@@ -88,19 +88,19 @@ const IO: [&str; 17] = [
 const STARTS_PROGRAMS: [&str; 4] = [
     "crates/base/",
     "crates/workspace/src/git",
-    "crates/delivery/src/tools/sandbox.rs",
+    "crates/deployment/src/tools/sandbox.rs",
     "crates/delivery/build.rs",
 ];
 
 #[test]
 fn modules_keep_to_their_layer() {
     let forbidden: [(&str, &[&str]); 6] = [
-        ("crates/delivery/src/plan", &IO),
-        ("crates/delivery/src/report", &IO),
+        ("crates/deployment/src/plan", &IO),
+        ("crates/deployment/src/report", &IO),
         ("crates/delivery/src/commands", &["std::process", "xshell"]),
         ("crates/gitlab/src/comment", &IO),
         ("crates/gitlab/src/pipeline", &["std::process", "std::env", "xshell"]),
-        ("crates/delivery/src/engine", &["std::process::Command", "xshell"]),
+        ("crates/deployment/src/engine", &["std::process::Command", "xshell"]),
     ];
     for (path, text) in sources("crates") {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();

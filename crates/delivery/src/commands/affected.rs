@@ -6,9 +6,9 @@ use camino::Utf8Path;
 use clap::Args;
 
 use super::projects::warn_of_broken;
-use crate::context::Ctx;
-use crate::report::affected::AffectedReport;
 use base::error::{ErrorContext as _, Exit, Result};
+use deployment::context::Ctx;
+use deployment::report::affected::AffectedReport;
 use gitlab::ci::CiVariables;
 use gitlab::deployments::Deployments;
 use workspace::affected::find_affected;

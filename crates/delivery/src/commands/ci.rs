@@ -7,12 +7,12 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::projects::warn_of_broken;
-use crate::context::Ctx;
-use crate::plan::Operation;
-use crate::plan::claims::Claims;
-use crate::record::Record;
 use base::error::{Error, Exit, Result, failed, refused};
 use base::files::{write_first, write_whole};
+use deployment::context::Ctx;
+use deployment::plan::Operation;
+use deployment::plan::claims::Claims;
+use deployment::record::Record;
 use gitlab::pipeline::{FILE, HEADER, guide, reports};
 use workspace::Workspace;
 use workspace::config::CONFIG_FILE;
@@ -165,7 +165,10 @@ pub fn leave_reports(ctx: &Ctx, records: &[Record]) -> Result<()> {
     if !ctx.ci.is_pipeline() {
         return Ok(());
     }
-    write_whole(&ctx.root.join(report.file), &crate::report::ci::dotenv(records, report.variable))?;
-    let links = serde_json::to_string_pretty(&crate::report::ci::annotations(records))? + "\n";
+    write_whole(
+        &ctx.root.join(report.file),
+        &deployment::report::ci::dotenv(records, report.variable),
+    )?;
+    let links = serde_json::to_string_pretty(&deployment::report::ci::annotations(records))? + "\n";
     write_whole(&ctx.root.join(reports::ANNOTATIONS), &links)
 }

@@ -7,13 +7,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use crate::context::Ctx;
-use crate::engine::setup::{project_lock, setup_lock};
-use crate::plan::guard;
-use crate::tools::sandbox;
 use base::command::quote;
 use base::error::{ErrorContext as _, Exit, Result, refused};
 use base::terminal::{DIM, paint};
+use deployment::context::Ctx;
+use deployment::engine::setup::{project_lock, setup_lock};
+use deployment::plan::guard;
+use deployment::tools::sandbox;
 use workspace::Workspace;
 use workspace::git;
 use workspace::toolchain::tools_folder;

@@ -5,10 +5,10 @@ use clap::Args;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::context::Ctx;
-use crate::engine::comment as engine;
-use crate::engine::comment::write::CommentAction;
 use base::error::{ErrorContext as _, Exit, Result, usage};
+use deployment::context::Ctx;
+use deployment::engine::comment as engine;
+use deployment::engine::comment::write::CommentAction;
 use gitlab::comment::CommentRow;
 use workspace::config::Config;
 

@@ -9,8 +9,8 @@ use camino::Utf8Path;
 use clap::{Args, ValueEnum};
 
 use crate::complete::{Names, candidates};
-use crate::context::Ctx;
 use base::error::{Exit, Result};
+use deployment::context::Ctx;
 
 /// Print the completion script of a shell.
 #[derive(Debug, Args)]

@@ -5,18 +5,18 @@ use serde_json::json;
 
 use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::command;
-use crate::context::Ctx;
-use crate::engine::job::command_line;
-use crate::engine::setup::{Setup, project_lock};
-use crate::plan::Operation;
-use crate::plan::commands::Places;
-use crate::record::{DeployStatus, Record, ToolVersions};
-use crate::report::script::script_of;
 use base::command::ProcessCommand;
 use base::error::{Error, Exit, Result, failed, refused, remote};
 use base::runner::CompletedProcess;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::{Api, ListedVersion, Live};
+use deployment::context::Ctx;
+use deployment::engine::job::command_line;
+use deployment::engine::setup::{Setup, project_lock};
+use deployment::plan::Operation;
+use deployment::plan::commands::Places;
+use deployment::record::{DeployStatus, Record, ToolVersions};
+use deployment::report::script::script_of;
 use workspace::git;
 use workspace::key::fresh_nonce;
 
@@ -43,7 +43,7 @@ impl DeleteCommand {
         let environment = &target.destination.environment;
         let mut setup = Setup::new(ctx, &target.workspace.config)?;
         if ctx.dry_run {
-            let (places, _) = crate::engine::setup::missing(
+            let (places, _) = deployment::engine::setup::missing(
                 &ctx.root,
                 &target.workspace.config,
                 &std::collections::BTreeSet::new(),

@@ -4,11 +4,11 @@ use clap::Args;
 
 use super::build::{EngineArgs, nothing_to_do};
 use super::selection::{self, PlanReader, Selection};
-use crate::context::Ctx;
-use crate::plan::destination::Destination;
-use crate::plan::{Operation, RunOptions, RunRequest};
-use crate::tools::sandbox;
 use base::error::{Exit, Result};
+use deployment::context::Ctx;
+use deployment::plan::destination::Destination;
+use deployment::plan::{Operation, RunOptions, RunRequest};
+use deployment::tools::sandbox;
 use workspace::Workspace;
 
 /// Build projects, upload them, route traffic to them and check that they work.

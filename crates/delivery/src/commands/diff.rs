@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use super::build::keys;
 use super::target::{ProjectTarget, TargetArgs};
-use crate::builds::plan_builds;
-use crate::context::Ctx;
-use crate::engine::job::command_line;
-use crate::report::affected::sentence;
 use base::error::{Exit, Result};
 use base::terminal::{BOLD, GREEN, YELLOW, paint};
 use base::text::{short_commit, short_version};
 use cloudflare::api::Live;
+use deployment::builds::plan_builds;
+use deployment::context::Ctx;
+use deployment::engine::job::command_line;
+use deployment::report::affected::sentence;
 use workspace::affected::{Reason, find_affected};
 use workspace::change_base::{Base, Changes};
 use workspace::git::history;

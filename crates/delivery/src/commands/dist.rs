@@ -5,14 +5,14 @@ use clap::Args;
 use ring::digest::{SHA256, digest};
 use serde_json::json;
 
-use crate::context::Ctx;
-use crate::report::script::script_of;
-use crate::tools::distribution::{self, Distribution, MARK};
-use crate::tools::{cargo, sandbox};
 use base::cmd;
 use base::command::ProcessCommand;
 use base::error::{Exit, Result, failed, refused};
 use base::files::write_whole;
+use deployment::context::Ctx;
+use deployment::report::script::script_of;
+use deployment::tools::distribution::{self, Distribution, MARK};
+use deployment::tools::{cargo, sandbox};
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::git;
 use workspace::key::hex;

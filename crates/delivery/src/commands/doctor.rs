@@ -3,12 +3,12 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::context::Ctx;
 use crate::doctor::check::{Check, Need};
 use crate::doctor::pins::Pins;
 use crate::doctor::scope::Scope;
 use crate::doctor::{self, DoctorOptions, fix, readiness};
 use base::error::{Exit, Result};
+use deployment::context::Ctx;
 
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]

@@ -6,11 +6,11 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::build::keys;
-use crate::builds::plan_builds;
-use crate::context::Ctx;
-use crate::plan::destination::Destination;
-use crate::tools::sandbox;
 use base::error::{Exit, Result};
+use deployment::builds::plan_builds;
+use deployment::context::Ctx;
+use deployment::plan::destination::Destination;
+use deployment::tools::sandbox;
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::project::Project;

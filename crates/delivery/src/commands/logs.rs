@@ -11,11 +11,11 @@ use serde::Serialize;
 
 use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
-use crate::context::Ctx;
-use crate::engine::setup::Setup;
-use crate::tools::sandbox;
 use base::error::{Exit, Result};
 use base::runner::INTERRUPTED;
+use deployment::context::Ctx;
+use deployment::engine::setup::Setup;
+use deployment::tools::sandbox;
 
 /// The interval at which the sandbox's log is read.
 const LOG_READ_INTERVAL: Duration = Duration::from_millis(100);

@@ -5,15 +5,15 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::context::Ctx;
-use crate::engine::setup::Setup;
-use crate::tools::sandbox;
 use base::command::quote;
 use base::env::variable;
 use base::error::{Exit, Result, failed, refused};
 use base::http;
 use base::secret::{Secret, remember};
 use base::terminal::{CYAN, paint};
+use deployment::context::Ctx;
+use deployment::engine::setup::Setup;
+use deployment::tools::sandbox;
 use workspace::Workspace;
 use workspace::config::is_project_number;
 use workspace::git;

@@ -34,8 +34,8 @@ pub mod versions;
 pub mod wrangler;
 
 use crate::cli::Command;
-use crate::context::Ctx;
 use base::error::Exit;
+use deployment::context::Ctx;
 
 impl Command {
     /// Runs the command. The error has the type that the commands of a team use.

@@ -3,10 +3,10 @@
 use clap::Args;
 
 use super::target::TargetArgs;
-use crate::context::Ctx;
-use crate::engine::job::command_line;
 use base::error::{Exit, Result, refused};
 use base::interactive::open;
+use deployment::context::Ctx;
+use deployment::engine::job::command_line;
 
 /// Open a project's URL in the browser.
 #[derive(Debug, Args)]

@@ -9,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 use camino::Utf8Path;
 
 use super::status::{READERS, ReadableEnvironment};
-use crate::context::Ctx;
-use crate::report::status::{UnownedWorker, UnownedWorkers};
 use base::command::quote;
 use cloudflare::api::{Api, ListedVersion};
+use deployment::context::Ctx;
+use deployment::report::status::{UnownedWorker, UnownedWorkers};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::discovery::BrokenConfig;

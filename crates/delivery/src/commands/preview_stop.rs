@@ -4,12 +4,12 @@ use clap::Args;
 use serde::Serialize;
 
 use super::preview::{destination, name};
-use crate::context::Ctx;
-use crate::engine::cleanup::clean_up;
-use crate::engine::comment::write::CommentAction;
-use crate::engine::comment::{Comment, CommentResult};
-use crate::engine::stop::{Outcome, PreviewDeletion, Previews, RemainingAlias, reachable};
 use base::error::{Error, ErrorKind, Exit, Result, refused};
+use deployment::context::Ctx;
+use deployment::engine::cleanup::clean_up;
+use deployment::engine::comment::write::CommentAction;
+use deployment::engine::comment::{Comment, CommentResult};
+use deployment::engine::stop::{Outcome, PreviewDeletion, Previews, RemainingAlias, reachable};
 use workspace::Workspace;
 use workspace::project::Project;
 use workspace::strategy::Strategy;

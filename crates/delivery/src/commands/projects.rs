@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use crate::context::Ctx;
-use crate::report::projects::ProjectsReport;
 use base::error::{Exit, Result};
+use deployment::context::Ctx;
+use deployment::report::projects::ProjectsReport;
 use workspace::Workspace;
 use workspace::discovery::BrokenConfig;
 

@@ -3,14 +3,14 @@
 use clap::Args;
 
 use super::deploy::sandbox_port;
-use crate::context::Ctx;
-use crate::engine::rollback;
-use crate::engine::rollback::RollbackTarget;
-use crate::engine::setup::Setup;
-use crate::plan::destination::Destination;
-use crate::plan::protection;
-use crate::report::{self, RunReport};
 use base::error::{Exit, Result};
+use deployment::context::Ctx;
+use deployment::engine::rollback;
+use deployment::engine::rollback::RollbackTarget;
+use deployment::engine::setup::Setup;
+use deployment::plan::destination::Destination;
+use deployment::plan::protection;
+use deployment::report::{self, RunReport};
 use workspace::Workspace;
 use workspace::before_deploy::BeforeDeploy;
 use workspace::config::LOCAL;

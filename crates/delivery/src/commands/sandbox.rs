@@ -4,11 +4,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::merge_request::MergeRequestCommand;
-use crate::context::Ctx;
-use crate::engine::setup::Setup;
-use crate::tools::sandbox::{self as process, Server};
 use base::error::{ErrorContext as _, Exit, Result, refused};
 use base::terminal::{CYAN, paint};
+use deployment::context::Ctx;
+use deployment::engine::setup::Setup;
+use deployment::tools::sandbox::{self as process, Server};
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
 

@@ -3,14 +3,14 @@
 use clap::Args;
 
 use super::deploy::sandbox_port;
-use crate::context::Ctx;
-use crate::engine::job::command_line;
-use crate::engine::setup::Setup;
-use crate::plan::destination::Destination;
-use crate::plan::protection;
 use base::error::{Result, refused};
 use base::secret::Secret;
 use cloudflare::api::{Api, Live};
+use deployment::context::Ctx;
+use deployment::engine::job::command_line;
+use deployment::engine::setup::Setup;
+use deployment::plan::destination::Destination;
+use deployment::plan::protection;
 use workspace::Workspace;
 use workspace::project::Project;
 

@@ -7,17 +7,17 @@ use camino::Utf8Path;
 use clap::Args;
 
 use super::target::{ProjectTarget, TargetArgs};
-use crate::context::Ctx;
-use crate::engine::setup::{Setup, missing};
-use crate::plan::commands::{DEPLOY_DEADLINE, Places};
-use crate::plan::wrangler_environment;
-use crate::report::script::script_of;
 use base::command::ProcessCommand;
 use base::error::{Error, ErrorContext as _, Exit, Result, refused, usage};
 use base::runner::ExitReason;
 use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler::LAUNCHER;
 use cloudflare::wrangler::access::{Access, access, needs_node};
+use deployment::context::Ctx;
+use deployment::engine::setup::{Setup, missing};
+use deployment::plan::commands::{DEPLOY_DEADLINE, Places};
+use deployment::plan::wrangler_environment;
+use deployment::report::script::script_of;
 use workspace::detect::node_of_wrangler;
 use workspace::installation::Tool;
 

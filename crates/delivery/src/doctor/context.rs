@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::readiness;
-use crate::plan::refusal::ProjectRefusal;
-use crate::tools::bun::{self, Bun, OnPath};
 use base::error::{Error, ErrorKind, Result};
 use base::probe;
+use deployment::plan::refusal::ProjectRefusal;
+use deployment::tools::bun::{self, Bun, OnPath};
 use gitlab::ci::CiVariables;
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};

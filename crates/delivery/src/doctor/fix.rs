@@ -4,12 +4,12 @@ use camino::Utf8Path;
 
 use super::finding::{CheckStatus, Fix, brief};
 use super::report::{DoctorReport, FixResult};
-use crate::context::Ctx;
-use crate::engine::setup::setup_lock;
 use base::command::{ProcessCommand, preamble};
 use base::env::variable;
 use base::error::{ErrorKind, Result, usage};
 use base::terminal::{BOLD, paint};
+use deployment::context::Ctx;
+use deployment::engine::setup::setup_lock;
 
 /// A safe fix, with its check.
 struct FixStep<'a> {

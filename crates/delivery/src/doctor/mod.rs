@@ -16,13 +16,13 @@ pub mod text;
 
 use std::sync::Arc;
 
-use crate::context::Ctx;
-use crate::plan::Engine;
-use crate::plan::destination::Destination;
-use crate::plan::refusal::{ProjectRefusal, all_at_once};
 use base::error::{Error, Result, refused};
 use check::{Check, CheckGroup, Cost, Need};
 use context::Context;
+use deployment::context::Ctx;
+use deployment::plan::Engine;
+use deployment::plan::destination::Destination;
+use deployment::plan::refusal::{ProjectRefusal, all_at_once};
 use finding::{CheckStatus, Finding};
 use report::DoctorReport;
 use scope::Scope;

@@ -2,7 +2,6 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::tools::checkout;
 use base::error::{Result, refused, usage};
 use workspace::git;
 
@@ -26,10 +25,10 @@ pub enum LibrarySource {
 }
 
 impl LibrarySource {
-    /// Returns the library that this program was compiled with, as a path from the absolute folder `from`.
+    /// Returns this library, in the folder where it was when it was compiled, as a path from the absolute folder `from`.
     #[must_use]
     pub fn path(from: &Utf8Path) -> LibrarySource {
-        LibrarySource::Path(relative(from, checkout::library()))
+        LibrarySource::Path(relative(from, Utf8Path::new(env!("CARGO_MANIFEST_DIR"))))
     }
 
     /// Returns the revision `rev` at `url`. The defaults are the origin and the commit of `checkout`.

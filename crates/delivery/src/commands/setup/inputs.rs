@@ -1,9 +1,9 @@
 //! The values that `setup` needs, from the environment or a prompt.
 
-use crate::context::Ctx;
 use base::env::variable;
 use base::error::{Error, Result, refused};
 use base::secret::{Secret, is_token, remember};
+use deployment::context::Ctx;
 use gitlab::ci::PROJECT_ID;
 use gitlab::pipeline::variables::Variable;
 use workspace::config::{Config, is_cloudflare_id, is_project_number};

@@ -8,13 +8,13 @@ use clap::Args;
 use serde_json::json;
 
 use crate::config_edit;
-use crate::context::Ctx;
-use crate::plan::destination::Destination;
-use crate::tools::sandbox;
 use base::error::{Error, Exit, Result, failed, refused};
 use base::files::write_whole;
 use base::secret::Secret;
 use cloudflare::api::Api;
+use deployment::context::Ctx;
+use deployment::plan::destination::Destination;
+use deployment::tools::sandbox;
 use gitlab::api::request::Client;
 use gitlab::api::variables::StoredVariable;
 use gitlab::api::{Notes, schedules, variables};

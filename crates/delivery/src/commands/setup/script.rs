@@ -4,9 +4,9 @@ use camino::Utf8Path;
 
 use super::inputs::{GITLAB_TOKEN, PipelineToken, variable_of};
 use super::{GitlabSettings, SCHEDULE, environment_of};
-use crate::plan::destination::Destination;
 use base::command::{heredoc, preamble, quote};
 use base::error::Result;
+use deployment::plan::destination::Destination;
 use gitlab::api::schedules::CRON;
 use gitlab::api::variables::{variable_path, variables_path};
 use workspace::config::{CONFIG_FILE, Config};

@@ -9,8 +9,8 @@ mod tools;
 
 use clap::{Args, ValueEnum};
 
-use crate::context::Ctx;
 use base::error::{Exit, Result, usage};
+use deployment::context::Ctx;
 use workspace::toolchain::is_exact;
 
 /// Move this tool, wrangler, Bun or Dagger to another version.

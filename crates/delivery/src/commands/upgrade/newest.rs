@@ -5,10 +5,10 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::PinnedTool;
-use crate::tools::bun::{self, Bun, which};
 use base::cmd;
 use base::error::{Result, failed};
 use base::probe;
+use deployment::tools::bun::{self, Bun, which};
 use workspace::toolchain::is_exact;
 
 /// The timeout of a request to the registry.

@@ -5,10 +5,10 @@ use serde::Serialize;
 use super::newest::newest;
 use super::tools::CurrentPin;
 use super::{PinnedTool, XTASK, archive, library};
-use crate::context::Ctx;
 use base::error::{Exit, Result, with_hints};
 use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, YELLOW};
+use deployment::context::Ctx;
 use workspace::config::Config;
 
 /// A pin in the list.

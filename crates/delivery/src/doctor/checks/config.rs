@@ -3,7 +3,7 @@
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use crate::doctor::pins;
-use crate::plan::destination::{PLACEHOLDER_HINT, placeholder_message};
+use deployment::plan::destination::{PLACEHOLDER_HINT, placeholder_message};
 use workspace::config::CONFIG_FILE;
 use workspace::modules;
 use workspace::toolchain::Toolchain;

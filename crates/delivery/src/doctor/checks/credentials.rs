@@ -2,9 +2,9 @@
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::plan::destination::Destination;
 use base::env::os_variable;
 use base::secret::{TokenProblem, parse_token};
+use deployment::plan::destination::Destination;
 use gitlab::ci::CiVariables;
 use workspace::config::{CONFIG_FILE, Config};
 

@@ -6,10 +6,10 @@ use camino::Utf8Path;
 use super::modules;
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::tools::bun::which;
-use crate::tools::dagger::{self, SUPPORTED};
-use crate::tools::engine_address::{self, Address, VARIABLE};
 use base::env::variable;
+use deployment::tools::bun::which;
+use deployment::tools::dagger::{self, SUPPORTED};
+use deployment::tools::engine_address::{self, Address, VARIABLE};
 use workspace::config::CONFIG_FILE;
 
 /// The message if there is no CLI.

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::tools::bun::which;
 use base::version::Version;
+use deployment::tools::bun::which;
 use workspace::config::ContainerUpload;
 use workspace::git;
 use workspace::modules::{BUN, CLOUDFLARE, is_local};

@@ -2,9 +2,9 @@
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::tools::bun::which;
 use base::cmd;
 use base::probe;
+use deployment::tools::bun::which;
 use workspace::git;
 
 /// With less free space, in MiB, an install or a build may fail.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::tools::sandbox;
 use base::cmd;
 use base::env::variable;
 use base::probe;
+use deployment::tools::sandbox;
 
 /// `sandbox.program`
 pub fn program(context: &Context) -> Finding {

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
-use crate::engine::setup;
-use crate::plan::commands::Places;
-use crate::tools::bun::{self, Bun, which};
 use base::cmd;
 use base::command::ProcessCommand;
 use base::probe;
 use base::version::Version;
 use cloudflare::wrangler;
+use deployment::engine::setup;
+use deployment::plan::commands::Places;
+use deployment::tools::bun::{self, Bun, which};
 use workspace::config::CONFIG_FILE;
 use workspace::toolchain::Toolchain;
 

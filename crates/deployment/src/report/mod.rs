@@ -3,7 +3,6 @@
 pub mod affected;
 pub mod ci;
 pub mod comment_outcome;
-pub mod new_project;
 pub mod projects;
 pub mod script;
 pub mod status;

@@ -64,7 +64,7 @@ const LONGEST_WORKER: usize = 40;
 
 macro_rules! template {
     ($folder:literal: $($path:literal),+ $(,)?) => {
-        &[$(($path, include_str!(concat!("../../templates/", $folder, "/", $path)))),+]
+        &[$(($path, include_str!(concat!("../../../templates/", $folder, "/", $path)))),+]
     };
 }
 

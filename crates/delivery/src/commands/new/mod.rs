@@ -1,15 +1,17 @@
 //! `new`: creates a project that builds, deploys and is in the pipeline.
 
+mod report;
+pub mod template;
+
 use camino::Utf8Path;
 use clap::Args;
 use serde_json::json;
 
 use super::ci;
-use crate::context::Ctx;
-use crate::plan::template::{NewProject, Template};
-use crate::report::new_project;
 use base::error::{ErrorContext as _, Exit, Result, refused};
 use base::files::write_first;
+use deployment::context::Ctx;
+use template::{NewProject, Template};
 use workspace::Workspace;
 use workspace::discovery::SearchFolders;
 
@@ -32,7 +34,7 @@ impl NewCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let Some(name) = self.name.as_deref().filter(|_| !self.list) else {
-            let templates = new_project::Templates::new();
+            let templates = report::Templates::new();
             ctx.ui.report(&templates, &templates.text());
             return Ok(Exit::Done);
         };
@@ -60,14 +62,14 @@ impl NewCommand {
                 .map(|(path, text)| json!({ "path": new.dir.join(path), "text": text }))
                 .collect();
             let document = json!({ "schema": 1, "new": new, "files": files });
-            ctx.ui.report(&document, &new_project::script(&new));
+            ctx.ui.report(&document, &report::script(&new));
             return Ok(Exit::Done);
         }
         write(&ctx.root, &new)?;
         let pipeline = ci::refresh(&ctx.root)?;
         let files: Vec<_> = new.files.iter().map(|(path, _)| new.dir.join(path)).collect();
         let document = json!({ "schema": 1, "new": new, "files": files, "pipeline": pipeline });
-        ctx.ui.report(&document, &new_project::text(&new, &pipeline));
+        ctx.ui.report(&document, &report::text(&new, &pipeline));
         Ok(Exit::Done)
     }
 }

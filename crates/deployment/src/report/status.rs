@@ -211,7 +211,8 @@ impl LiveState {
 }
 
 /// Returns untrusted text on one line, with a space for each control character.
-pub(crate) fn join_lines(text: &str) -> String {
+#[must_use]
+pub fn join_lines(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 

@@ -9,7 +9,6 @@ pub mod merge_request;
 pub mod order;
 pub mod protection;
 pub mod refusal;
-pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::ValueEnum as _;
 use serde::Serialize;
 
-use crate::plan::template::{NewProject, Template, WorkspaceInstall};
+use super::template::{NewProject, Template, WorkspaceInstall};
 use base::command::quote;
 use workspace::files::folder_name;
 
