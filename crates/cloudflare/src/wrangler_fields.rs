@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 use base::error::nearest;
@@ -26,14 +26,23 @@ const OF_CONTAINERS: [&str; 5] =
 
 /// The JSON schema of wrangler's config, as far as it says which fields exist.
 ///
-/// Each deployment reads it, and most of its 376 KB is text for editors. So the text is skipped.
-#[derive(Debug, Deserialize)]
+/// Most of its 376 KB is text for editors, which is skipped. Each deployment reads the schema, so its fields alone are kept
+/// as [`ConfigSchema::to_text`].
+#[derive(Debug, Deserialize, Serialize)]
 pub struct ConfigSchema(Keywords);
+
+/// The name of the file with [`ConfigSchema::to_text`]. Its number changes with the keywords that are read.
+pub const FIELDS: &str = ".config-fields.1.json";
 
 impl ConfigSchema {
     /// Parses the text of the schema.
     pub fn parse(text: &str) -> Result<ConfigSchema, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// Returns the schema as far as it forbids fields, which is a tenth of its size.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
     }
 
     /// Returns the fields of `config` that are not in the schema.
@@ -132,6 +141,21 @@ enum Schema {
 }
 
 impl Schema {
+    /// Returns `true` if no field of a value can be unknown. Its type may still decide about a branch.
+    fn forbids_nothing(&self) -> bool {
+        match self {
+            Schema::Any => true,
+            Schema::Nothing => false,
+            Schema::Keywords(schema) => {
+                let mut parts = schema.all_of.iter().chain(&schema.any_of).chain([&schema.items]);
+                schema.reference.is_none()
+                    && schema.properties.is_none()
+                    && parts.all(Schema::forbids_nothing)
+                    && schema.additional_properties.forbids_nothing()
+            }
+        }
+    }
+
     fn keywords(&self) -> Option<&Keywords> {
         match self {
             Schema::Any | Schema::Nothing => None,
@@ -141,23 +165,30 @@ impl Schema {
 }
 
 /// The keywords of a schema that are read here.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Keywords {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "map_with_types")]
     definitions: BTreeMap<String, Schema>,
-    #[serde(rename = "$ref")]
+    #[serde(rename = "$ref", skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     all_of: Vec<Schema>,
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "list_with_types")]
     any_of: Vec<Schema>,
+    #[serde(skip_serializing_if = "Schema::forbids_nothing")]
     items: Schema,
+    #[serde(skip_serializing_if = "Option::is_none")]
     properties: Option<BTreeMap<String, Schema>>,
+    #[serde(skip_serializing_if = "Schema::forbids_nothing")]
     additional_properties: Schema,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", skip_serializing_if = "Types::is_any")]
     types: Types,
 }
 
 /// The types that a schema allows.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 enum Types {
     /// No type is given, or a list of them.
     #[default]
@@ -167,6 +198,45 @@ enum Types {
     String,
     Boolean,
     Number,
+}
+
+impl Types {
+    fn is_any(&self) -> bool {
+        *self == Types::Any
+    }
+}
+
+impl Serialize for Schema {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Schema::Keywords(keywords) if !self.forbids_nothing() => keywords.serialize(serializer),
+            Schema::Any | Schema::Keywords(_) => serializer.serialize_bool(true),
+            Schema::Nothing => serializer.serialize_bool(false),
+        }
+    }
+}
+
+/// A schema that is written with its type, because a choice between branches depends on it.
+struct WithType<'s>(&'s Schema);
+
+impl Serialize for WithType<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.keywords() {
+            Some(keywords) => keywords.serialize(serializer),
+            None => self.0.serialize(serializer),
+        }
+    }
+}
+
+fn map_with_types<S: Serializer>(
+    schemas: &BTreeMap<String, Schema>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(schemas.iter().map(|(name, schema)| (name, WithType(schema))))
+}
+
+fn list_with_types<S: Serializer>(branches: &[Schema], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(branches.iter().map(WithType))
 }
 
 impl<'de> Deserialize<'de> for Schema {
@@ -253,7 +323,7 @@ mod tests {
             "allOf": [{"$ref": "#/definitions/Config"}],
             "definitions": {
                 "Config": {"type": "object", "additionalProperties": false, "properties": {
-                    "name": {}, "assets": {"$ref": "#/definitions/Assets"}, "vars": {"type": "object"},
+                    "name": {"description": "The name."}, "assets": {"$ref": "#/definitions/Assets"}, "vars": {"type": "object"},
                     "env": {"type": "object", "additionalProperties": {"$ref": "#/definitions/Config"}},
                     "containers": {"type": "array", "items":
                         {"type": "object", "additionalProperties": false, "properties": {"image": {}}}},
@@ -263,11 +333,15 @@ mod tests {
             }
         });
         let schema = ConfigSchema::deserialize(schema).expect("a schema");
+        let text = schema.to_text().expect("JSON");
+        assert!(text.contains("vars") && !text.contains("description"), "{text}");
+        let again = ConfigSchema::parse(&text).expect("a schema");
+        assert_eq!(again.to_text().expect("JSON"), text);
         let config = json!({"name": "a", "asssets": {}, "assets": {"directoy": "x"}, "vars": {"ANY": 1},
             "routes": ["a", {"patern": "b"}], "containers": [{"instances": 1, "imag": "i"}],
             "env": {"staging": {"nam": "b", "containers": [{"configuration": {"image": "i"}}]}}});
         let found: Vec<(String, Option<String>)> =
-            schema.unknown_fields(&config).into_iter().map(|f| (f.path, f.nearest)).collect();
+            again.unknown_fields(&config).into_iter().map(|f| (f.path, f.nearest)).collect();
         let expected = [
             ("assets.directoy", "directory"),
             ("asssets", "assets"),

@@ -33,7 +33,7 @@ use config::Config;
 use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARNRC, is_install_file};
 use files::symlinks::SymlinkReader;
 use files::{Source, folder_name};
-use git::Listing;
+use git::{AllFiles, Listing};
 use graph::Graph;
 use graph::edges::EdgeBuilder;
 use packages::package::Package;
@@ -68,6 +68,10 @@ pub struct Workspace {
     pub graph: Graph,
     /// The caller's folder, relative to the root. `None` if it is outside of the repository.
     pub current_folder: Option<Utf8PathBuf>,
+    /// `true` if the working tree has a file that git neither tracks nor ignores.
+    pub has_untracked: bool,
+    /// Every file of the working tree. `None` for a commit.
+    all_files: Option<AllFiles>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
     /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
@@ -112,7 +116,7 @@ impl Workspace {
 
     fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
         let place = SearchFolders::new(&files, &config)?;
-        let Listing { files: mut listed, links } = files.list()?;
+        let Listing { files: mut listed, links, has_untracked, all: all_files } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
         let found = Discovery::new(&files, place, &packages, &unreadable).find(&listed);
@@ -136,6 +140,8 @@ impl Workspace {
             install_files,
             tsconfigs,
             links,
+            has_untracked,
+            all_files,
             files,
         };
         let graph_builder = EdgeBuilder::new(&workspace).build();

@@ -11,7 +11,7 @@ use workspace::change_base::{LastDeployment, Question};
 use workspace::key::content_key;
 use workspace::lock_changes::LockChanges;
 use workspace::summary::Summary;
-use workspace::{Workspace, inputs};
+use workspace::{Workspace, git, inputs};
 
 use crate::random::Random;
 use crate::support::TestEnv;
@@ -164,7 +164,10 @@ impl Model {
         let workspace = Workspace::survey(&self.env.root).expect("a workspace");
         assert!(workspace.broken.is_empty(), "seed {}: {:?}", self.seed, workspace.broken);
         let projects: Vec<_> = workspace.projects.iter().collect();
-        let inputs = inputs::read(&workspace, &projects, &[]).expect("inputs");
+        let read = |changes| inputs::read(&workspace, &projects, &[], changes).expect("inputs");
+        let changes = git::tracked_changes(&self.env.root).expect("changes");
+        let (inputs, known) = (read(None), read(Some(&changes)));
+        assert_eq!(format!("{known:?}"), format!("{inputs:?}"), "seed {}", self.seed);
         let key = |inputs: &inputs::Inputs| content_key(&inputs.blobs, &BTreeMap::new());
         projects.iter().map(|project| project.worker.clone()).zip(inputs.iter().map(key)).collect()
     }

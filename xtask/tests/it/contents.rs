@@ -4,16 +4,19 @@
 use std::collections::BTreeMap;
 
 use workspace::key::content_key;
-use workspace::{Workspace, inputs};
+use workspace::{Workspace, git, inputs};
 
 use crate::affected::{affected_json, names, tree_with_submodule};
 use crate::support::TestEnv;
 
-/// The content key of `app`, or why it has none.
+/// The content key of `app`, or why it has none. It is the same if git is asked, and if a plan knows the files.
 fn key(env: &TestEnv) -> Result<String, String> {
     let workspace = Workspace::survey(&env.root).expect("a workspace");
     let app = workspace.project("app").expect("the project");
-    let inputs = inputs::read(&workspace, &[app], &[]).expect("inputs");
+    let read = |changes| inputs::read(&workspace, &[app], &[], changes).expect("inputs");
+    let changes = git::tracked_changes(&env.root).expect("changes");
+    let (inputs, known) = (read(None), read(Some(&changes)));
+    assert_eq!(format!("{known:?}"), format!("{inputs:?}"));
     match &inputs[0].refusal {
         None => Ok(content_key(&inputs[0].blobs, &BTreeMap::new())),
         Some(refusal) => Err(format!("{}; {}", refusal.message, refusal.hints.join("; "))),

@@ -41,6 +41,7 @@ mod imposter;
 mod init;
 mod installs;
 mod kill;
+mod known_files;
 mod language;
 mod lock_files;
 mod machine;

@@ -29,7 +29,7 @@ fn repository(files: &[(&str, &str)]) -> TestEnv {
 fn key(env: &TestEnv) -> String {
     let workspace = Workspace::survey(&env.root).expect("a workspace");
     let app = workspace.project("app").expect("the project");
-    let inputs = inputs::read(&workspace, &[app], &[]).expect("inputs");
+    let inputs = inputs::read(&workspace, &[app], &[], None).expect("inputs");
     content_key(&inputs[0].blobs, &BTreeMap::new())
 }
 

@@ -1,8 +1,6 @@
 //! `build`, and the parts that it shares with `deploy`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use workspace::modules;
-use workspace::toolchain::Toolchain;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
@@ -14,24 +12,26 @@ use deployment::context::Ctx;
 use deployment::engine::RunContext;
 use deployment::engine::build_variables::{self, digest_of, digests};
 use deployment::engine::choice::{RequestedEngine, choose};
+use deployment::engine::live;
 use deployment::engine::order::cycle_note;
 use deployment::engine::phases::Phase;
 use deployment::engine::setup::{self, Setup};
-use deployment::engine::{live, secrets};
 use deployment::plan::destination::Destination;
 use deployment::plan::refusal::ProjectRefusal;
 use deployment::plan::{BuildPlan, Engine, EngineChoice, Operation, Plan, RunOptions, RunRequest};
 use deployment::record::{Record, ToolVersions};
 use deployment::report::{self, RunReport, script};
-use deployment::tools::sandbox::ProvisionResult;
 use deployment::tools::{dagger, sandbox};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::dev_vars::DevVars;
+use workspace::git::TrackedChanges;
 use workspace::graph::Graph;
 use workspace::inputs::{self, Inputs};
 use workspace::key::content_key;
+use workspace::modules;
 use workspace::project::Project;
+use workspace::toolchain::Toolchain;
 
 /// Install dependencies and build.
 #[derive(Debug, Args)]
@@ -155,7 +155,6 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
         let (server, _) = setup.sandbox(&places, &workspace.config.account_ids(), None)?;
         ready += &format!(", sandbox at {}", server.url);
         plan.destination.move_sandbox(server.port);
-        provide_storage(ctx, &plan, server.port);
     }
     let phases = setup.phases();
     setup.finish(&ready);
@@ -190,50 +189,22 @@ fn refused_record(
     record
 }
 
-/// Creates the storage that the projects' configs name by id in the sandbox, and gives it the default values of their
-/// secrets. The upload reports a failure, because it knows the binding.
-fn provide_storage(ctx: &Ctx, plan: &Plan, port: u16) {
-    for part in &plan.projects {
-        // The account of the upload, even if the wrangler config names another one.
-        let account = &plan.destination.account_id;
-        let environment = &plan.destination.environment;
-        let provided =
-            DevVars::read(&ctx.root, &part.dir, environment, &part.target).and_then(|secrets| {
-                let secrets = secrets.as_ref();
-                let provided =
-                    sandbox::provide(&ctx.root, port, account, part, environment, secrets)?;
-                let path = secrets.map(|secrets| secrets.path.clone()).unwrap_or_default();
-                Ok((provided, path))
-            });
-        match provided {
-            Ok((ProvisionResult { created, default_secrets }, path)) => {
-                if !created.is_empty() {
-                    let names = created.join(", ");
-                    ctx.ui
-                        .note(&format!("{}: new and empty in the sandbox: {names}", part.project));
-                }
-                let note = secrets::defaults_note(&part.project, &path, &default_secrets);
-                note.iter().for_each(|note| ctx.ui.note(note));
-            }
-            Err(failure) => ctx.ui.note(&format!("{}: {failure:#}", part.project)),
-        }
-    }
-}
-
 /// The content key of each project by its name, or the reason why it has none: a missing input.
 pub(super) type ContentKeys = BTreeMap<String, Result<String>>;
 
-/// Returns the content key of each project, from its input files and tools.
+/// Returns the content key of each project, from its input files and tools. `changes` are those of the workspace's files,
+/// if they are known.
 pub(super) fn keys(
     workspace: &Workspace,
     projects: &[&Project],
     destination: &Destination,
     builds: &Builds,
+    changes: Option<&TrackedChanges>,
 ) -> Result<ContentKeys> {
     let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
     let pins: Vec<&Utf8Path> = carried.is_none().then_some(pins.as_path()).into_iter().collect();
-    let inputs = inputs::read(workspace, projects, &pins)?;
+    let inputs = inputs::read(workspace, projects, &pins, changes)?;
     let mut facts = BTreeMap::from([
         ("account", destination.account_id.clone()),
         ("bun", workspace.config.tools.bun.clone()),

@@ -64,7 +64,7 @@ impl DiffCommand {
         let live = target.live(&api)?;
         let workspace = &target.workspace;
         let builds = plan_builds(workspace, &workspace.graph, &[project]);
-        let mut keys = keys(workspace, &[project], &target.destination, &builds)?;
+        let mut keys = keys(workspace, &[project], &target.destination, &builds, None)?;
         let key = keys.remove(&project.name).unwrap_or_else(|| Ok(String::new()))?;
         let triggers = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_deref() == Some(triggers.as_str());

@@ -48,7 +48,7 @@ impl KeyReport {
         let builds = plan_builds(&workspace, &workspace.graph, &projects);
         let port = Some(sandbox::DEFAULT_PORT);
         let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
-        let keys = keys(&workspace, &projects, &destination, &builds)?;
+        let keys = keys(&workspace, &projects, &destination, &builds, None)?;
         let wrangler = cloudflare::wrangler::pinned_version(&ctx.root).unwrap_or_default();
         let tools = [("Bun", workspace.config.tools.bun.clone()), ("wrangler", wrangler)];
         Ok(KeyReport {

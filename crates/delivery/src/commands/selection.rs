@@ -22,7 +22,7 @@ use workspace::Workspace;
 use workspace::affected::find_affected;
 use workspace::change_base::{Base, Changes};
 use workspace::discovery::BrokenConfig;
-use workspace::git::{self, Head};
+use workspace::git::{self, Head, TrackedChanges};
 use workspace::key::fresh_nonce;
 use workspace::lock_changes::LockChanges;
 use workspace::project::Project;
@@ -30,7 +30,7 @@ use workspace::summary::Summary;
 
 /// Facts of a plan that do not depend on its projects. They are read while the command reads the repository.
 pub struct PlanReader {
-    head: JoinHandle<Result<Head>>,
+    changes: JoinHandle<Result<TrackedChanges>>,
     /// The schema of wrangler's config, which an upload needs. `None` if wrangler is not installed.
     schema: Option<JoinHandle<Option<ConfigSchema>>>,
 }
@@ -39,11 +39,11 @@ impl PlanReader {
     /// Starts to read the facts for a plan of `operation`.
     #[must_use]
     pub fn start(root: &Utf8Path, operation: Operation) -> PlanReader {
-        let (of_head, of_schema) = (root.to_owned(), root.to_owned());
-        let head = std::thread::spawn(move || git::head(&of_head));
+        let (of_changes, of_schema) = (root.to_owned(), root.to_owned());
+        let changes = std::thread::spawn(move || git::tracked_changes(&of_changes));
         let needs_schema = operation != Operation::Build;
         let read_schema = move || setup::installed_schema(&of_schema);
-        PlanReader { head, schema: needs_schema.then(|| std::thread::spawn(read_schema)) }
+        PlanReader { changes, schema: needs_schema.then(|| std::thread::spawn(read_schema)) }
     }
 }
 
@@ -161,13 +161,16 @@ impl<'w> SelectedProjects<'w> {
         let selected = self.projects.len();
         let graph = &workspace.graph;
         let builds = plan_builds(workspace, graph, &self.projects);
-        let keys = keys(workspace, &self.projects, &request.destination, &builds)?;
-        let (head, schema) = (reader.head.join(), reader.schema.map(JoinHandle::join).transpose());
+        let changes = reader.changes.join().map_err(|_| failed("git's reader failed"))??;
+        let known = Some(&changes);
+        let keys = keys(workspace, &self.projects, &request.destination, &builds, known)?;
+        let schema = reader.schema.map(JoinHandle::join).transpose();
+        let dirty = changes.dirty || workspace.has_untracked;
         request.options.rebuild |= request.options.force;
         let input = PlanRequest {
             request,
             keys,
-            head: head.map_err(|_| failed("git's reader failed"))??,
+            head: Head { commit: changes.commit, dirty },
             inputs: build_inputs(graph, &self.projects, &builds),
             reasons: self.reasons,
             builds,

@@ -94,7 +94,7 @@ impl StatusCommand {
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
         let builds = plan_builds(workspace, &workspace.graph, projects);
-        let keys = keys(workspace, projects, &destination, &builds)?;
+        let keys = keys(workspace, projects, &destination, &builds, None)?;
         Ok(ReadableEnvironment { destination, token, keys })
     }
 }

@@ -142,6 +142,7 @@ impl<'a> ProjectDeployment<'a> {
         if self.existing.is_some() {
             return Ok(Some(DeployStatus::Unchanged));
         }
+        self.job.run.provide_storage();
         self.before.read_beside_version(&self.job);
         uploader::refuse(&self.job)?;
         if self.job.run.plan.choice.engine == Engine::Host {

@@ -29,6 +29,7 @@ pub mod rollback;
 pub mod secrets;
 pub mod setup;
 pub mod stop;
+mod storage;
 pub mod traffic;
 pub mod uploader;
 pub mod verify;
@@ -72,6 +73,8 @@ pub struct RunContext<'a> {
     builds: OncePerFolder<()>,
     /// The schema of wrangler's config. Read once for all projects, because it is long.
     schema: OnceLock<Result<ConfigSchema>>,
+    /// Set once the sandbox has the storage of the projects.
+    storage: OnceLock<()>,
 }
 
 impl<'a> RunContext<'a> {
@@ -95,6 +98,7 @@ impl<'a> RunContext<'a> {
             installs: OncePerFolder::default(),
             builds: OncePerFolder::default(),
             schema: OnceLock::new(),
+            storage: OnceLock::new(),
         }
     }
 
@@ -121,6 +125,9 @@ impl<'a> RunContext<'a> {
                     }
                 }
             };
+            if self.needs_storage() {
+                scope.spawn(|| self.provide_storage());
+            }
             for _ in 0..self.ctx.jobs.min(self.plan.projects.len()) {
                 scope.spawn(work);
             }

@@ -232,7 +232,7 @@ impl ProjectRun<'_> {
     pub(super) fn key_of(&self, build: &BuildFacts<'_>) -> Result<Key> {
         let root = &self.run.ctx.root;
         let inputs: Vec<&Utf8Path> = build.inputs.iter().map(Utf8PathBuf::as_path).collect();
-        let blobs = git::contents(root, &inputs)?.blobs;
+        let blobs = git::contents(root, &inputs, None)?.blobs;
         for (path, blob) in &blobs {
             let is_known = match blob.mode.as_str() {
                 git::REPOSITORY => false,

@@ -60,6 +60,8 @@ impl Source {
                 Ok(Listing {
                     files: files.map(Utf8PathBuf::from).collect(),
                     links: links.map(Utf8PathBuf::from).collect(),
+                    has_untracked: false,
+                    all: None,
                 })
             }
         }

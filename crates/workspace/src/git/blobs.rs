@@ -9,7 +9,10 @@ use base::error::{Error, ErrorContext as _, Result, refused};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
-use super::{LINK, REPOSITORY, UNTRACKED, command, finish, history, is_repository, start, utf8};
+use super::{
+    AllFiles, LINK, REPOSITORY, TrackedChanges, UNTRACKED, command, finish, history, is_repository,
+    start, utf8,
+};
 use crate::files::key::{Blob, hex};
 
 /// The content of each file, by path.
@@ -55,8 +58,56 @@ impl Gap {
     }
 }
 
-/// Reads the content of every input file below `paths`. Files that git ignores do not count.
-pub fn contents(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<Contents> {
+/// The files of the root repository that a command has listed already.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownFiles<'k> {
+    all: &'k AllFiles,
+    /// Those that differ from the index.
+    unstaged: &'k BTreeSet<String>,
+}
+
+impl<'k> KnownFiles<'k> {
+    /// Combines two lists. `None` if their paths are not comparable.
+    #[must_use]
+    pub fn new(all: &'k AllFiles, changes: &'k TrackedChanges) -> Option<KnownFiles<'k>> {
+        Some(KnownFiles { all, unstaged: changes.unstaged.as_ref()? })
+    }
+
+    /// Returns the lines of [`LIST_FILES`] for the files at or below `paths`.
+    fn lines_below(self, paths: &[Utf8PathBuf]) -> Vec<IndexLine<'k>> {
+        let index: Vec<&str> = self.all.index.split('\0').filter(|line| !line.is_empty()).collect();
+        let path_of = |line: &'k str| line.split_once('\t').map_or("", |(_, path)| path);
+        let mut places = BTreeSet::new();
+        for path in paths {
+            let folder = if path.as_str().is_empty() { String::new() } else { format!("{path}/") };
+            for (start, is_wanted) in [
+                (path.as_str(), &(|found: &str| found == path.as_str()) as &dyn Fn(&str) -> bool),
+                (&folder, &|found: &str| found.starts_with(&folder)),
+            ] {
+                let first = index.partition_point(|line| path_of(line) < start);
+                let found = index[first..].iter().take_while(|line| is_wanted(path_of(line)));
+                places.extend(first..first + found.count());
+            }
+        }
+        let paths: BTreeSet<&str> = paths.iter().map(|path| path.as_str()).collect();
+        let is_below = |path: &&str| {
+            let ends = path.match_indices('/').map(|(at, _)| at);
+            paths.contains("") || ends.chain([path.len()]).any(|end| paths.contains(&path[..end]))
+        };
+        let untracked = self.all.untracked.split('\0').filter(|path| !path.is_empty());
+        let changed = self.unstaged.iter().map(String::as_str);
+        let differ = untracked.chain(changed).filter(is_below).map(IndexLine::Difference);
+        places.into_iter().filter_map(|at| IndexLine::parse(index[at])).chain(differ).collect()
+    }
+}
+
+/// Reads the content of every input file below `paths`. Files that git ignores do not count. Asks git for the files of
+/// the root repository if they are not `known`.
+pub fn contents(
+    root: &Utf8Path,
+    paths: &[&Utf8Path],
+    known: Option<KnownFiles<'_>>,
+) -> Result<Contents> {
     let mut contents = Contents::default();
     let mut waiting =
         vec![(Utf8PathBuf::new(), paths.iter().map(|path| (*path).to_owned()).collect())];
@@ -68,7 +119,8 @@ pub fn contents(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<Contents> {
             let blob = Blob { mode: REPOSITORY.to_owned(), id };
             here.found.blobs.insert(here.path.clone(), blob);
         }
-        let nested = here.read(paths)?;
+        let known = known.filter(|_| here.path.as_str().is_empty());
+        let nested = here.read(paths, known)?;
         contents.blobs.append(&mut here.found.blobs);
         contents.gaps.append(&mut here.found.gaps);
         for (repository, paths) in nested {
@@ -126,7 +178,11 @@ impl Repository {
     }
 
     /// Reads the files below `paths`, and returns the paths that belong to nested repositories.
-    fn read(&mut self, paths: BTreeSet<Utf8PathBuf>) -> Result<NestedFiles> {
+    fn read(
+        &mut self,
+        paths: BTreeSet<Utf8PathBuf>,
+        known: Option<KnownFiles<'_>>,
+    ) -> Result<NestedFiles> {
         let mut nested = NestedFiles::new();
         let mut own = Vec::new();
         for path in paths {
@@ -147,12 +203,21 @@ impl Repository {
         }
         let specs: Vec<&str> = own.iter().map(|path| pathspec(path)).collect();
         let list = [&LIST_FILES, &UNTRACKED[..], &["--"], &specs].concat();
-        let listed = start(&self.root, &list)?;
+        let listed = known.is_none().then(|| start(&self.root, &list)).transpose()?;
         self.settings = super::settings(&self.root, SETTINGS);
-        let listed = utf8(finish(listed, "ls-files")?)?;
-        let lines = || listed.split('\0').filter_map(IndexLine::parse);
-        let entries: Vec<IndexEntry> = lines().filter_map(IndexLine::entry).collect();
-        let differ: BTreeSet<&str> = lines().filter_map(IndexLine::difference).collect();
+        let listed = listed.map(|listed| utf8(finish(listed, "ls-files")?)).transpose()?;
+        let lines = match (known, &listed) {
+            (Some(known), _) => known.lines_below(&own),
+            (None, Some(listed)) => listed.split('\0').filter_map(IndexLine::parse).collect(),
+            (None, None) => Vec::new(),
+        };
+        let (mut entries, mut differ) = (Vec::new(), BTreeSet::new());
+        for line in lines {
+            match line {
+                IndexLine::Entry(entry) => entries.push(entry),
+                IndexLine::Difference(path) => drop(differ.insert(path)),
+            }
+        }
         let sha256 = entries.first().is_some_and(|entry| entry.id.len() == 64);
         let conversions = self.conversions(&own, &entries)?;
         let raw = self.raw_ids(&entries, &differ, &conversions)?;
@@ -345,20 +410,6 @@ impl<'l> IndexLine<'l> {
             _ => IndexLine::Entry(entry),
         })
     }
-
-    fn entry(self) -> Option<IndexEntry<'l>> {
-        match self {
-            IndexLine::Entry(entry) => Some(entry),
-            IndexLine::Difference(_) => None,
-        }
-    }
-
-    fn difference(self) -> Option<&'l str> {
-        match self {
-            IndexLine::Entry(_) => None,
-            IndexLine::Difference(path) => Some(path),
-        }
-    }
 }
 
 /// A file of the index.
@@ -457,11 +508,10 @@ mod tests {
         for (line, path) in
             [("? a b", "a b"), ("? a/", "a/"), ("C 100644 ab 0\ta", "a"), ("r 100644 ab 0\ta", "a")]
         {
-            assert_eq!(
-                IndexLine::parse(line).and_then(IndexLine::difference),
-                Some(path),
-                "{line}"
-            );
+            let Some(IndexLine::Difference(found)) = IndexLine::parse(line) else {
+                panic!("{line}");
+            };
+            assert_eq!(found, path, "{line}");
         }
     }
 }

@@ -171,7 +171,7 @@ fn hidden_edits(root: &Utf8Path, hidden: &[Utf8PathBuf]) -> Result<Vec<Utf8PathB
         return Ok(found);
     }
     let paths: Vec<&Utf8Path> = there.iter().map(|path| path.as_path()).collect();
-    let contents = super::contents(root, &paths)?;
+    let contents = super::contents(root, &paths, None)?;
     let arguments: Vec<&str> = ["ls-files", "-z", "--stage", "--"]
         .into_iter()
         .chain(paths.iter().map(|path| path.as_str()))

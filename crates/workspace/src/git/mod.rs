@@ -18,7 +18,7 @@ use serde::Serialize;
 use base::cmd;
 use base::error::{ErrorContext as _, Result, interrupted, refused};
 use base::probe;
-pub use blobs::{Blobs, Contents, Gap, below, contents};
+pub use blobs::{Blobs, Contents, Gap, KnownFiles, below, contents};
 pub use grep::{grep, is_code, is_partial};
 pub use releases::{newest_release, release_of_head};
 
@@ -34,14 +34,63 @@ pub struct Head {
 
 /// Returns the commit that is checked out, and whether the working tree differs from it.
 pub fn head(root: &Utf8Path) -> Result<Head> {
-    let status =
-        text(root, &["status", "--porcelain=v2", "--branch", "-z", "--untracked-files=normal"])?;
-    let entries = || status.split('\0').filter(|entry| !entry.is_empty());
-    let commit = entries().find_map(|entry| entry.strip_prefix("# branch.oid "));
-    Ok(Head {
-        commit: commit.filter(|id| *id != "(initial)").map(str::to_owned),
-        dirty: entries().any(|entry| !entry.starts_with("# ")),
+    let status = status(root, "--untracked-files=normal")?;
+    Ok(Head { commit: commit_of(&status), dirty: changes_in(&status).next().is_some() })
+}
+
+/// The tracked files that differ from the commit that is checked out.
+#[derive(Clone, Debug)]
+pub struct TrackedChanges {
+    /// The full id of the commit. `None` before the first commit.
+    pub commit: Option<String>,
+    /// `true` if any tracked file differs from the commit, in the index or in the working tree.
+    pub dirty: bool,
+    /// The files that differ from the index, deleted ones included. `None` if the root is not that of git's repository,
+    /// because paths are relative to the latter.
+    unstaged: Option<BTreeSet<String>>,
+}
+
+/// Returns the tracked files that differ. Twice as fast as [`head`], which also looks for untracked files:
+/// [`Listing::has_untracked`] knows of those. In a folder of a repository it does what [`head`] does.
+pub fn tracked_changes(root: &Utf8Path) -> Result<TrackedChanges> {
+    if !is_repository(root) {
+        let Head { commit, dirty } = head(root)?;
+        return Ok(TrackedChanges { commit, dirty, unstaged: None });
+    }
+    let status = status(root, "--untracked-files=no")?;
+    let unstaged = changes_in(&status).filter_map(unstaged_path).map(str::to_owned);
+    Ok(TrackedChanges {
+        commit: commit_of(&status),
+        dirty: changes_in(&status).next().is_some(),
+        unstaged: Some(unstaged.collect()),
     })
+}
+
+fn status(root: &Utf8Path, untracked: &str) -> Result<String> {
+    let format = ["status", "--porcelain=v2", "--branch", "-z", "--no-renames"];
+    // Without untracked files, git would skip those in submodules too.
+    text(root, &[&format[..], &[untracked, "--ignore-submodules=none"]].concat())
+}
+
+fn commit_of(status: &str) -> Option<String> {
+    let commit = status.split('\0').find_map(|entry| entry.strip_prefix("# branch.oid "));
+    commit.filter(|id| *id != "(initial)").map(str::to_owned)
+}
+
+fn changes_in(status: &str) -> impl Iterator<Item = &str> {
+    status.split('\0').filter(|entry| !entry.is_empty() && !entry.starts_with("# "))
+}
+
+/// Returns the path of a changed file if the working tree differs from the index
+/// (<https://git-scm.com/docs/git-status#_porcelain_format_version_2>).
+fn unstaged_path(entry: &str) -> Option<&str> {
+    let fields = match entry.get(..2)? {
+        "1 " => 9,
+        "u " => 11,
+        _ => return None,
+    };
+    let is_staged_only = entry.get(3..4) == Some(".");
+    entry.splitn(fields, ' ').nth(fields - 1).filter(|_| !is_staged_only)
 }
 
 /// Returns the branch that is checked out. `None` if there is none.
@@ -57,6 +106,19 @@ pub struct Listing {
     pub files: Vec<Utf8PathBuf>,
     /// The symbolic links, whatever their names.
     pub links: Vec<Utf8PathBuf>,
+    /// `true` if any file is untracked, whatever its name.
+    pub has_untracked: bool,
+    /// Everything that git listed. `None` if a path is not UTF-8.
+    pub all: Option<AllFiles>,
+}
+
+/// Every file that git tracks, and every untracked one that it does not ignore, in git's format.
+#[derive(Debug)]
+pub struct AllFiles {
+    /// The index: a letter, mode, id, stage, a tab and the path of each file, sorted by path.
+    index: String,
+    /// The paths of the untracked files.
+    untracked: String,
 }
 
 /// Lists the tracked and untracked files whose name passes `wanted`, and the links. Deleted files may be included.
@@ -64,24 +126,31 @@ pub struct Listing {
 pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
     // Two processes in parallel: one reads the index, the other walks the folders, which is slow.
     let others = start_others(root)?;
-    let staged = utf8_paths(output(root, &["ls-files", "-z", "--cached", "--stage"])?);
-    let others = utf8_paths(finish(others, "ls-files")?);
-    let staged = staged.split('\0').filter_map(|entry| entry.split_once('\t'));
+    let index = output(root, &["ls-files", "-z", "-v", "--cached", "--stage"])?;
+    let others = finish(others, "ls-files")?;
+    let (size, has_untracked) = (index.len() + others.len(), !others.is_empty());
+    let (index, untracked) = (utf8_paths(index), utf8_paths(others));
+    let is_utf8 = index.len() + untracked.len() == size;
+    let staged = index.split('\0').filter_map(|entry| entry.get(2..)?.split_once('\t'));
     let is_link = |path: &&str| {
         root.join(path).symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
     };
     let linked = staged.clone().filter(|(mode, _)| mode.starts_with(LINK)).map(|(_, path)| path);
-    let links = linked.chain(others.split('\0').filter(|path| !path.is_empty()).filter(is_link));
-    let files = staged.map(|(_, path)| path).chain(others.split('\0'));
+    let links = linked.chain(untracked.split('\0').filter(|path| !path.is_empty()).filter(is_link));
+    let files = staged.map(|(_, path)| path).chain(untracked.split('\0'));
     let sorted = |paths: &mut dyn Iterator<Item = &str>| {
         let mut paths: Vec<&str> = paths.collect();
         paths.sort_unstable();
         paths.dedup();
         paths.into_iter().map(Utf8PathBuf::from).collect()
     };
+    let (files, links) =
+        (sorted(&mut with_names(files, wanted)), sorted(&mut with_names(links, |_| true)));
     Ok(Listing {
-        files: sorted(&mut with_names(files, wanted)),
-        links: sorted(&mut with_names(links, |_| true)),
+        files,
+        links,
+        has_untracked,
+        all: is_utf8.then_some(AllFiles { index, untracked }),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Checks the programs on this machine. If a program prints its version slowly, the version is read from a file.
 
 use camino::Utf8Path;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
@@ -117,12 +117,19 @@ pub fn npm(context: &Context) -> Finding {
     }
 }
 
+/// The fields of npm's manifest that are read here.
+#[derive(Deserialize)]
+struct NpmManifest {
+    name: String,
+    version: String,
+}
+
 /// Reads the version from npm's manifest, because npm takes 0.2 s to print it.
 fn npm_version(program: &Utf8Path) -> Option<String> {
     program.ancestors().skip(1).take(3).find_map(|dir| {
         let text = std::fs::read_to_string(dir.join("package.json")).ok()?;
-        let manifest: Value = serde_json::from_str(&text).ok()?;
-        (manifest["name"] == "npm").then(|| manifest["version"].as_str().map(str::to_owned))?
+        let manifest: NpmManifest = serde_json::from_str(&text).ok()?;
+        (manifest.name == "npm").then_some(manifest.version)
     })
 }
 
