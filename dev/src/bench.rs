@@ -59,7 +59,7 @@ impl Bench {
         let places = set_up(ctx)?;
         let root = &ctx.root;
         let output = root.join(".xtask/tmp/bench.json");
-        std::fs::create_dir_all(root.join(".xtask/tmp")).context("cannot make .xtask/tmp")?;
+        std::fs::create_dir_all(root.join(".xtask/tmp")).context("cannot create .xtask/tmp")?;
         // What the sandbox and the tests' repositories start.
         let build = cargo::command(root, &["build", "--locked", "--workspace"]);
         // The development profile, since that is what `cargo xtask` runs.

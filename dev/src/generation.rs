@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use clap::CommandFactory as _;
 
 use crate::bench;
-use base::error::Result;
+use base::error::{Exit, Result};
 use base::files::write_whole;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use delivery::cli::{Cli, Command};
@@ -109,15 +109,12 @@ fn reference() -> String {
     root.build();
     let mut text = String::from(
         "# Command line\n\n<!-- Written by `cargo dev generate`. -->\n\n\
-         | exit code | meaning |\n|---|---|\n\
-         | 0 | done |\n\
-         | 1 | failed; the version that was live still is |\n\
-         | 2 | invalid command line |\n\
-         | 3 | refused before anything changed |\n\
-         | 4 | the remote side may have changed; the record tells what to check |\n\
-         | 130 | interrupted |\n\n\
-         | global option | effect |\n|---|---|\n",
+         | exit code | meaning |\n|---|---|\n",
     );
+    for exit in Exit::ALL {
+        text += &format!("| {} | {} |\n", exit as u8, exit.meaning());
+    }
+    text += "\n| global option | effect |\n|---|---|\n";
     for option in root.get_arguments().filter(|option| is_global(option)) {
         let effect = option.get_help().map(ToString::to_string).unwrap_or_default();
         let _infallible = writeln!(text, "| {} | {effect} |", name(option));

@@ -37,7 +37,7 @@ const DEFAULT_PORT: u16 = 8787;
 pub async fn serve(options: Serve) -> Result<()> {
     // The runtime has another working directory, so the path must be absolute.
     let state = &camino::absolute_utf8(&options.state).context("--state is not a path")?;
-    std::fs::create_dir_all(state).with_context(|| format!("cannot make {state}"))?;
+    std::fs::create_dir_all(state).with_context(|| format!("cannot create {state}"))?;
     let _locks = lock_state(state)?;
     let server_file = state.join("server.json");
     let token = Token::load(state)?;
@@ -169,7 +169,7 @@ async fn not_found(State(app): State<App>, uri: Uri) -> Response {
 fn lock_state(state: &Utf8Path) -> Result<[File; 2]> {
     let path = state.join("lock");
     let folder = File::open(state).with_context(|| format!("cannot open {state}"))?;
-    let file = File::create(&path).with_context(|| format!("cannot make {path}"))?;
+    let file = File::create(&path).with_context(|| format!("cannot create {path}"))?;
     for lock in [&folder, &file] {
         match lock.try_lock() {
             Ok(()) => {}

@@ -43,6 +43,23 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Every exit code.
+    pub const ALL: [Exit; 6] =
+        [Exit::Done, Exit::Failed, Exit::Usage, Exit::Refused, Exit::Remote, Exit::Interrupted];
+
+    /// Returns the meaning of the exit code, for the reference pages.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Failed => "failed; the version that was live before is live",
+            Exit::Usage => "invalid command line",
+            Exit::Refused => "refused before anything changed",
+            Exit::Remote => "the remote side may have changed; the record tells what to check",
+            Exit::Interrupted => "interrupted",
+        }
+    }
+
     /// Returns the exit code of a run with errors of these kinds. The most severe one decides.
     #[must_use]
     pub fn worst(kinds: impl IntoIterator<Item = ErrorKind>) -> Exit {

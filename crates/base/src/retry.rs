@@ -80,7 +80,7 @@ impl RetryBudget {
 
     /// Sends a change to `who` and retries it only if the response proves that nothing changed.
     pub fn change<T: RetrySignal>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
-        self.send(who, send, not_done)
+        self.send(who, send, rate_limit_error)
     }
 
     /// Waits after attempt number `tried` if its outcome at `who` is uncertain, so that the caller can read the
@@ -183,7 +183,7 @@ fn is_permanent(kind: std::io::ErrorKind) -> bool {
 }
 
 /// Returns the error of a rate-limited request. Only status 429 proves that nothing was done.
-fn not_done<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
+fn rate_limit_error<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
     transient_error(outcome).filter(|_| matches!(outcome, Ok(response) if response.status() == 429))
 }
 

@@ -52,6 +52,12 @@ pub fn one_line(text: &str) -> String {
     out
 }
 
+/// Returns untrusted text on one line, with a space for each control and bidi character.
+#[must_use]
+pub fn join_lines(text: &str) -> String {
+    text.replace(is_control_or_bidi, " ")
+}
+
 /// Returns a commit as people read it: the seven characters that git shows. JSON and links have the whole id.
 #[must_use]
 pub fn short_commit(id: &str) -> &str {

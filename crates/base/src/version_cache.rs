@@ -39,6 +39,7 @@ pub fn version(
 ) -> Option<String> {
     let Some(identity) = identity(program) else { return ask() };
     let file = format!("{}-{}.json", identity.path.file_name()?, identity.inode);
+    // Beside the tools of this checkout, even if they are elsewhere, because a shared folder may be read-only.
     let file = root.join(".xtask/tools").join(file);
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     match serde_json::from_str(&text) {

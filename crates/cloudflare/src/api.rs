@@ -416,13 +416,11 @@ pub fn next_step(error: &Error) -> &'static str {
             "check the token, what it may do, and the account id: `cargo xtask doctor`"
         }
         Some(404) => {
-            "it is gone, or the account id is another one: `cargo xtask status`, `cargo xtask doctor`"
+            "check the account id with `cargo xtask doctor`, and what is live with `cargo xtask status`"
         }
         Some(429) => "Cloudflare limits requests for up to five minutes: run it again after that",
-        Some(500..) => {
-            "Cloudflare is in trouble (https://www.cloudflarestatus.com): run it again later"
-        }
-        Some(_) => "is it Cloudflare that answers there, or a proxy? `cargo xtask doctor`",
+        Some(500..) => "see https://www.cloudflarestatus.com, and run it again later",
+        Some(_) => "check with `cargo xtask doctor` that no proxy answers instead of Cloudflare",
         None => "check the network (`cargo xtask doctor`), and run it again",
     }
 }

@@ -31,8 +31,8 @@ const OF_CONTAINERS: [&str; 5] =
 #[derive(Debug, Deserialize, Serialize)]
 pub struct ConfigSchema(Keywords);
 
-/// The name of the file with [`ConfigSchema::to_text`]. Its number changes with the keywords that are read.
-pub const FIELDS: &str = ".config-fields.1.json";
+/// The format of [`ConfigSchema::to_text`], which changes with the keywords that are read.
+pub const FIELDS_FORMAT: u32 = 1;
 
 impl ConfigSchema {
     /// Parses the text of the schema.
@@ -335,13 +335,14 @@ mod tests {
         let schema = ConfigSchema::deserialize(schema).expect("a schema");
         let text = schema.to_text().expect("JSON");
         assert!(text.contains("vars") && !text.contains("description"), "{text}");
-        let again = ConfigSchema::parse(&text).expect("a schema");
-        assert_eq!(again.to_text().expect("JSON"), text);
+        let reduced = ConfigSchema::parse(&text).expect("a schema");
+        assert_eq!(reduced.to_text().expect("JSON"), text);
         let config = json!({"name": "a", "asssets": {}, "assets": {"directoy": "x"}, "vars": {"ANY": 1},
             "routes": ["a", {"patern": "b"}], "containers": [{"instances": 1, "imag": "i"}],
             "env": {"staging": {"nam": "b", "containers": [{"configuration": {"image": "i"}}]}}});
         let found: Vec<(String, Option<String>)> =
-            again.unknown_fields(&config).into_iter().map(|f| (f.path, f.nearest)).collect();
+            schema.unknown_fields(&config).into_iter().map(|f| (f.path, f.nearest)).collect();
+        assert_eq!(reduced.unknown_fields(&config), schema.unknown_fields(&config));
         let expected = [
             ("assets.directoy", "directory"),
             ("asssets", "assets"),

@@ -1,6 +1,6 @@
 //! Delivers every project of a repository with one command, `cargo xtask`.
 //!
-//! Has the commands, their help, `doctor` and `init`. A command creates a plan of `deployment` and lets it execute it.
+//! Has the commands, their help, `doctor` and `init`. A command creates a plan, and `deployment` executes it.
 //! `ARCHITECTURE.md` has the map and the rules.
 
 pub mod cli;
@@ -32,7 +32,7 @@ use cloudflare::wrangler::access;
 use deployment::tools;
 
 /// The commands that change the remote side. If their report is lost, the record remains.
-const DEPLOYING: [&str; 4] = ["deploy", "preview", "promote", "rollback"];
+const CHANGING: [&str; 5] = ["delete", "deploy", "preview", "promote", "rollback"];
 
 /// Adds the way to run a command of wrangler to the error about an unknown command.
 fn with_tip(mut error: clap::Error) -> clap::Error {
@@ -104,8 +104,10 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
         Ok(()) => exit,
         Err(failure) => {
             ui.error_beside_report(&failure);
-            let deploys = matches.subcommand_name().is_some_and(|name| DEPLOYING.contains(&name));
-            exit.max(if deploys { Exit::Remote } else { Exit::Failed })
+            let is_changing =
+                matches.subcommand_name().is_some_and(|name| CHANGING.contains(&name));
+            let changes = is_changing && !global.dry_run;
+            exit.max(if changes { Exit::Remote } else { Exit::Failed })
         }
     };
     ExitCode::from(exit as u8)

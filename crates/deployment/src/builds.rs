@@ -64,10 +64,10 @@ fn build_plan(workspace: &Workspace, graph: &Graph, project: &Project) -> Result
             detect::check_classic_lock(root, install, package, &is_member)?;
         }
     }
-    let own = package.builds.then(|| build(package, BTreeSet::new())).transpose()?;
+    let own = package.builds().then(|| build(package, BTreeSet::new())).transpose()?;
     let imported = imported_packages(workspace, graph, project).into_iter();
     let dependencies = imported
-        .filter(|imported| imported.builds && imported.dir != package.dir)
+        .filter(|imported| imported.builds() && imported.dir != package.dir)
         .map(|imported| build(imported, graph.inputs_of(&imported.dir)))
         .collect::<Result<_>>()?;
     if let Some(install) = &toolchain.installation {

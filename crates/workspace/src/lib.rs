@@ -33,7 +33,7 @@ use config::Config;
 use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARNRC, is_install_file};
 use files::symlinks::SymlinkReader;
 use files::{Source, folder_name};
-use git::{AllFiles, Listing};
+use git::{FileList, Listing};
 use graph::Graph;
 use graph::edges::EdgeBuilder;
 use packages::package::Package;
@@ -68,10 +68,8 @@ pub struct Workspace {
     pub graph: Graph,
     /// The caller's folder, relative to the root. `None` if it is outside of the repository.
     pub current_folder: Option<Utf8PathBuf>,
-    /// `true` if the working tree has a file that git neither tracks nor ignores.
-    pub has_untracked: bool,
-    /// Every file of the working tree. `None` for a commit.
-    all_files: Option<AllFiles>,
+    /// Every file of the working tree. `None` for a commit, or if a path is not UTF-8.
+    pub all_files: Option<FileList>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
     /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
@@ -116,7 +114,7 @@ impl Workspace {
 
     fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
         let place = SearchFolders::new(&files, &config)?;
-        let Listing { files: mut listed, links, has_untracked, all: all_files } = files.list()?;
+        let Listing { files: mut listed, links, all: all_files } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
         let found = Discovery::new(&files, place, &packages, &unreadable).find(&listed);
@@ -140,7 +138,6 @@ impl Workspace {
             install_files,
             tsconfigs,
             links,
-            has_untracked,
             all_files,
             files,
         };

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use base::error::{ErrorContext as _, Result};
+use base::error::{ErrorContext as _, Exit, Result};
 use camino::Utf8Path;
 use serde::Deserialize;
 use serde_json::Value;
@@ -178,6 +178,7 @@ pub fn read(root: &Utf8Path) -> Result<Vec<FaultSection>> {
 pub fn page(sections: &[FaultSection]) -> String {
     let count: usize =
         sections.iter().flat_map(|section| &section.groups).map(|group| group.rows.len()).sum();
+    let exits = Exit::ALL.map(|exit| format!("{} {}", exit as u8, exit.meaning())).join(" · ");
     let mut text = format!(
         "# When something breaks\n\n<!-- Written by `cargo dev generate`. -->\n\n\
          {count} faults, each tried out by the tests with the real wrangler: what you see, how the command \
@@ -186,8 +187,7 @@ pub fn page(sections: &[FaultSection]) -> String {
          to 504, 520 to 524 and broken connections, with growing pauses or the one that the server asks for, for two \
          minutes a command at most; an order to Cloudflare is repeated only when it is known that it was \
          not carried out. wrangler itself repeats some.\n\n\
-         Exit codes: 0 done · 1 failed, and nothing of it is live · 3 refused before anything changed · \
-         4 the remote side may have changed · 130 interrupted. `-9` means that xtask itself was killed.\n"
+         Exit codes: {exits}. `-9` means that xtask itself was killed.\n"
     );
     for section in sections {
         let _infallible = write!(text, "\n## {}\n\n{}\n", section.title, section.about);

@@ -50,7 +50,7 @@ impl ProjectStore {
     /// the first merge request, deployment or environment creates its project.
     pub fn open(state: &Utf8Path, only_project: u64) -> Result<ProjectStore> {
         let dir = state.join("gitlab");
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {dir}"))?;
         remove_temporary(&dir)?;
         let (mut projects, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         for entry in dir.read_dir_utf8()?.filter_map(Result::ok) {

@@ -138,7 +138,7 @@ impl StartChecker {
         main: &str,
         folder: &Utf8Path,
     ) -> Result<CheckOutcome> {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
         let modules = write_modules(blobs, version, main, folder)?;
         let mut command = Command::new(&self.workerd);
         command.env_clear().env("TMPDIR", folder);

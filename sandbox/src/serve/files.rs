@@ -13,11 +13,11 @@ pub fn link_assets(
     account: &str,
     assets: &Assets,
 ) -> Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
     for (path, asset) in blobs.manifest(&assets.manifest)? {
         let file = folder.join(relative(&path)?);
         if let Some(parent) = file.parent() {
-            std::fs::create_dir_all(parent).with_context(|| format!("cannot make {parent}"))?;
+            std::fs::create_dir_all(parent).with_context(|| format!("cannot create {parent}"))?;
         }
         let source = blobs.asset_file(account, &path, &asset)?;
         std::fs::hard_link(&source, &file)

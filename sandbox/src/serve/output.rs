@@ -196,7 +196,7 @@ impl WorkerOutput {
     pub fn open(state: &Utf8Path) -> Result<WorkerOutput> {
         let path = state.join(FILE);
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
         }
         let file = append(&path)?;
         let (file, recent) = (Mutex::new(file), Mutex::default());

@@ -145,7 +145,7 @@ impl WorkerRuntime {
         let dir = state.join("runtime");
         // A killed run leaves files here. All of them can be created again.
         files::remove(&dir).with_context(|| format!("cannot empty {dir}"))?;
-        std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot make {dir}"))?;
+        std::fs::create_dir_all(dir.join("tmp")).with_context(|| format!("cannot create {dir}"))?;
         for (name, code) in FILES {
             std::fs::write(dir.join(name), code).with_context(|| format!("cannot write {name}"))?;
         }

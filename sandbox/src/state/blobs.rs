@@ -52,7 +52,7 @@ impl FileStamp {
 impl BlobStore {
     /// Opens the folder. Creates it if it is missing.
     pub fn open(dir: &Utf8Path) -> Result<BlobStore> {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {dir}"))?;
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot create {dir}"))?;
         super::remove_temporary(dir)?;
         Ok(BlobStore { dir: dir.to_owned(), intact: Arc::default() })
     }

@@ -46,7 +46,7 @@ impl WorkerStore {
         let blobs = BlobStore::open(&dir.join("blobs"))?;
         let resources = ResourceStore::open(dir)?;
         let dir = dir.join("cloudflare/workers");
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {dir}"))?;
         remove_temporary(&dir)?;
         let (mut workers, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         for entry in dir.read_dir_utf8()? {

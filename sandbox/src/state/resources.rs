@@ -295,7 +295,7 @@ impl ResourceStore {
     /// Opens the resources in the folder `state`. Creates the folder if it is missing.
     pub fn open(state: &Utf8Path) -> Result<ResourceStore> {
         let dir = state.join("cloudflare/resources");
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {dir}"))?;
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {dir}"))?;
         remove_temporary(&dir)?;
         let (mut accounts, mut damaged) = (BTreeMap::new(), BTreeMap::new());
         for entry in dir.read_dir_utf8()? {

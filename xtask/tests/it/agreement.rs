@@ -8,10 +8,11 @@ use std::fmt::Write as _;
 
 use workspace::affected::find_affected;
 use workspace::change_base::{LastDeployment, Question};
+use workspace::git::{KnownFiles, TrackedChanges};
 use workspace::key::content_key;
 use workspace::lock_changes::LockChanges;
 use workspace::summary::Summary;
-use workspace::{Workspace, git, inputs};
+use workspace::{Workspace, inputs};
 
 use crate::random::Random;
 use crate::support::TestEnv;
@@ -164,10 +165,14 @@ impl Model {
         let workspace = Workspace::survey(&self.env.root).expect("a workspace");
         assert!(workspace.broken.is_empty(), "seed {}: {:?}", self.seed, workspace.broken);
         let projects: Vec<_> = workspace.projects.iter().collect();
-        let read = |changes| inputs::read(&workspace, &projects, &[], changes).expect("inputs");
-        let changes = git::tracked_changes(&self.env.root).expect("changes");
-        let (inputs, known) = (read(None), read(Some(&changes)));
-        assert_eq!(format!("{known:?}"), format!("{inputs:?}"), "seed {}", self.seed);
+        let read = |known: Option<&KnownFiles<'_>>| {
+            inputs::read(&workspace, &projects, &[], known).expect("inputs")
+        };
+        let changes = TrackedChanges::read(&self.env.root).expect("changes");
+        let files = workspace.all_files.as_ref().expect("UTF-8");
+        let known = KnownFiles::new(&self.env.root, files, &changes);
+        let (inputs, found) = (read(None), read(known.as_ref()));
+        assert_eq!(format!("{found:?}"), format!("{inputs:?}"), "seed {}", self.seed);
         let key = |inputs: &inputs::Inputs| content_key(&inputs.blobs, &BTreeMap::new());
         projects.iter().map(|project| project.worker.clone()).zip(inputs.iter().map(key)).collect()
     }

@@ -31,6 +31,7 @@ fn sites() -> TestEnv {
         env.write(path, "x");
     }
     env.write(".xtask/logs/sandbox.log", "x");
+    env.write(".xtask/logs/break-glass.log", "x");
     env.write(".xtask/summaries/0123", "x");
     env
 }
@@ -65,7 +66,7 @@ fn deletes_only_files_that_can_be_recreated() {
         rm -rf .xtask/cache  # outputs of builds, SIZE
         rm -rf .xtask/summaries  # summaries of commits, SIZE
         rm -rf .xtask/tmp  # temporary files, SIZE
-        find .xtask/logs -mindepth 1 ! -name sandbox.log -exec rm -rf {} +  # logs of previous runs, SIZE
+        find .xtask/logs -mindepth 1 ! -name sandbox.log ! -name break-glass.log -exec rm -rf {} +  # logs of previous runs, SIZE
         rm -rf projects/built/dist  # output of built, SIZE
         # kept: projects/committed/dist, output of committed: git does not ignore it
         # kept: projects/linked/dist, output of linked: git does not ignore it
@@ -106,6 +107,7 @@ fn deletes_only_files_that_can_be_recreated() {
         ".xtask/sandbox/token",
         ".xtask/tools/tool",
         ".xtask/logs/sandbox.log",
+        ".xtask/logs/break-glass.log",
     ] {
         assert!(env.root.join(kept).is_file(), "{kept}");
     }

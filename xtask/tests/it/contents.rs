@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use workspace::git::{KnownFiles, TrackedChanges};
 use workspace::key::content_key;
-use workspace::{Workspace, git, inputs};
+use workspace::{Workspace, inputs};
 
 use crate::affected::{affected_json, names, tree_with_submodule};
 use crate::support::TestEnv;
@@ -13,10 +14,14 @@ use crate::support::TestEnv;
 fn key(env: &TestEnv) -> Result<String, String> {
     let workspace = Workspace::survey(&env.root).expect("a workspace");
     let app = workspace.project("app").expect("the project");
-    let read = |changes| inputs::read(&workspace, &[app], &[], changes).expect("inputs");
-    let changes = git::tracked_changes(&env.root).expect("changes");
-    let (inputs, known) = (read(None), read(Some(&changes)));
-    assert_eq!(format!("{known:?}"), format!("{inputs:?}"));
+    let read = |known: Option<&KnownFiles<'_>>| {
+        inputs::read(&workspace, &[app], &[], known).expect("inputs")
+    };
+    let changes = TrackedChanges::read(&env.root).expect("changes");
+    let files = workspace.all_files.as_ref().expect("UTF-8");
+    let known = KnownFiles::new(&env.root, files, &changes);
+    let (inputs, found) = (read(None), read(known.as_ref()));
+    assert_eq!(format!("{found:?}"), format!("{inputs:?}"));
     match &inputs[0].refusal {
         None => Ok(content_key(&inputs[0].blobs, &BTreeMap::new())),
         Some(refusal) => Err(format!("{}; {}", refusal.message, refusal.hints.join("; "))),

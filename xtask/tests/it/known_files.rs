@@ -1,19 +1,18 @@
 //! A plan reads the files of a repository once: the survey lists them, and `git status` runs beside it. What follows from
-//! both is compared here with what git says when it is asked for it.
+//! both is compared here with what git lists for the paths.
 
 use camino::Utf8Path;
-use workspace::Workspace;
-use workspace::git::{self, KnownFiles};
+use workspace::git::{self, KnownFiles, TrackedChanges};
 
 use crate::affected::tree_with_submodule;
 use crate::support::TestEnv;
 
-/// Compares the contents below several paths, and whether the working tree differs from the commit. Returns the latter.
+/// Compares the contents below several paths, and the head, of which it returns whether the working tree differs.
 fn compare(env: &TestEnv, state: &str) -> bool {
     let listed = git::list(&env.root, |_| true).expect("a list");
-    let all = listed.all.as_ref().expect("every path is UTF-8");
-    let changes = git::tracked_changes(&env.root).expect("changes");
-    let known = KnownFiles::new(all, &changes);
+    let files = listed.all.as_ref().expect("every path is UTF-8");
+    let changes = TrackedChanges::read(&env.root).expect("changes");
+    let known = KnownFiles::new(&env.root, files, &changes).expect("they agree");
     let lists: [&[&str]; 7] = [
         &[""],
         &["projects/app"],
@@ -26,16 +25,13 @@ fn compare(env: &TestEnv, state: &str) -> bool {
     for paths in lists {
         let paths: Vec<&Utf8Path> = paths.iter().map(|path| Utf8Path::new(*path)).collect();
         let read = |known| git::contents(&env.root, &paths, known).expect("contents");
-        let (asked, found) = (read(None), read(known));
+        let (asked, found) = (read(None), read(Some(&known)));
         assert_eq!(found.blobs, asked.blobs, "{state}: {paths:?}");
         assert_eq!(found.gaps, asked.gaps, "{state}: {paths:?}");
     }
-    let dirty = changes.dirty || listed.has_untracked;
-    assert_eq!(git::head(&env.root).expect("a head").dirty, dirty, "{state}");
-    assert_eq!(git::head(&env.root).expect("a head").commit, changes.commit, "{state}");
-    let workspace = Workspace::load(&env.root).expect("a workspace");
-    assert_eq!(workspace.has_untracked, listed.has_untracked, "{state}");
-    dirty
+    let head = git::head(&env.root).expect("a head");
+    assert!(known.head().is_none_or(|known| known == head), "{state}");
+    head.dirty
 }
 
 /// Each script changes the repository, and the second one restores it.
@@ -73,7 +69,7 @@ const STATES: [(&str, &str); 17] = [
 ];
 
 #[test]
-fn files_that_are_known_have_the_contents_that_git_tells() {
+fn changed_files_have_the_contents_that_git_lists() {
     let (env, _) = tree_with_submodule();
     assert!(!compare(&env, "clean"));
     for (change, undo) in STATES {
@@ -85,13 +81,13 @@ fn files_that_are_known_have_the_contents_that_git_tells() {
 }
 
 #[test]
-fn files_that_git_ignores_or_skips_have_the_contents_that_git_tells() {
+fn ignored_and_skipped_files_have_the_contents_that_git_lists() {
     let (env, _) = tree_with_submodule();
     env.write(".gitignore", "dist\n");
     env.commit("ignored");
     env.write("projects/app/dist/a.js", "1");
     env.write("projects/app/.wrangler/state", "1");
-    assert!(!git::list(&env.root, |_| true).expect("a list").has_untracked);
+    assert!(compare(&env, "wrangler's folder"));
     env.sh("rm -r projects/app/.wrangler").exits(0);
     assert!(!compare(&env, "ignored"));
     env.sh("git update-index --assume-unchanged package.json && echo ' ' >> package.json").exits(0);
@@ -103,7 +99,7 @@ fn files_that_git_ignores_or_skips_have_the_contents_that_git_tells() {
 }
 
 #[test]
-fn files_with_conflicts_have_the_contents_that_git_tells() {
+fn files_with_conflicts_have_the_contents_that_git_lists() {
     let (env, _) = tree_with_submodule();
     env.write("conflict.txt", "one\n");
     env.commit("one");
@@ -114,11 +110,11 @@ fn files_with_conflicts_have_the_contents_that_git_tells() {
 }
 
 #[test]
-fn nothing_is_known_of_a_repository_with_a_name_that_is_not_utf8() {
+fn a_name_that_is_not_utf8_is_refused() {
     let (env, _) = tree_with_submodule();
     env.sh("echo 1 > \"$(printf 'projects/app/\\377.txt')\"").exits(0);
     let listed = git::list(&env.root, |_| true).expect("a list");
-    assert!(listed.all.is_none() && listed.has_untracked);
+    assert!(listed.all.is_none());
 }
 
 /// Git names changed files from the top of its repository, which may lie above ours.
@@ -126,13 +122,48 @@ fn nothing_is_known_of_a_repository_with_a_name_that_is_not_utf8() {
 fn a_folder_of_a_repository_asks_git() {
     let (env, _) = tree_with_submodule();
     let folder = env.root.join("projects");
-    let changes = git::tracked_changes(&folder).expect("changes");
-    assert!(!changes.dirty);
-    env.sh("echo >> projects/app/package.json && echo 1 > new.txt").exits(0);
-    let listed = git::list(&folder, |_| true).expect("a list");
-    let changes = git::tracked_changes(&folder).expect("changes");
-    assert!(KnownFiles::new(listed.all.as_ref().expect("UTF-8"), &changes).is_none());
-    assert!(changes.dirty && !listed.has_untracked);
-    env.sh("git checkout -q projects").exits(0);
-    assert!(git::tracked_changes(&folder).expect("changes").dirty, "the new file above");
+    let is_known = || {
+        let listed = git::list(&folder, |_| true).expect("a list");
+        let changes = TrackedChanges::read(&folder).expect("changes");
+        KnownFiles::new(&folder, listed.all.as_ref().expect("UTF-8"), &changes).is_some()
+    };
+    assert!(!is_known());
+    // A folder that looks like a repository, but git uses the one above.
+    env.sh("mkdir projects/.git && touch projects/.git/HEAD && echo >> projects/app/package.json")
+        .exits(0);
+    assert!(!is_known());
+}
+
+#[test]
+fn the_head_is_what_git_status_says() {
+    let env = TestEnv::new();
+    env.site("projects/app", "app");
+    env.commit("a site");
+    let is_dirty = |state: &str| {
+        let listed = git::list(&env.root, |_| true).expect("a list");
+        let changes = TrackedChanges::read(&env.root).expect("changes");
+        let files = listed.all.as_ref().expect("UTF-8");
+        let known = KnownFiles::new(&env.root, files, &changes).expect("they agree");
+        let head = known.head().expect("no submodules");
+        assert_eq!(head, git::head(&env.root).expect("a head"), "{state}");
+        head.dirty
+    };
+    assert!(!is_dirty("clean"));
+    for (change, undo) in [
+        (
+            "mkdir -p projects/app/.wrangler && echo 1 > projects/app/.wrangler/x",
+            "rm -r projects/app/.wrangler",
+        ),
+        (
+            "mkdir -p projects/new/.wrangler && echo 1 > projects/new/.wrangler/x",
+            "rm -r projects/new",
+        ),
+        ("echo 1 > new.txt", "rm new.txt"),
+        ("mkdir empty && echo empty > .git/info/exclude", "rmdir empty; echo a > new.txt"),
+    ] {
+        env.sh(change).exits(0);
+        is_dirty(change);
+        env.sh(undo).exits(0);
+        is_dirty(undo);
+    }
 }

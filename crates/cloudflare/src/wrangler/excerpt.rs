@@ -9,7 +9,7 @@ const NOISE: [&str; 4] = [
 ];
 
 /// Joins `reason` with the lines of `output` that it does not contain. `reason` is that of a
-/// [`WranglerOutcome`](super::Verdict), `output` has the last lines that wrangler printed, and `place` names the full
+/// [`WranglerOutcome`](super::verdict::WranglerOutcome), `output` has the last lines that wrangler printed, and `place` names the full
 /// log.
 #[must_use]
 pub fn excerpt(reason: &str, output: &[String], place: Option<&str>) -> String {

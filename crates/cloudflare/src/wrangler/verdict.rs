@@ -157,8 +157,7 @@ fn next_step_of_message(message: &str, code: Option<i64>) -> Option<&'static str
 /// Returns the next step after an error of Cloudflare's API with this code. `None` if another try may help
 /// (<https://developers.cloudflare.com/workers/observability/errors/#errors-on-worker-upload>,
 /// <https://developers.cloudflare.com/fundamentals/api/troubleshooting/>).
-#[must_use]
-pub fn next_step_of(code: i64) -> Option<&'static str> {
+fn next_step_of(code: i64) -> Option<&'static str> {
     Some(match code {
         6003 | 9106 | 9109 | 10_000 | 10_001 | 10_023 => {
             "give the token the rights that this needs: Workers Scripts: Edit, for routes also Workers Routes: \

@@ -25,7 +25,7 @@ use deployment::tools::{dagger, sandbox};
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::dev_vars::DevVars;
-use workspace::git::TrackedChanges;
+use workspace::git::KnownFiles;
 use workspace::graph::Graph;
 use workspace::inputs::{self, Inputs};
 use workspace::key::content_key;
@@ -192,19 +192,19 @@ fn refused_record(
 /// The content key of each project by its name, or the reason why it has none: a missing input.
 pub(super) type ContentKeys = BTreeMap<String, Result<String>>;
 
-/// Returns the content key of each project, from its input files and tools. `changes` are those of the workspace's files,
-/// if they are known.
+/// Returns the content key of each project, from its input files and tools. With `known` files, git
+/// does not list them again.
 pub(super) fn keys(
     workspace: &Workspace,
     projects: &[&Project],
     destination: &Destination,
     builds: &Builds,
-    changes: Option<&TrackedChanges>,
+    known: Option<&KnownFiles<'_>>,
 ) -> Result<ContentKeys> {
     let carried = Toolchain::wrangler(&workspace.root).carried_digest();
     let pins = Utf8PathBuf::from(modules::WRANGLER_TOOLCHAIN).join("bun.lock");
     let pins: Vec<&Utf8Path> = carried.is_none().then_some(pins.as_path()).into_iter().collect();
-    let inputs = inputs::read(workspace, projects, &pins, changes)?;
+    let inputs = inputs::read(workspace, projects, &pins, known)?;
     let mut facts = BTreeMap::from([
         ("account", destination.account_id.clone()),
         ("bun", workspace.config.tools.bun.clone()),

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::wrangler::BREAK_GLASS_LOG;
 use base::command::quote;
 use base::error::{ErrorContext as _, Exit, Result, refused};
 use base::terminal::{DIM, paint};
@@ -16,6 +17,7 @@ use deployment::plan::guard;
 use deployment::tools::sandbox;
 use workspace::Workspace;
 use workspace::git;
+use workspace::package::Package;
 use workspace::toolchain::tools_folder;
 
 /// The folder of the logs.
@@ -130,7 +132,6 @@ impl CleanCommand {
         candidates.extend(outputs(workspace));
         if self.tools {
             let tools = tools_folder(&ctx.root);
-            // Other checkouts may share a folder outside of the repository.
             if let Ok(path) = tools.strip_prefix(&ctx.root) {
                 candidates.push((path.to_owned(), "installed tools".to_owned()));
             }
@@ -146,8 +147,11 @@ impl CleanCommand {
             "the sandbox's deployments",
             "`cargo xtask sandbox reset` deletes them",
         );
-        let tools = (".xtask/tools", "installed tools", "`--tools` deletes them");
-        let kept = [records, sandbox].into_iter().chain((!self.tools).then_some(tools));
+        let folder = tools_folder(root);
+        // Other checkouts may share a folder outside of the repository.
+        let tools = folder.strip_prefix(root).ok().filter(|_| !self.tools);
+        let tools = tools.map(|path| (path.as_str(), "installed tools", "`--tools` deletes them"));
+        let kept = [records, sandbox].into_iter().chain(tools);
         let entry = |(path, kind, reason): (&str, &str, &str)| Entry {
             path: path.into(),
             kind: kind.to_owned(),
@@ -159,15 +163,17 @@ impl CleanCommand {
     }
 }
 
-/// Returns the logs without the sandbox's, which a running sandbox writes.
+/// The logs that stay: a running sandbox writes the first, and the second holds why protected environments were changed.
+const KEPT_LOGS: [&str; 2] = [sandbox::LOG, BREAK_GLASS_LOG];
+
+/// Returns the logs without [`KEPT_LOGS`].
 fn logs(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
     let folder = root.join(LOGS);
-    let sandbox_log = sandbox::log_file(root);
     let Ok(entries) = folder.read_dir_utf8() else { return Ok(Vec::new()) };
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.with_context(|| format!("cannot read {folder}"))?.into_path();
-        if path != sandbox_log {
+        if path.file_name().is_none_or(|name| !KEPT_LOGS.contains(&name)) {
             paths.push(path);
         }
     }
@@ -177,8 +183,8 @@ fn logs(root: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
 /// Returns the output folder of each project that has a build.
 fn outputs(workspace: &Workspace) -> Vec<(Utf8PathBuf, String)> {
     let mut found = BTreeSet::new();
-    let builds = |package: &workspace::package::Package| package.builds;
-    for project in workspace.projects.iter().filter(|one| one.package.as_ref().is_some_and(builds))
+    for project in
+        workspace.projects.iter().filter(|one| one.package.as_ref().is_some_and(Package::builds))
     {
         let environments = project.environments.iter().map(String::as_str);
         for environment in std::iter::once(workspace::config::LOCAL).chain(environments) {
@@ -257,7 +263,10 @@ impl Report {
             let bytes = size_text(entry.bytes.unwrap_or(0));
             let path = quote(entry.path.as_str());
             let command = match entry.path == LOGS {
-                true => format!("find {path} -mindepth 1 ! -name sandbox.log -exec rm -rf {{}} +"),
+                true => {
+                    let kept = KEPT_LOGS.map(|name| format!("! -name {name}")).join(" ");
+                    format!("find {path} -mindepth 1 {kept} -exec rm -rf {{}} +")
+                }
                 false => format!("rm -rf {path}"),
             };
             text += &format!("{command}  # {}, {bytes}\n", entry.kind);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use camino::Utf8Path;
 use clap::Args;
@@ -22,11 +23,14 @@ use workspace::Workspace;
 use workspace::affected::find_affected;
 use workspace::change_base::{Base, Changes};
 use workspace::discovery::BrokenConfig;
-use workspace::git::{self, Head, TrackedChanges};
+use workspace::git::{self, KnownFiles, TrackedChanges};
 use workspace::key::fresh_nonce;
 use workspace::lock_changes::LockChanges;
 use workspace::project::Project;
 use workspace::summary::Summary;
+
+/// The age at which [`PlanReader`]'s list of changed files is too old for a content key.
+const MAX_AGE: Duration = Duration::from_secs(3);
 
 /// Facts of a plan that do not depend on its projects. They are read while the command reads the repository.
 pub struct PlanReader {
@@ -40,10 +44,11 @@ impl PlanReader {
     #[must_use]
     pub fn start(root: &Utf8Path, operation: Operation) -> PlanReader {
         let (of_changes, of_schema) = (root.to_owned(), root.to_owned());
-        let changes = std::thread::spawn(move || git::tracked_changes(&of_changes));
+        let changes = std::thread::spawn(move || TrackedChanges::read(&of_changes));
         let needs_schema = operation != Operation::Build;
         let read_schema = move || setup::installed_schema(&of_schema);
-        PlanReader { changes, schema: needs_schema.then(|| std::thread::spawn(read_schema)) }
+        let schema = needs_schema.then(|| std::thread::spawn(read_schema));
+        PlanReader { changes, schema }
     }
 }
 
@@ -162,15 +167,18 @@ impl<'w> SelectedProjects<'w> {
         let graph = &workspace.graph;
         let builds = plan_builds(workspace, graph, &self.projects);
         let changes = reader.changes.join().map_err(|_| failed("git's reader failed"))??;
-        let known = Some(&changes);
+        // The choice of the projects may have waited for the network, and files may have changed since.
+        let files = workspace.all_files.as_ref().filter(|_| changes.age() < MAX_AGE);
+        let known = files.and_then(|files| KnownFiles::new(&workspace.root, files, &changes));
+        let known = known.as_ref();
         let keys = keys(workspace, &self.projects, &request.destination, &builds, known)?;
         let schema = reader.schema.map(JoinHandle::join).transpose();
-        let dirty = changes.dirty || workspace.has_untracked;
+        let head = known.and_then(KnownFiles::head).map_or_else(|| git::head(&ctx.root), Ok)?;
         request.options.rebuild |= request.options.force;
         let input = PlanRequest {
             request,
             keys,
-            head: Head { commit: changes.commit, dirty },
+            head,
             inputs: build_inputs(graph, &self.projects, &builds),
             reasons: self.reasons,
             builds,

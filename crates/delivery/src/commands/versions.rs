@@ -7,12 +7,12 @@ use super::target::TargetArgs;
 use base::error::{Exit, Result};
 use base::terminal::table::{Cell, Table};
 use base::terminal::{BOLD, CYAN, GREEN, paint};
-use base::text::{short_commit, short_version};
+use base::text::{join_lines, short_commit, short_version};
 use base::time::{parse_rfc3339, unix_now};
 use cloudflare::api::{Deployment, ListedVersion};
 use deployment::context::Ctx;
 use deployment::engine::job::command_line;
-use deployment::report::status::{age, join_lines};
+use deployment::report::status::age;
 
 /// List the versions of a project's Worker, newest first.
 #[derive(Debug, Args)]

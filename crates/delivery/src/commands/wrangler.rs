@@ -159,6 +159,9 @@ fn instead_of(arguments: &[String], instead: &str) -> Error {
     .hint(format!("run `cargo xtask {instead}`"))
 }
 
+/// The file below `.xtask/logs` with the reasons of `--break-glass`.
+pub(super) const BREAK_GLASS_LOG: &str = "break-glass.log";
+
 /// Records the reason why a protected environment was changed from this machine.
 fn record(
     root: &Utf8Path,
@@ -167,8 +170,8 @@ fn record(
     reason: &str,
 ) -> Result<()> {
     let folder = root.join(".xtask/logs");
-    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {folder}"))?;
-    let path = folder.join("break-glass.log");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {folder}"))?;
+    let path = folder.join(BREAK_GLASS_LOG);
     let mut file = std::fs::File::options().create(true).append(true).open(&path)?;
     let (name, environment) = (&target.project.name, &target.destination.environment);
     // Later words may be values.

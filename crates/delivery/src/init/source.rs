@@ -25,7 +25,7 @@ pub enum LibrarySource {
 }
 
 impl LibrarySource {
-    /// Returns this library, in the folder where it was when it was compiled, as a path from the absolute folder `from`.
+    /// Returns the path of this library's source at compile time, from the absolute folder `from`.
     #[must_use]
     pub fn path(from: &Utf8Path) -> LibrarySource {
         LibrarySource::Path(relative(from, Utf8Path::new(env!("CARGO_MANIFEST_DIR"))))

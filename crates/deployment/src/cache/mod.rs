@@ -227,7 +227,7 @@ impl BuildCache {
     /// system releases it when a process ends, even if it is killed.
     fn lock(&self) -> Result<File> {
         let path = self.dir.join("lock");
-        File::create(&path).with_context(|| format!("cannot make {path}"))
+        File::create(&path).with_context(|| format!("cannot create {path}"))
     }
 }
 
@@ -261,7 +261,7 @@ fn copy_all(manifest: &CacheManifest, entry: &Utf8Path, to: &Utf8Path) -> Result
 /// file.
 fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<CachedFile> {
     if let Some(folder) = to.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
     }
     let mode = if executable { 0o755 } else { 0o644 };
     let mut options = File::options();
@@ -270,7 +270,7 @@ fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<CachedFile>
         .create_new(true)
         .mode(mode)
         .open(to)
-        .with_context(|| format!("cannot make {to}"))?;
+        .with_context(|| format!("cannot create {to}"))?;
     let (mut context, mut size) = (Context::new(&SHA256), 0);
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -178,9 +178,10 @@ impl Checker<'_> {
             if finding != same {
                 (same, since) = (finding.clone(), Instant::now());
             }
-            let may_pass =
-                matches!(&finding, ResponseProof::Unknown(unclear) if unclear.cause.may_pass());
-            let over = if may_pass { (started, limits.total) } else { (since, limits.same_answer) };
+            let is_transient =
+                matches!(&finding, ResponseProof::Unknown(unclear) if unclear.cause.is_transient());
+            let over =
+                if is_transient { (started, limits.total) } else { (since, limits.same_answer) };
             let spent = (over.0.elapsed() + pause > over.1).then_some(over.1);
             let spent =
                 spent.or((started.elapsed() + pause > limits.total).then_some(limits.total));

@@ -131,12 +131,12 @@ pub fn read_report(
     };
     match result {
         AttemptResult::Uploaded(version) => {
-            has_succeeded(job, finished)?;
+            check_success(job, finished)?;
             Ok(version)
         }
         AttemptResult::Failed(failure) => Err(failure),
         AttemptResult::Missing => {
-            has_succeeded(job, finished)?;
+            check_success(job, finished)?;
             Err(failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
                 .hint(format!("look for the record at {}", prepared.report)))
         }
@@ -184,7 +184,7 @@ impl ProjectRun<'_> {
         let (command, _) = self.container_command()?;
         self.step("dagger: build");
         let finished = self.execute_within(&command, RunLimits::default())?;
-        has_succeeded(self, container_exit(finished).finished).map(|_| ())
+        check_success(self, container_exit(finished).finished).map(|_| ())
     }
 
     /// Returns the command that runs the project's script, and the path of its record.
@@ -302,7 +302,7 @@ fn refusal(output: &[String]) -> Option<Error> {
     Some(refused(text).hint(container_results::REFUSED))
 }
 
-fn has_succeeded(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result<CompletedProcess> {
+fn check_success(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result<CompletedProcess> {
     if finished.exit_reason == ExitReason::Code(0) {
         return Ok(finished);
     }

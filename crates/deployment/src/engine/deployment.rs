@@ -6,7 +6,7 @@ use super::before_deploy;
 use super::build_output::BuildOutput;
 use super::failure::{FailedUpload, explain_failed_upload};
 use super::job::{ProjectRun, millis};
-use super::live::{Before, Existing, addresses_are_off, is_up_to_date, read_live};
+use super::live::{Before, Existing, find_existing, read_live, require_preview_urls};
 use super::lock::FileLock;
 use super::order;
 use super::packages::DependencyResult;
@@ -138,11 +138,12 @@ impl<'a> ProjectDeployment<'a> {
             return Ok(Some(status));
         }
         refuse_first_share(&self.job, &self.before)?;
-        self.existing = is_up_to_date(&self.job, &self.before)?;
+        // The live version may need the storage to answer.
+        self.job.run.provide_storage();
+        self.existing = find_existing(&self.job, &self.before)?;
         if self.existing.is_some() {
             return Ok(Some(DeployStatus::Unchanged));
         }
-        self.job.run.provide_storage();
         self.before.read_beside_version(&self.job);
         uploader::refuse(&self.job)?;
         if self.job.run.plan.choice.engine == Engine::Host {
@@ -308,13 +309,10 @@ fn refuse_preview(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Deploy
         return Err(refused(format!(
             "the Worker `{worker}` has never been deployed, and a preview needs one"
         ))
-        .hint(format!(
-            "run `cargo xtask deploy {} --env {}` once",
-            job.part.project, job.run.plan.destination.environment
-        )));
+        .hint(format!("run `{}` once", job.command_line("deploy"))));
     }
     match job.part.strategy {
-        Some(Strategy::Preview) => addresses_are_off(job).map(|()| None),
+        Some(Strategy::Preview) => require_preview_urls(job).map(|()| None),
         Some(Strategy::Alias) | None => Ok(None),
     }
 }

@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
+use super::npm_install::INSTALL_SCRIPTS;
 use crate::plan::ProjectPlan;
 use base::error::{Error, Result, refused};
 use cloudflare::wrangler::REDIRECT;
 use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use workspace::paths::normalize;
 use workspace::project::Project;
-
-/// Scripts of a package that run when it is installed, and may write anything.
-const INSTALL_SCRIPTS: [&str; 4] = ["preinstall", "install", "postinstall", "prepare"];
 
 /// Extensions of code. An entry without one may be that of a package.
 const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];

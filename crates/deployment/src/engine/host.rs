@@ -111,7 +111,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     let (places, part) = (&job.run.places, job.part);
     let folder = places.upload_folder(part);
     std::fs::create_dir_all(folder.join("empty"))
-        .map_err(|error| unwritable(format!("cannot make {folder}: {error}")))?;
+        .map_err(|error| unwritable(format!("cannot create {folder}: {error}")))?;
     let root = &job.run.ctx.root;
     let is_redirected = is_redirected(root, part);
     let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };

@@ -131,11 +131,8 @@ pub(super) fn read_failure(what: &str, error: &Error) -> Error {
 
 /// Returns the command line of `command` for `project` in an environment.
 pub fn command_line(command: &str, project: &str, destination: &Destination) -> String {
-    let environment = &destination.environment;
-    let local = Destination::always_sandbox(environment);
-    let environment = if local { String::new() } else { format!(" --env {environment}") };
-    let sandbox = if destination.sandbox.is_some() && !local { " --sandbox" } else { "" };
-    format!("cargo xtask {command} {project}{environment}{sandbox}")
+    let options = Destination::options(&destination.environment, destination.sandbox.is_some());
+    format!("cargo xtask {command} {project}{options}")
 }
 
 /// Returns a duration in whole milliseconds.

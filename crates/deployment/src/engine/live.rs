@@ -82,7 +82,7 @@ pub fn read_live(job: &ProjectRun<'_>) -> Result<Before> {
 
 /// Returns the version or preview that has the content of the plan. `None` if there is none, if its own
 /// responses are wrong, or if the plan forces an upload.
-pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Existing>> {
+pub fn find_existing(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Existing>> {
     if job.run.plan.options.force {
         return Ok(None);
     }
@@ -105,17 +105,14 @@ pub fn is_up_to_date(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Exi
 
 /// Refuses a Worker Preview if the Worker's preview URLs are off, because `wrangler preview` would create one
 /// without a URL and succeed.
-pub fn addresses_are_off(job: &ProjectRun<'_>) -> Result<()> {
+pub fn require_preview_urls(job: &ProjectRun<'_>) -> Result<()> {
     let worker = &job.part.target.worker;
     if job.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
         return Ok(());
     }
     Err(refused(format!("the preview addresses of the Worker `{worker}` are off"))
         .hint(format!("{} has `preview_urls`, but a deployment turns it on", job.part.config))
-        .hint(format!(
-            "run `cargo xtask deploy {} --env {} --force` once",
-            job.part.project, job.run.plan.destination.environment
-        )))
+        .hint(format!("run `{} --force` once", job.command_line("deploy"))))
 }
 
 /// An id and its URLs.

@@ -1,7 +1,7 @@
 //! Executes plans: several projects in parallel, each with its own record.
 
-pub mod before_deploy;
-pub mod build_output;
+mod before_deploy;
+mod build_output;
 pub mod build_variables;
 pub mod check;
 pub mod choice;
@@ -9,11 +9,11 @@ pub mod cleanup;
 pub mod comment;
 pub mod container_results;
 pub mod dagger;
-pub mod deployment;
+mod deployment;
 mod engine_watch;
 pub mod expected_output;
-pub mod failure;
-pub mod host;
+mod failure;
+mod host;
 pub mod job;
 pub mod live;
 pub mod lock;
@@ -24,14 +24,14 @@ mod output_parts;
 mod package_build;
 pub mod packages;
 pub mod phases;
-pub mod response;
+mod response;
 pub mod rollback;
 pub mod secrets;
 pub mod setup;
 pub mod stop;
 mod storage;
-pub mod traffic;
-pub mod uploader;
+mod traffic;
+mod uploader;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -73,7 +73,7 @@ pub struct RunContext<'a> {
     builds: OncePerFolder<()>,
     /// The schema of wrangler's config. Read once for all projects, because it is long.
     schema: OnceLock<Result<ConfigSchema>>,
-    /// Set once the sandbox has the storage of the projects.
+    /// Set once the sandbox was asked for the storage of the projects.
     storage: OnceLock<()>,
 }
 
@@ -125,9 +125,7 @@ impl<'a> RunContext<'a> {
                     }
                 }
             };
-            if self.needs_storage() {
-                scope.spawn(|| self.provide_storage());
-            }
+            scope.spawn(|| self.provide_storage());
             for _ in 0..self.ctx.jobs.min(self.plan.projects.len()) {
                 scope.spawn(work);
             }

@@ -16,7 +16,7 @@ const DIGEST: &str = "node_modules/.xtask-install";
 const PACKAGE_LIST: &str = "node_modules/.package-lock.json";
 
 /// Scripts of the repository's own packages that npm runs with an install. They may write anything.
-const SCRIPTS: [&str; 7] =
+pub(super) const INSTALL_SCRIPTS: [&str; 7] =
     ["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"];
 
 /// An install of npm.
@@ -60,7 +60,7 @@ impl NpmInstall {
             }
             let manifest = std::fs::read_to_string(dir.join(path).join("package.json")).ok()?;
             let parsed: Value = serde_json::from_str(&manifest).ok()?;
-            if SCRIPTS.iter().any(|name| parsed["scripts"][name].is_string()) {
+            if INSTALL_SCRIPTS.iter().any(|name| parsed["scripts"][name].is_string()) {
                 return None;
             }
             manifests += &format!("{path}\n{manifest}\n");

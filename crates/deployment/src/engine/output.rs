@@ -144,7 +144,7 @@ impl ProjectRun<'_> {
                 } else {
                     std::fs::create_dir(&to)
                 };
-                moved.with_context(|| format!("cannot make {path}"))?;
+                moved.with_context(|| format!("cannot create {path}"))?;
             }
             Ok(found)
         });

@@ -125,7 +125,7 @@ impl ProjectRun<'_> {
             self.remove_outputs(build, keys)?;
             for (number, folder) in keys.keys().enumerate() {
                 std::fs::rename(temporary.join(number.to_string()), root.join(folder))
-                    .with_context(|| format!("cannot make {folder}"))?;
+                    .with_context(|| format!("cannot create {folder}"))?;
             }
         }
         let _rest = std::fs::remove_dir_all(&temporary);

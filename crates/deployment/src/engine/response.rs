@@ -57,7 +57,7 @@ impl Cause {
 
     /// Returns true if the next response may differ.
     #[must_use]
-    pub fn may_pass(self) -> bool {
+    pub fn is_transient(self) -> bool {
         matches!(self, Cause::OtherContent | Cause::NoAnswer)
     }
 }

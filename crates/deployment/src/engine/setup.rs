@@ -21,7 +21,7 @@ use base::files::write_whole;
 use base::runner::CompletedProcess;
 use base::terminal::progress::ProgressLine;
 use cloudflare::wrangler;
-use cloudflare::wrangler_fields::{ConfigSchema, FIELDS};
+use cloudflare::wrangler_fields::{ConfigSchema, FIELDS_FORMAT};
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::installation::Tool;
 use workspace::toolchain::{self, Toolchain, tools_folder};
@@ -116,8 +116,9 @@ impl<'a> Setup<'a> {
         }
         if !missing.is_empty() {
             let toolchain = Toolchain::wrangler(root);
-            if let Ok(text) = full_schema(&toolchain).and_then(|schema| Ok(schema.to_text()?)) {
-                write_whole(&fields(&toolchain), &text)?;
+            // Without the file, the whole schema is read.
+            if let (Some(path), Ok(schema)) = (fields_file(root), full_schema(root)) {
+                let _slower = schema.to_text().map(|text| write_whole(&path, &text));
             }
             write_whole(&stamp(&toolchain), &toolchain.lock().unwrap_or_default())?;
             // What was compiled of another version is never read again.
@@ -287,9 +288,11 @@ pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
     )
 }
 
-/// Returns the path of the fields of the installed wrangler's config.
-fn fields(toolchain: &Toolchain) -> Utf8PathBuf {
-    toolchain.dir.join("node_modules").join(FIELDS)
+/// Returns the path of the fields of the installed wrangler's config. Another version has another path.
+fn fields_file(root: &Utf8Path) -> Option<Utf8PathBuf> {
+    let version = wrangler::installed_version(root)?;
+    let modules = Toolchain::wrangler(root).dir.join("node_modules");
+    Some(modules.join(format!(".config-fields.{FIELDS_FORMAT}-{version}.json")))
 }
 
 /// Returns the JSON schema of wrangler's config. `None` if wrangler is not installed.
@@ -300,28 +303,26 @@ pub fn installed_schema(root: &Utf8Path) -> Option<ConfigSchema> {
 
 /// Reads the JSON schema of the installed wrangler's config: the fields that its installation wrote, or all of it.
 pub fn wrangler_schema(root: &Utf8Path) -> Result<ConfigSchema> {
-    let toolchain = Toolchain::wrangler(root);
-    match read_schema(&fields(&toolchain)) {
-        Ok(schema) => Ok(schema),
-        Err(_) => full_schema(&toolchain),
-    }
+    let fields = fields_file(root).and_then(|path| read_schema(root, &path).ok());
+    fields.map_or_else(|| full_schema(root), Ok)
 }
 
-fn full_schema(toolchain: &Toolchain) -> Result<ConfigSchema> {
-    read_schema(&toolchain.dir.join(wrangler::SCHEMA))
+fn full_schema(root: &Utf8Path) -> Result<ConfigSchema> {
+    read_schema(root, &Toolchain::wrangler(root).dir.join(wrangler::SCHEMA))
 }
 
-fn read_schema(path: &Utf8Path) -> Result<ConfigSchema> {
-    ConfigSchema::parse(&read(path)?).map_err(|error| refused(format!("{path}: {error}")))
+fn read_schema(root: &Utf8Path, path: &Utf8Path) -> Result<ConfigSchema> {
+    ConfigSchema::parse(&read(root, path)?).map_err(|error| refused(format!("{path}: {error}")))
 }
 
 /// Reads a wrangler config again, because the build of a project may have written it.
 pub fn wrangler_config(root: &Utf8Path, path: &Utf8Path) -> Result<WranglerConfig> {
-    WranglerConfig::parse(path, &read(&root.join(path))?)
+    WranglerConfig::parse(path, &read(root, path)?)
 }
 
-fn read(path: &Utf8Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read {path}: {error}")))
+fn read(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
+    std::fs::read_to_string(root.join(path))
+        .map_err(|error| refused(format!("cannot read {path}: {error}")))
 }
 
 /// Locks the setup of a checkout, because two runs would install the same tools and start the same sandbox.

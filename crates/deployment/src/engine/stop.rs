@@ -12,7 +12,7 @@ use base::secret::Secret;
 use base::text::short_version;
 use base::time::parse_rfc3339;
 use cloudflare::api;
-use cloudflare::api::{Api, ListedVersion};
+use cloudflare::api::Api;
 use workspace::project::Project;
 
 /// The outcome for one project's preview.
@@ -173,8 +173,7 @@ impl<'a> Previews<'a> {
                 continue;
             }
             let versions = api.versions(&worker)?;
-            let has_alias = |version: &&ListedVersion| version.alias() == Some(name);
-            let Some(version) = versions.into_iter().find(|version| has_alias(&version)) else {
+            let Some(version) = versions.into_iter().find(|one| one.alias() == Some(name)) else {
                 continue;
             };
             let suffix = api.preview_suffix(&worker)?;

@@ -1,25 +1,27 @@
 //! Provides the storage of the projects in the sandbox.
 
+use std::sync::atomic::Ordering;
+
 use super::RunContext;
 use super::secrets::defaults_note;
 use crate::plan::{Operation, ProjectPlan};
 use crate::tools::sandbox::{self, ProvisionResult};
 use base::error::Result;
+use base::runner::INTERRUPTED;
 use workspace::dev_vars::DevVars;
 
 impl RunContext<'_> {
-    /// Returns true if the run uploads to the sandbox, which needs storage.
-    pub(super) fn needs_storage(&self) -> bool {
-        self.plan.operation != Operation::Build && self.plan.destination.sandbox.is_some()
-    }
-
     /// Creates the storage that the projects' configs name by id in the sandbox, and gives it the default values of
-    /// their secrets. Once for a run: it starts beside the reads of the live versions, and an upload waits for it. The
-    /// upload reports a failure, because it knows the binding.
+    /// their secrets. Once for a run: it starts beside the reads of the live versions, and everything after them waits for
+    /// it. The upload reports a failure, because it knows the binding.
     pub(super) fn provide_storage(&self) {
+        let uploads = self.plan.operation != Operation::Build;
         self.storage.get_or_init(|| {
-            if let Some(port) = self.plan.destination.sandbox.filter(|_| self.needs_storage()) {
-                self.plan.projects.iter().for_each(|part| self.provide_to(part, port));
+            let Some(port) = self.plan.destination.sandbox.filter(|_| uploads) else { return };
+            for part in &self.plan.projects {
+                if !INTERRUPTED.load(Ordering::SeqCst) {
+                    self.provide_to(part, port);
+                }
             }
         });
     }

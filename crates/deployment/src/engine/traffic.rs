@@ -77,7 +77,7 @@ pub fn route_traffic(traffic: &Traffic<'_>, api: &Api<'_>, budget: &RetryBudget)
             live = watch_for_effect(live, is_unchanged, || api.live(traffic.worker));
         }
         let should_retry =
-            response.as_ref().is_err_and(|error| definitely_failed(error) && may_pass(error))
+            response.as_ref().is_err_and(|error| definitely_failed(error) && is_transient(error))
                 && live.as_ref().is_ok_and(|live| is_unchanged(live.as_ref()));
         if !should_retry || !budget.backoff_and_retry("Cloudflare did not deploy it", tried) {
             return classify_response(traffic, response, live);
@@ -142,7 +142,7 @@ fn definitely_failed(error: &Error) -> bool {
 }
 
 /// Returns true if a retry may succeed.
-fn may_pass(error: &Error) -> bool {
+fn is_transient(error: &Error) -> bool {
     error.find::<Refusal>().is_some_and(|refusal| refusal.status >= 500)
 }
 

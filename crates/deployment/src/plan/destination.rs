@@ -88,6 +88,15 @@ impl Destination {
         environment == LOCAL
     }
 
+    /// Returns the options that select a destination, each after a space. Empty for `local`, the default.
+    #[must_use]
+    pub fn options(environment: &str, is_sandbox: bool) -> String {
+        if Destination::always_sandbox(environment) {
+            return String::new();
+        }
+        format!(" --env {environment}{}", if is_sandbox { " --sandbox" } else { "" })
+    }
+
     /// Sets the port of the sandbox, if it started on another one than planned.
     pub fn move_sandbox(&mut self, port: u16) {
         self.sandbox = Some(port);
@@ -155,4 +164,16 @@ pub const PLACEHOLDER_HINT: &str = "write your account id there; it is in the ad
 
 fn sandbox_api(port: u16) -> String {
     format!("http://127.0.0.1:{port}/client/v4")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_select_the_same_destination() {
+        assert_eq!(Destination::options("local", true), "");
+        assert_eq!(Destination::options("staging", false), " --env staging");
+        assert_eq!(Destination::options("staging", true), " --env staging --sandbox");
+    }
 }

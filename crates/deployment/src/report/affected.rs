@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use base::terminal::{DIM, paint};
-use base::text::short_commit;
+use base::text::{is_control_or_bidi, short_commit};
 use workspace::affected::{Affected, AffectedItem, Reason};
 use workspace::change_base::{Base, Changes};
 use workspace::discovery::BrokenConfig;
@@ -116,14 +116,14 @@ pub fn line(reasons: &[Reason]) -> String {
 pub fn sentence(reason: &Reason) -> String {
     let text = match reason {
         Reason::ChangedFile { path } => format!("{path} changed"),
-        Reason::GlobalInput { path } => format!("{path} changed, with which it is made"),
+        Reason::GlobalInput { path } => format!("{path} changed, which every project depends on"),
         Reason::UnknownBase { because } => format!("everything, because {because}"),
         Reason::Dependency { on, origin, through, path } => {
             let steps = through.iter().map(|dir| format!(" → {dir}"));
             format!("{} {on}{}: {path} changed", verb(*origin), steps.collect::<String>())
         }
     };
-    text.replace(char::is_control, "?")
+    text.replace(is_control_or_bidi, "?")
 }
 
 fn verb(origin: Origin) -> &'static str {

@@ -10,12 +10,12 @@ pub mod status;
 use serde::Serialize;
 
 use crate::plan::Operation;
+use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record};
 use base::error::Exit;
 use base::terminal::{BOLD, CYAN, DIM, RED, YELLOW, paint};
 use base::text::short_version;
 use cloudflare::api::Share;
-use workspace::config::LOCAL;
 use workspace::strategy::Strategy;
 
 /// The report of a run over several projects.
@@ -186,11 +186,7 @@ fn port(url: &str) -> Option<&str> {
 
 /// Returns the command that undoes a deployment or promotes a preview. `None` if there is nothing to undo.
 fn next_command(record: &Record) -> Option<(&'static str, String)> {
-    let mut options = String::new();
-    if record.environment != LOCAL {
-        options += &format!(" --env {}", record.environment);
-        options += if record.sandbox { " --sandbox" } else { "" };
-    }
+    let options = Destination::options(&record.environment, record.sandbox);
     let project = &record.project;
     match (&record.alias, record.status) {
         (None, DeployStatus::Live) => {
@@ -231,8 +227,9 @@ mod tests {
     use base::text::strip_escapes;
     use expect_test::expect;
 
+    use workspace::config::LOCAL;
+
     use super::*;
-    use crate::plan::destination::Destination;
     use cloudflare::api::Live;
     use gitlab::ci::CiVariables;
     use workspace::config::Config;

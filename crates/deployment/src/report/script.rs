@@ -11,7 +11,7 @@ use crate::tools::sandbox::token_file;
 use base::command::{ProcessCommand, heredoc, preamble, quote};
 use base::error::Result;
 use base::http;
-use base::text::is_control_or_bidi;
+use base::text::join_lines;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::health::Health;
 use workspace::strategy::Strategy;
@@ -38,7 +38,7 @@ pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<
     }
     text += &upload_program(plan, places);
     for (refusal, failure) in ProjectRefusal::by_project(&plan.refused) {
-        let (project, reason) = (one_line(&refusal.project), one_line(&format!("{failure:#}")));
+        let (project, reason) = (join_lines(&refusal.project), join_lines(&format!("{failure:#}")));
         text += &format!("\n# {project} is left out: {reason}\n");
     }
     for part in &plan.projects {
@@ -89,13 +89,13 @@ fn upload_program(plan: &Plan, places: &Places) -> String {
 
 /// Returns the comments above the commands of a project.
 fn notes(plan: &Plan, part: &ProjectPlan) -> String {
-    let (project, reason) = (one_line(&part.project), one_line(&part.reason));
+    let (project, reason) = (join_lines(&part.project), join_lines(&part.reason));
     let mut text = format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
     if plan.operation == Operation::Deploy && !plan.options.force {
         text += "# skipped when the live version carries this key and answers\n";
     }
     for what in &part.removes {
-        text += &format!("# removes {}\n", one_line(what));
+        text += &format!("# removes {}\n", join_lines(what));
     }
     if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.options.rebuild {
         text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";
@@ -188,11 +188,6 @@ fn commands(
         commands.push(places.upload(part, &plan.destination, plan.kind(part)));
     }
     Ok(commands)
-}
-
-/// Formats a comment on one line, because a name may contain a line break.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if is_control_or_bidi(c) { ' ' } else { c }).collect()
 }
 
 /// Returns the health check as one line. `curl --fail` is correct only if any success is accepted.

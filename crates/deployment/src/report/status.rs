@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use base::terminal::table::{Cell, Table};
 use base::terminal::{CYAN, DIM, GREEN, RED, YELLOW, paint};
-use base::text::{short_commit, short_version};
+use base::text::{join_lines, short_commit, short_version};
 use base::time::parse_rfc3339;
 use cloudflare::api::Live;
 use workspace::git::Head;
@@ -208,12 +208,6 @@ impl LiveState {
             Cell::new(join_lines(&urls.join(" ")), CYAN),
         ]
     }
-}
-
-/// Returns untrusted text on one line, with a space for each control character.
-#[must_use]
-pub fn join_lines(text: &str) -> String {
-    text.replace(char::is_control, " ")
 }
 
 /// Returns a duration in its largest unit.

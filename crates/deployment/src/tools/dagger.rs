@@ -43,8 +43,7 @@ pub const SUPPORTED: Range<Version> = Version([0, 20, 2])..Version([0, 22, 0]);
 
 /// Parses the version in the output of `dagger version`, without the `v`: `dagger v0.21.8
 /// (image://…) linux/amd64`, and since 1.0 a line `version: v1.0.0`. A self-built CLI prints none.
-#[must_use]
-pub fn parse_version(text: &str) -> Option<String> {
+fn parse_version(text: &str) -> Option<String> {
     let mut words = text.split_whitespace().filter_map(|word| word.strip_prefix('v'));
     words.find(|word| Version::find(word).is_some()).map(str::to_owned)
 }
@@ -71,7 +70,7 @@ pub fn version(root: &Utf8Path) -> Option<String> {
 
 /// Queries the version of the CLI on PATH.
 #[must_use]
-pub fn says_version(root: &Utf8Path) -> Option<String> {
+pub fn reported_version(root: &Utf8Path) -> Option<String> {
     ask(root, &bun::which("dagger")?)
 }
 

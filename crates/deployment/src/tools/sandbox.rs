@@ -89,10 +89,13 @@ pub fn gitlab_token_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("gitlab-token")
 }
 
+/// The name of its log.
+pub const LOG: &str = "sandbox.log";
+
 /// Returns the path of its log.
 #[must_use]
 pub fn log_file(root: &Utf8Path) -> Utf8PathBuf {
-    root.join(".xtask/logs/sandbox.log")
+    root.join(".xtask/logs").join(LOG)
 }
 
 /// Returns the path of the log of its Workers.
@@ -102,8 +105,7 @@ pub fn output_file(root: &Utf8Path) -> Utf8PathBuf {
 }
 
 /// Returns the path of the secret that proves its identity.
-#[must_use]
-pub fn identity_file(root: &Utf8Path) -> Utf8PathBuf {
+fn identity_file(root: &Utf8Path) -> Utf8PathBuf {
     state(root).join("identity")
 }
 
@@ -382,7 +384,7 @@ pub fn start(
     let state = state(root);
     let log = log_file(root);
     for folder in [Some(state.as_path()), log.parent()].into_iter().flatten() {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {folder}"))?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
     }
     let out = File::options().create(true).append(true).open(&log)?;
     let program = program(root)?;

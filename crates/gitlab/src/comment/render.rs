@@ -183,7 +183,7 @@ fn failure(row: &CommentRow) -> Option<String> {
     let error = code_block(text, REASONS[0] + 1)?;
     let project = html(&row.project, LABEL)?;
     Some(format!(
-        "<details><summary>{project} failed</summary><pre>{error}</pre>Repeat it here: \
+        "<details><summary>{project} failed</summary><pre>{error}</pre>Run it on your machine: \
          <code>cargo xtask preview {project}</code></details>"
     ))
 }

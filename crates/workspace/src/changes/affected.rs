@@ -69,8 +69,7 @@ pub struct Affected<'o> {
 }
 
 /// Files and folders that affect every project.
-#[must_use]
-pub fn global_inputs() -> [&'static Utf8Path; 4] {
+fn global_inputs() -> [&'static Utf8Path; 4] {
     [CONFIG_FILE, WRANGLER_TOOLCHAIN, BUN_TOOLCHAIN, TOOL_LOCK].map(Utf8Path::new)
 }
 

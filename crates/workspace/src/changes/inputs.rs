@@ -9,7 +9,7 @@ use base::error::{Error, Result};
 use crate::Workspace;
 use crate::changes::lock_changes;
 use crate::files::key::Blob;
-use crate::git::{self, KnownFiles, TrackedChanges};
+use crate::git::{self, KnownFiles};
 use crate::packages::locks::LockFile;
 use crate::packages::package_manager::is_lock_file;
 use crate::projects::project::Project;
@@ -24,13 +24,13 @@ pub struct Inputs {
 }
 
 /// Reads the inputs of each of `projects`, and `pins`, the files and folders that affect every
-/// project. Calls git once for all of them, because projects share inputs, or not at all if `changes`, those since the
-/// workspace was read, are known.
+/// project. Calls git once for all of them, because projects share inputs, With `known`
+/// files it does not list the root repository again.
 pub fn read(
     workspace: &Workspace,
     projects: &[&Project],
     pins: &[&Utf8Path],
-    changes: Option<&TrackedChanges>,
+    known: Option<&KnownFiles<'_>>,
 ) -> Result<Vec<Inputs>> {
     let root = &workspace.root;
     let paths: Vec<BTreeSet<Utf8PathBuf>> = projects
@@ -42,8 +42,6 @@ pub fn read(
         })
         .collect();
     let all: BTreeSet<&Utf8Path> = paths.iter().flatten().map(Utf8PathBuf::as_path).collect();
-    let known = workspace.all_files.as_ref().zip(changes);
-    let known = known.and_then(|(all, changes)| KnownFiles::new(all, changes));
     let contents = git::contents(root, &all.into_iter().collect::<Vec<_>>(), known)?;
     // Projects share the lock file of their workspace. It is long, so it is parsed once, and only if it is needed.
     let mut locks: BTreeMap<Utf8PathBuf, Option<LockFile>> = BTreeMap::new();

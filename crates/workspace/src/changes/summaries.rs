@@ -36,12 +36,13 @@ pub fn summary(root: &Utf8Path, commit: &str) -> Result<Summary> {
         let body = format!("{program}\n{encoded}");
         let text = format!("{}\n{body}", checksum(&body));
         // If it cannot be stored, the next run computes it again.
-        let _made_again = write_whole(&path, &text).and_then(|()| make_room(&root.join(SUMMARIES)));
+        let _made_again = write_whole(&path, &text).and_then(|()| evict(&root.join(SUMMARIES)));
     }
     Ok(summary)
 }
 
-/// Formats a cached summary: a checksum of the following text, the identity of the program, and the summary.
+/// Parses a cached summary: a checksum of the following text, the identity of the program, and the summary. `None` if it is
+/// damaged or of another program.
 fn read(text: &str, program: &str) -> Option<Summary> {
     let (sum, body) = text.split_once('\n')?;
     let summary = body.strip_prefix(program)?.strip_prefix('\n')?;
@@ -52,7 +53,7 @@ fn checksum(body: &str) -> String {
     hex(digest(&SHA256, body.as_bytes()).as_ref())
 }
 
-fn make_room(folder: &Utf8Path) -> Result<()> {
+fn evict(folder: &Utf8Path) -> Result<()> {
     let mut kept: Vec<(std::time::SystemTime, Utf8PathBuf)> = folder
         .read_dir_utf8()?
         .filter_map(|entry| {

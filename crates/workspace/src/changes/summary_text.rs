@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::changes::summary::{NamedNode, Summary};
 use crate::graph::{Graph, Origin};
 use crate::projects::discovery::BrokenConfig;
-use base::error::refused;
+use base::error::{Error, refused};
 
 /// Encodes the summary. `None` if a name contains a separator.
 pub(crate) fn encode(summary: &Summary) -> Option<String> {
-    let broken: Vec<_> = summary.broken.iter().map(KeptBroken::from).collect();
+    let broken: Vec<_> = summary.broken.iter().map(CachedBrokenConfig::from).collect();
     let mut text = serde_json::to_string(&broken).ok()?;
     let (mut projects, mut packages) =
         (summary.projects.iter().peekable(), summary.packages.iter().peekable());
@@ -38,7 +38,7 @@ pub(crate) fn encode(summary: &Summary) -> Option<String> {
 /// Decodes a summary. `None` if the text is invalid.
 pub(crate) fn decode(text: &str) -> Option<Summary> {
     let mut lines = text.split('\n');
-    let broken: Vec<KeptBroken> = serde_json::from_str(lines.next()?).ok()?;
+    let broken: Vec<CachedBrokenConfig> = serde_json::from_str(lines.next()?).ok()?;
     let (mut paths, mut edges) = (Vec::new(), Vec::new());
     let (mut projects, mut packages) = (Vec::new(), Vec::new());
     for (node, line) in lines.enumerate() {
@@ -73,24 +73,27 @@ const ORIGINS: [Origin; 8] = [
 ];
 
 #[derive(Deserialize, Serialize)]
-struct KeptBroken {
+struct CachedBrokenConfig {
     dir: Utf8PathBuf,
     config: Utf8PathBuf,
     message: String,
+    hints: Vec<String>,
     is_unnamed: bool,
 }
 
-impl From<&BrokenConfig> for KeptBroken {
-    fn from(broken: &BrokenConfig) -> KeptBroken {
+impl From<&BrokenConfig> for CachedBrokenConfig {
+    fn from(broken: &BrokenConfig) -> CachedBrokenConfig {
         let BrokenConfig { dir, config, failure, is_unnamed } = broken.clone();
-        KeptBroken { dir, config, message: format!("{failure:#}"), is_unnamed }
+        let message = format!("{failure:#}");
+        CachedBrokenConfig { dir, config, message, hints: failure.hints, is_unnamed }
     }
 }
 
-impl From<KeptBroken> for BrokenConfig {
-    fn from(kept: KeptBroken) -> BrokenConfig {
-        let KeptBroken { dir, config, message, is_unnamed } = kept;
-        BrokenConfig { dir, config, failure: refused(message), is_unnamed }
+impl From<CachedBrokenConfig> for BrokenConfig {
+    fn from(cached: CachedBrokenConfig) -> BrokenConfig {
+        let CachedBrokenConfig { dir, config, message, hints, is_unnamed } = cached;
+        let failure = hints.into_iter().fold(refused(message), Error::hint);
+        BrokenConfig { dir, config, failure, is_unnamed }
     }
 }
 
@@ -108,7 +111,7 @@ mod tests {
         ];
         let named = |node, name: &str| NamedNode { node, name: name.to_owned() };
         let config = Utf8PathBuf::from("x/wrangler.json");
-        let failure = refused("x/wrangler.json:\n\tno");
+        let failure = refused("x/wrangler.json:\n\tno").hint("write one");
         Summary {
             graph: Graph::from_parts(paths.to_vec(), edges).expect("a graph"),
             projects: vec![named(0, names[0]), named(2, "")],
@@ -125,6 +128,7 @@ mod tests {
         assert_eq!(found.graph, summary.graph);
         assert_eq!((&found.projects, &found.packages), (&summary.projects, &summary.packages));
         assert_eq!(found.broken[0].failure.message, summary.broken[0].failure.message);
+        assert_eq!(found.broken[0].failure.hints, ["write one"]);
         assert!(found.broken[0].is_unnamed);
         assert_eq!(encode(&found), Some(text));
     }

@@ -355,7 +355,7 @@ impl Config {
             self.environments.keys().find(|name| name.is_empty() || !name.chars().all(plain))
         {
             return Err(invalid_config(format!(
-                "{}: the name of an environment holds letters, digits, dashes and dots, found `{name}`",
+                "{}: the name of an environment holds letters, digits, dashes, dots and `_`, found `{name}`",
                 at(name)
             )));
         }

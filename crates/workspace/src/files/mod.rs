@@ -60,7 +60,6 @@ impl Source {
                 Ok(Listing {
                     files: files.map(Utf8PathBuf::from).collect(),
                     links: links.map(Utf8PathBuf::from).collect(),
-                    has_untracked: false,
                     all: None,
                 })
             }

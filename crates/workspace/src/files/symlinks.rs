@@ -86,25 +86,6 @@ fn text(root: &Utf8Path, path: &Utf8Path) -> Result<String> {
     })
 }
 
-/// Refuses a folder with a link that leads out of the repository. A copy of the folder would
-/// contain the target, such as a private key.
-pub fn check_tree(root: &Utf8Path, dir: &Utf8Path) -> Result<()> {
-    check(root, dir)?;
-    let mut waiting: Vec<Utf8PathBuf> = vec![dir.to_owned()];
-    while let Some(dir) = waiting.pop() {
-        let entries = root.join(&dir).read_dir_utf8();
-        for entry in entries.into_iter().flatten().filter_map(Result::ok) {
-            let path = dir.join(entry.file_name());
-            match entry.file_type() {
-                Ok(kind) if kind.is_symlink() => check(root, &path)?,
-                Ok(kind) if kind.is_dir() => waiting.push(path),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
-}
-
 /// The target of a dangling link may exist on another machine.
 fn dangling(root: &Utf8Path, path: &Utf8Path) -> Result<()> {
     let Ok(target) = root.join(path).read_link_utf8() else {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
+use std::ops::Range;
 use std::process::Stdio;
 
 use base::error::{Error, ErrorContext as _, Result, refused};
@@ -10,8 +11,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 use super::{
-    AllFiles, LINK, REPOSITORY, TrackedChanges, UNTRACKED, command, finish, history, is_repository,
-    start, utf8,
+    FileList, Head, LINK, REPOSITORY, TrackedChanges, UNTRACKED, command, finish, history,
+    is_input, is_on, is_repository, spawn, start, utf8,
 };
 use crate::files::key::{Blob, hex};
 
@@ -58,55 +59,75 @@ impl Gap {
     }
 }
 
-/// The files of the root repository that a command has listed already.
-#[derive(Clone, Copy, Debug)]
+/// The files of the root repository that a command has listed already, and those that differ from the index.
+#[derive(Clone, Debug)]
 pub struct KnownFiles<'k> {
-    all: &'k AllFiles,
-    /// Those that differ from the index.
-    unstaged: &'k BTreeSet<String>,
+    files: &'k FileList,
+    changes: &'k TrackedChanges,
+    /// The lines of the index, sorted by path.
+    index: Vec<&'k str>,
 }
 
 impl<'k> KnownFiles<'k> {
-    /// Combines two lists. `None` if their paths are not comparable.
+    /// Combines what git listed in `root`. `None` if that is a folder of a repository, or if a changed file is not in the
+    /// list, because then git named the changes from another folder, or the index changed in between.
     #[must_use]
-    pub fn new(all: &'k AllFiles, changes: &'k TrackedChanges) -> Option<KnownFiles<'k>> {
-        Some(KnownFiles { all, unstaged: changes.unstaged.as_ref()? })
+    pub fn new(
+        root: &Utf8Path,
+        files: &'k FileList,
+        changes: &'k TrackedChanges,
+    ) -> Option<KnownFiles<'k>> {
+        let index = files.index.split('\0').filter(|line| !line.is_empty()).collect();
+        let known = KnownFiles { files, changes, index };
+        let is_listed = |path: &String| !known.range(path, |found| found == path).is_empty();
+        let agree = is_repository(root) && changes.unstaged.iter().all(is_listed);
+        agree.then_some(known)
+    }
+
+    /// Returns the same as [`super::head`]. `None` if there are submodules, because the list lacks their untracked files.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        let mut modes = self.index.iter().filter_map(|line| line.get(2..));
+        let has_submodules = modes.any(|mode| mode.starts_with(REPOSITORY));
+        let dirty = self.changes.head.dirty || !self.files.untracked.is_empty();
+        (!has_submodules).then(|| Head { dirty, ..self.changes.head.clone() })
+    }
+
+    /// Returns the positions in the index from the path `start` on, as far as paths are wanted.
+    fn range(&self, start: &str, is_wanted: impl Fn(&str) -> bool) -> Range<usize> {
+        let path_of = |line: &'k str| line.split_once('\t').map_or("", |(_, path)| path);
+        let first = self.index.partition_point(|line| path_of(line) < start);
+        let wanted = self.index[first..].iter().take_while(|line| is_wanted(path_of(line)));
+        first..first + wanted.count()
     }
 
     /// Returns the lines of [`LIST_FILES`] for the files at or below `paths`.
-    fn lines_below(self, paths: &[Utf8PathBuf]) -> Vec<IndexLine<'k>> {
-        let index: Vec<&str> = self.all.index.split('\0').filter(|line| !line.is_empty()).collect();
-        let path_of = |line: &'k str| line.split_once('\t').map_or("", |(_, path)| path);
-        let mut places = BTreeSet::new();
+    fn lines_below(&self, paths: &[Utf8PathBuf]) -> Vec<IndexLine<'k>> {
+        let mut positions = BTreeSet::new();
         for path in paths {
             let folder = if path.as_str().is_empty() { String::new() } else { format!("{path}/") };
-            for (start, is_wanted) in [
-                (path.as_str(), &(|found: &str| found == path.as_str()) as &dyn Fn(&str) -> bool),
-                (&folder, &|found: &str| found.starts_with(&folder)),
-            ] {
-                let first = index.partition_point(|line| path_of(line) < start);
-                let found = index[first..].iter().take_while(|line| is_wanted(path_of(line)));
-                places.extend(first..first + found.count());
-            }
+            positions.extend(self.range(path.as_str(), |found| found == path.as_str()));
+            positions.extend(self.range(&folder, |found| found.starts_with(&folder)));
         }
         let paths: BTreeSet<&str> = paths.iter().map(|path| path.as_str()).collect();
         let is_below = |path: &&str| {
             let ends = path.match_indices('/').map(|(at, _)| at);
             paths.contains("") || ends.chain([path.len()]).any(|end| paths.contains(&path[..end]))
         };
-        let untracked = self.all.untracked.split('\0').filter(|path| !path.is_empty());
-        let changed = self.unstaged.iter().map(String::as_str);
-        let differ = untracked.chain(changed).filter(is_below).map(IndexLine::Difference);
-        places.into_iter().filter_map(|at| IndexLine::parse(index[at])).chain(differ).collect()
+        let untracked = self.files.untracked.split('\0').filter(|path| is_input(path));
+        let unstaged = self.changes.unstaged.iter().map(String::as_str);
+        let differ = untracked.chain(unstaged).filter(is_below).map(IndexLine::Difference);
+        let entries = positions.into_iter().filter_map(|at| IndexLine::parse(self.index[at]));
+        entries.chain(differ).collect()
     }
 }
 
-/// Reads the content of every input file below `paths`. Files that git ignores do not count. Asks git for the files of
-/// the root repository if they are not `known`.
+/// Reads the content of every input file below `paths`. Files that git ignores do not count. If the files of the
+/// root repository are `known`, git does not list them again.
 pub fn contents(
     root: &Utf8Path,
     paths: &[&Utf8Path],
-    known: Option<KnownFiles<'_>>,
+    known: Option<&KnownFiles<'_>>,
 ) -> Result<Contents> {
     let mut contents = Contents::default();
     let mut waiting =
@@ -174,14 +195,14 @@ impl Repository {
     }
 
     fn is_set(&self, name: &str) -> bool {
-        self.settings.get(name).is_some_and(|value| value != "false")
+        self.settings.get(name).is_some_and(|value| is_on(value))
     }
 
     /// Reads the files below `paths`, and returns the paths that belong to nested repositories.
     fn read(
         &mut self,
         paths: BTreeSet<Utf8PathBuf>,
-        known: Option<KnownFiles<'_>>,
+        known: Option<&KnownFiles<'_>>,
     ) -> Result<NestedFiles> {
         let mut nested = NestedFiles::new();
         let mut own = Vec::new();
@@ -203,13 +224,15 @@ impl Repository {
         }
         let specs: Vec<&str> = own.iter().map(|path| pathspec(path)).collect();
         let list = [&LIST_FILES, &UNTRACKED[..], &["--"], &specs].concat();
-        let listed = known.is_none().then(|| start(&self.root, &list)).transpose()?;
+        let list = known.is_none().then(|| start(&self.root, &list)).transpose()?;
         self.settings = super::settings(&self.root, SETTINGS);
-        let listed = listed.map(|listed| utf8(finish(listed, "ls-files")?)).transpose()?;
-        let lines = match (known, &listed) {
-            (Some(known), _) => known.lines_below(&own),
-            (None, Some(listed)) => listed.split('\0').filter_map(IndexLine::parse).collect(),
-            (None, None) => Vec::new(),
+        let listed = match list {
+            Some(list) => utf8(finish(list, "ls-files")?)?,
+            None => String::new(),
+        };
+        let lines = match known {
+            Some(known) => known.lines_below(&own),
+            None => listed.split('\0').filter_map(IndexLine::parse).collect(),
         };
         let (mut entries, mut differ) = (Vec::new(), BTreeSet::new());
         for line in lines {
@@ -344,7 +367,7 @@ impl Repository {
         above.iter().any(|folder| self.root.join(folder).join(NAME).is_file())
             || entries.iter().any(|entry| Utf8Path::new(entry.path).file_name() == Some(NAME))
             || self.root.join(".git/info/attributes").is_file()
-            || self.is_set("core.attributesfile")
+            || self.settings.get("core.attributesfile").is_some_and(|path| !path.is_empty())
     }
 
     /// Returns the ids of the unchanged files among `conversions` by the content of the working tree.
@@ -451,7 +474,7 @@ fn whole() -> BTreeSet<Utf8PathBuf> {
 fn ask(root: &Utf8Path, arguments: &[&str], input: Vec<u8>) -> Result<Vec<u8>> {
     let mut git = command(root);
     git.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = git.spawn().context("cannot run `git`")?;
+    let mut child = spawn(&mut git)?;
     let stdin = child.stdin.take();
     std::thread::scope(|scope| {
         // If git stops reading early, its exit code reports the error.

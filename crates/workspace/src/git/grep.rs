@@ -2,8 +2,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{command, output_of, settings, utf8_paths};
-use base::error::{ErrorContext as _, Result};
+use super::{command, output_of, run, settings, utf8_paths};
+use base::error::Result;
 
 /// The extensions of files that import others.
 const CODE: [&str; 15] = [
@@ -36,7 +36,7 @@ pub fn grep(
     git.args(["-e", pattern]);
     git.args(if commit.is_none() { &["--untracked"][..] } else { &[] }).args(commit).arg("--");
     git.args(CODE.map(|extension| format!("*.{extension}"))).arg(":(exclude)*node_modules/*");
-    let output = git.output().context("cannot run `git`")?;
+    let output = run(&mut git)?;
     // Exit code 1 means that nothing matches.
     if output.status.code() == Some(1) && output.stderr.is_empty() {
         return Ok(Vec::new());

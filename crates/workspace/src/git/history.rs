@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::{UNTRACKED, command, finish, is_repository, output, start, text, utf8_paths};
+use super::{UNTRACKED, command, finish, is_repository, output, run, start, text, utf8_paths};
 use base::error::{ErrorContext as _, Result};
 
 /// The timeout of one fetch.
@@ -159,8 +159,7 @@ fn hidden_edits(root: &Utf8Path, hidden: &[Utf8PathBuf]) -> Result<Vec<Utf8PathB
     if hidden.is_empty() {
         return Ok(Vec::new());
     }
-    let sparse = super::settings(root, r"^core\.sparsecheckout$");
-    let is_sparse = sparse.get("core.sparsecheckout").is_some_and(|value| value == "true");
+    let is_sparse = super::is_sparse(root);
     let (there, gone): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
         hidden.iter().partition(|path| root.join(path).symlink_metadata().is_ok());
     let mut found = Vec::new();
@@ -217,7 +216,7 @@ pub fn fetch_commit(root: &Utf8Path, id: &str) -> Result<bool> {
 }
 
 /// Fetches missing objects of a partial clone from its promisor remote in one request, as git does
-/// before a checkout. `None` if there is no such remote.
+/// before a checkout. Does nothing if there is no such remote.
 pub fn fetch_promised(root: &Utf8Path, ids: &[&str]) -> Result<()> {
     let promises = ["config", "--name-only", "--get-regexp", r"^remote\..*\.promisor$"];
     let setting = first_line(root, &promises)?;
@@ -262,7 +261,7 @@ fn first_line(root: &Utf8Path, arguments: &[&str]) -> Result<Option<String>> {
 
 /// Returns the lines of git's output. Empty if git exits with a code other than 0.
 fn output_lines(root: &Utf8Path, arguments: &[&str]) -> Result<Vec<String>> {
-    let output = command(root).args(arguments).output().context("cannot run `git`")?;
+    let output = run(command(root).args(arguments))?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().filter(|_| output.status.success()).map(str::to_owned).collect())
 }

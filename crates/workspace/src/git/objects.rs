@@ -7,7 +7,7 @@ use std::process::Stdio;
 use camino::Utf8Path;
 
 use super::history::fetch_promised;
-use super::{command, output, utf8_paths};
+use super::{command, output, spawn, utf8_paths};
 use base::error::{ErrorContext as _, Result, refused};
 
 /// A file of a commit.
@@ -64,7 +64,7 @@ fn local(root: &Utf8Path, ids: &[&str]) -> Result<Vec<Option<Vec<u8>>>> {
     // A partial clone would fetch them one by one.
     git.env("GIT_NO_LAZY_FETCH", "1").args(["cat-file", "--batch", "--buffer"]);
     git.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut child = git.spawn().context("cannot run `git`")?;
+    let mut child = spawn(&mut git)?;
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
     let mut output = Vec::new();
     std::thread::scope(|scope| {

@@ -87,7 +87,7 @@ impl<'w> EdgeBuilder<'w> {
             }
             match project.package.as_ref().filter(|package| package.dir != project.dir) {
                 // The root only installs and has no build, so the rest of the repository is not an input.
-                Some(root) if !root.builds && self.workspace.is_workspace_root(root) => {
+                Some(root) if !root.builds() && self.workspace.is_workspace_root(root) => {
                     self.dependencies(node, root);
                     self.installed_by(node, &project.dir);
                 }
@@ -138,7 +138,7 @@ impl<'w> EdgeBuilder<'w> {
         let builder = Some(modules::BUN).filter(there);
         let deployer = Some(modules::CLOUDFLARE).filter(there);
         for project in &self.workspace.projects {
-            let builds = project.package.as_ref().is_some_and(|package| package.builds);
+            let builds = project.package.as_ref().is_some_and(Package::builds);
             let builder = builder.filter(|_| builds && !project.module);
             let node = self.graph.node(&project.dir);
             for module in [builder, deployer].into_iter().flatten() {
@@ -327,9 +327,7 @@ impl<'w> EdgeBuilder<'w> {
     /// and everything that those files refer to.
     fn installed_by(&mut self, node: NodeIndex, folder: &Utf8Path) {
         // Dagger installs the dependencies of a module only by the files in its folder.
-        if [modules::BUN, modules::CLOUDFLARE].iter().any(|module| {
-            folder.parent().is_some_and(|above| Utf8Path::new(module).parent() == Some(above))
-        }) {
+        if folder.parent() == Utf8Path::new(modules::BUN).parent() {
             return;
         }
         for dir in folder.ancestors() {

@@ -24,8 +24,6 @@ pub struct Package {
     /// The names of its scripts.
     #[serde(skip)]
     pub scripts: BTreeSet<String>,
-    /// `true` if it has a build: `scripts.build`, `xtask.build`, or commands that another script runs before the upload.
-    pub builds: bool,
     /// The setting that defines its build. `None` if there is no build.
     #[serde(skip)]
     pub build: Option<BuildOrigin>,
@@ -115,7 +113,6 @@ impl Package {
         };
         Ok(Package {
             dir: dir.to_owned(),
-            builds: build.is_some(),
             needs_open_next: build_script::needs_open_next(&manifest.scripts),
             build,
             build_script: manifest.scripts.get("build").cloned(),
@@ -134,6 +131,12 @@ impl Package {
         })
     }
 
+    /// Returns true if the package has a build.
+    #[must_use]
+    pub fn builds(&self) -> bool {
+        self.build.is_some()
+    }
+
     /// Returns the package with the build that its wrangler config needs: that of OpenNext if the config names the folder
     /// of OpenNext, and the script `build` runs Next.js alone.
     #[must_use]
@@ -147,7 +150,6 @@ impl Package {
         if is_named && self.needs_open_next && self.settings.build.is_empty() {
             self.settings.build = OPEN_NEXT_BUILD.to_owned().into();
             self.build = Some(BuildOrigin::Inference);
-            self.builds = true;
         }
         self
     }
@@ -232,7 +234,7 @@ mod tests {
         .expect("valid");
         assert_eq!(package.settings.runtime, Some(Runtime::Node));
         assert_eq!(package.settings.build.commands(), ["vite build"]);
-        assert!(package.builds && package.has_dependencies);
+        assert!(package.builds() && package.has_dependencies);
         assert_eq!(package.local_dependencies.keys().collect::<Vec<_>>(), ["ui"]);
         assert_eq!(package.settings.health.path(), "/up");
     }

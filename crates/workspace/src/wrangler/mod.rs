@@ -211,7 +211,7 @@ impl WranglerConfig {
         }
         if !name.is_null() && name.as_str().is_none_or(|n| !valid_name(n)) {
             return Err(invalid_config(format!(
-                "{path}: `name` must be a Worker name: lower-case letters, digits and dashes"
+                "{path}: `name` must be a Worker name: {NAME_RULE}"
             )));
         }
         // The name becomes part of URLs, of the API and of the site.
@@ -222,7 +222,7 @@ impl WranglerConfig {
         };
         if let Some(environment) = config.environments.iter().find(worker) {
             return Err(invalid_config(format!(
-                "{path}: `env.{environment}`: `{}` is not a Worker name: lower-case letters, digits and dashes, at most 63",
+                "{path}: `env.{environment}`: `{}` is not a Worker name: {NAME_RULE}",
                 config.target(environment).worker
             )));
         }
@@ -265,7 +265,7 @@ impl WranglerConfig {
             main: get("main").as_str().map(Utf8PathBuf::from),
             assets: get("assets")["directory"].as_str().map(Utf8PathBuf::from),
             html_handling: get("assets")["html_handling"].as_str().map(str::to_owned),
-            domains: domains(get("routes"), get("route")),
+            domains: self.domains(environment),
             preview_urls: get("preview_urls").as_bool(),
             account_id: get("account_id").as_str().map(str::to_owned),
             has_build_command: get("build")["command"].is_string(),
@@ -283,15 +283,27 @@ impl WranglerConfig {
     /// Returns the patterns of the routes and custom domains of `environment`, which a block inherits.
     #[must_use]
     pub fn patterns(&self, environment: &str) -> Vec<String> {
-        let own = self.block(environment);
-        let inherits = own["routes"].is_null() && own["route"].is_null();
-        let from = if inherits { &self.value } else { own };
-        let listed = from["routes"].as_array().into_iter().flatten();
         let pattern = |route: &Value| {
             let text = route.as_str().or_else(|| route["pattern"].as_str());
             text.map(str::to_owned)
         };
-        listed.chain(std::iter::once(&from["route"])).filter_map(pattern).collect()
+        self.routes(environment).filter_map(pattern).collect()
+    }
+
+    /// Returns the custom domains among the routes of `environment`.
+    fn domains(&self, environment: &str) -> Vec<String> {
+        self.routes(environment)
+            .filter(|route| route["custom_domain"] == Value::Bool(true))
+            .filter_map(|route| route["pattern"].as_str().map(str::to_owned))
+            .collect()
+    }
+
+    /// Returns the routes of `environment`, custom domains included. A block inherits `routes` and `route` each alone, and
+    /// wrangler ignores `route` if there are `routes` (`config.routes ?? [config.route]`, wrangler 4.164).
+    fn routes(&self, environment: &str) -> impl Iterator<Item = &Value> {
+        let (routes, route) = (self.field(environment, "routes"), self.field(environment, "route"));
+        let one = std::iter::once(route).filter(|_| routes.is_null());
+        routes.as_array().into_iter().flatten().chain(one)
     }
 
     /// Returns the block of `environment` without inherited fields. Without a block it is the top level.
@@ -332,15 +344,6 @@ impl WranglerConfig {
     pub fn has(&self, environment: &str) -> bool {
         self.environments.iter().any(|name| name == environment)
     }
-}
-
-fn domains(routes: &Value, route: &Value) -> Vec<String> {
-    let listed = routes.as_array().into_iter().flatten();
-    listed
-        .chain(std::iter::once(route))
-        .filter(|route| route["custom_domain"] == Value::Bool(true))
-        .filter_map(|route| route["pattern"].as_str().map(str::to_owned))
-        .collect()
 }
 
 /// Returns the folders of the migrations of databases.
@@ -403,6 +406,9 @@ pub fn is_variant(name: &str) -> bool {
     })
 }
 
+/// The rule of [`valid_name`].
+const NAME_RULE: &str = "lower-case letters, digits, dashes and `_`, at most 63 characters";
+
 fn valid_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 63
@@ -418,6 +424,26 @@ mod tests {
 
     fn parse(name: &str, text: &str) -> WranglerConfig {
         WranglerConfig::parse(Utf8Path::new(name), text).expect("valid")
+    }
+
+    #[test]
+    fn a_block_inherits_routes_and_route_each_alone() {
+        let config = serde_json::json!({
+            "name": "a",
+            "routes": ["many.example/*", { "pattern": "many.example", "custom_domain": true }],
+            "env": {
+                "route": { "route": "own.example/*" },
+                "routes": { "routes": ["own.example/*"] },
+                "none": {},
+            },
+        });
+        let config = parse("wrangler.json", &config.to_string());
+        for name in ["local", "none", "route"] {
+            assert_eq!(config.patterns(name), ["many.example/*", "many.example"], "{name}");
+            assert_eq!(config.target(name).domains, ["many.example"], "{name}");
+        }
+        assert_eq!(config.patterns("routes"), ["own.example/*"]);
+        assert!(config.target("routes").domains.is_empty());
     }
 
     #[test]

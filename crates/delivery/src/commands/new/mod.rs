@@ -85,6 +85,6 @@ fn write(root: &Utf8Path, new: &NewProject) -> Result<()> {
         write_first(&draft.join(path), text)?;
     }
     let parent = target.parent().unwrap_or(root);
-    std::fs::create_dir_all(parent).with_context(|| format!("cannot make {parent}"))?;
-    std::fs::rename(&draft, &target).with_context(|| format!("cannot make {}", new.dir))
+    std::fs::create_dir_all(parent).with_context(|| format!("cannot create {parent}"))?;
+    std::fs::rename(&draft, &target).with_context(|| format!("cannot create {}", new.dir))
 }

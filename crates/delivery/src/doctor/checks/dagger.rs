@@ -24,7 +24,7 @@ pub fn cli(context: &Context) -> Finding {
     let range = format!(">= {}, < {}", SUPPORTED.start, SUPPORTED.end);
     let version = pin.clone().unwrap_or_else(|| range.clone());
     let get = format!("install Dagger {version}: https://docs.dagger.io/install");
-    let finding = match dagger::says_version(&context.root) {
+    let finding = match dagger::reported_version(&context.root) {
         None => {
             Finding::warn("it does not say its version; a local build has none").manual_fix(get)
         }

@@ -97,7 +97,7 @@ pub fn specific_hint(
     } else if has(&STALE) {
         install.update_hint()
     } else if has(&DENIED) || tail.iter().any(is_status) {
-        is_denied(variables)
+        denied_hint(variables)
     } else if has(&MISSING) {
         "check the name and version of the package, and the registry of its scope in `.npmrc`: the registry that was asked has no such package"
             .to_owned()
@@ -168,7 +168,7 @@ fn failed_script(line: &str) -> Option<&str> {
 }
 
 /// Returns the hint with the variables that an install sees.
-fn is_denied(variables: &Variables) -> String {
+fn denied_hint(variables: &Variables) -> String {
     let state = |name: &String| {
         let state = if variable(name).is_some() { "is set" } else { "is not set" };
         format!("{name} ({state})")
