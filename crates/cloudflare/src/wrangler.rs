@@ -9,6 +9,7 @@ pub mod requests;
 pub mod verdict;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
@@ -174,20 +175,23 @@ pub fn step_arguments(
     arguments
 }
 
+/// The field of wrangler's manifest that is read here. Each run reads it, so the others are skipped.
+#[derive(Deserialize)]
+struct Manifest {
+    version: String,
+}
+
 /// Returns the installed version of wrangler, read from its manifest. `None` if it is not installed.
 #[must_use]
 pub fn installed_version(root: &Utf8Path) -> Option<String> {
     let manifest = Toolchain::wrangler(root).dir.join("node_modules/wrangler/package.json");
-    version_of(&std::fs::read_to_string(manifest).ok()?, "/version")
+    let manifest: Manifest = serde_json::from_str(&std::fs::read_to_string(manifest).ok()?).ok()?;
+    Some(manifest.version)
 }
 
 /// Returns the pinned version of wrangler.
 #[must_use]
 pub fn pinned_version(root: &Utf8Path) -> Option<String> {
-    version_of(&Toolchain::wrangler(root).manifest()?, "/dependencies/wrangler")
-}
-
-fn version_of(manifest: &str, pointer: &str) -> Option<String> {
-    let value: Value = serde_json::from_str(manifest).ok()?;
-    value.pointer(pointer)?.as_str().map(str::to_owned)
+    let manifest: Value = serde_json::from_str(&Toolchain::wrangler(root).manifest()?).ok()?;
+    manifest["dependencies"]["wrangler"].as_str().map(str::to_owned)
 }

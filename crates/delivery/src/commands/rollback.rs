@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::target::{ProjectTarget, TargetArgs};
+use super::target::{ChangeTargetArgs, ProjectTarget};
 use base::error::{Exit, Result};
 use deployment::context::Ctx;
 use deployment::engine::rollback::{Rollback, RollbackTarget};
@@ -16,10 +16,7 @@ use workspace::before_deploy::BeforeDeploy;
 #[derive(Debug, Args)]
 pub struct RollbackCommand {
     #[command(flatten)]
-    target: TargetArgs,
-    /// Change a protected environment from this machine, and record the reason
-    #[arg(long, value_name = "REASON", value_parser = super::deploy::reason)]
-    break_glass: Option<String>,
+    target: ChangeTargetArgs,
     /// Version that was live: its id, the first 8 digits of it, or its commit [default: the previous
     /// version]
     #[arg(long, value_name = "VERSION|COMMIT")]
@@ -32,10 +29,7 @@ pub struct RollbackCommand {
 #[derive(Debug, Args)]
 pub struct PromoteCommand {
     #[command(flatten)]
-    target: TargetArgs,
-    /// Change a protected environment from this machine, and record the reason
-    #[arg(long, value_name = "REASON", value_parser = super::deploy::reason)]
-    break_glass: Option<String>,
+    target: ChangeTargetArgs,
     /// The preview's alias, such as `mr-42`, which means its newest version; or the id of a version, as
     /// the merge request comment names it
     #[arg(long, value_name = "ALIAS|VERSION")]
@@ -50,7 +44,7 @@ impl RollbackCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let to = self.to.map_or(RollbackTarget::Previous, RollbackTarget::Version);
-        let target = self.target.to_change(ctx, self.break_glass.as_deref())?;
+        let target = self.target.resolve(ctx)?;
         make_live(ctx, &target, &to, 100)
     }
 }
@@ -58,7 +52,7 @@ impl RollbackCommand {
 impl PromoteCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let target = self.target.to_change(ctx, self.break_glass.as_deref())?;
+        let target = self.target.resolve(ctx)?;
         list_steps(ctx, &target);
         make_live(ctx, &target, &RollbackTarget::Alias(self.from), self.percent)
     }

@@ -30,6 +30,23 @@ pub struct TargetArgs {
     sandbox: bool,
 }
 
+/// Options that select one project whose live version changes.
+#[derive(Debug, Args)]
+pub struct ChangeTargetArgs {
+    #[command(flatten)]
+    target: TargetArgs,
+    /// Change a protected environment from this machine, and record the reason
+    #[arg(long, value_name = "REASON", value_parser = super::deploy::reason)]
+    break_glass: Option<String>,
+}
+
+impl ChangeTargetArgs {
+    /// Returns the target as [`TargetArgs::to_change`] does.
+    pub fn resolve(&self, ctx: &Ctx) -> Result<ProjectTarget> {
+        self.target.to_change(ctx, self.break_glass.as_deref())
+    }
+}
+
 /// A project in an environment.
 #[derive(Debug)]
 pub struct ProjectTarget {

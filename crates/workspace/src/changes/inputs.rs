@@ -24,8 +24,8 @@ pub struct Inputs {
 }
 
 /// Reads the inputs of each of `projects`, and `pins`, the files and folders that affect every
-/// project. Calls git once for all of them, because projects share inputs, With `known`
-/// files it does not list the root repository again.
+/// project. Calls git once for all of them, because projects share inputs. With `known` files, it
+/// does not list the root repository again.
 pub fn read(
     workspace: &Workspace,
     projects: &[&Project],

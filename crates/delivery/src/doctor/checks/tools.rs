@@ -1,7 +1,6 @@
 //! Checks the programs on this machine. If a program prints its version slowly, the version is read from a file.
 
 use camino::Utf8Path;
-use serde::Deserialize;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
@@ -13,6 +12,7 @@ use cloudflare::wrangler;
 use deployment::engine::setup;
 use deployment::plan::commands::Places;
 use deployment::tools::bun::{self, Bun, which};
+use deployment::tools::packages::registry::manifest_version;
 use workspace::config::CONFIG_FILE;
 use workspace::toolchain::Toolchain;
 
@@ -98,7 +98,7 @@ pub fn npm(context: &Context) -> Finding {
                 .manual_fix(GET_NPM);
         }
         let finding = Finding::ok().source(path.as_str());
-        return match npm_version(&program) {
+        return match manifest_version(&program, "npm") {
             Some(version) => finding.with_value(version),
             None => finding,
         };
@@ -115,22 +115,6 @@ pub fn npm(context: &Context) -> Finding {
             format!("{GET_NPM}\nor install Bun {version}: https://bun.sh/docs/installation"),
         ),
     }
-}
-
-/// The fields of npm's manifest that are read here.
-#[derive(Deserialize)]
-struct NpmManifest {
-    name: String,
-    version: String,
-}
-
-/// Reads the version from npm's manifest, because npm takes 0.2 s to print it.
-fn npm_version(program: &Utf8Path) -> Option<String> {
-    program.ancestors().skip(1).take(3).find_map(|dir| {
-        let text = std::fs::read_to_string(dir.join("package.json")).ok()?;
-        let manifest: NpmManifest = serde_json::from_str(&text).ok()?;
-        (manifest.name == "npm").then_some(manifest.version)
-    })
 }
 
 /// `bun`

@@ -1,7 +1,7 @@
 //! Finds a tool on PATH in a matching version, or installs it from the npm registry.
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::tools::bun::{self, INSTALL_DEADLINE, which};
 use base::cmd;
@@ -68,15 +68,24 @@ fn version_on_path(root: &Utf8Path, tool: &Tool, program: &Utf8Path) -> Option<S
     }
 }
 
-/// Returns the version in the `package.json` of the package `name` that holds `program`.
-fn manifest_version(program: &Utf8Path, name: &str) -> Option<String> {
+/// The fields of a manifest that tell its package.
+#[derive(Deserialize)]
+struct PackageVersion {
+    name: String,
+    version: String,
+}
+
+/// Returns the version in the `package.json` of the package `name` that holds `program`, because a package manager takes
+/// 0.2 s to print it.
+#[must_use]
+pub fn manifest_version(program: &Utf8Path, name: &str) -> Option<String> {
     let real = program.canonicalize_utf8().ok()?;
     let manifests = real.ancestors().skip(1).take(3).map(|dir| dir.join("package.json"));
-    let read = |path: Utf8PathBuf| -> Option<Value> {
+    let read = |path: Utf8PathBuf| -> Option<PackageVersion> {
         serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()
     };
-    let manifest = manifests.filter_map(read).find(|manifest| manifest["name"] == name)?;
-    manifest["version"].as_str().map(str::to_owned)
+    let manifest = manifests.filter_map(read).find(|manifest| manifest.name == name)?;
+    Some(manifest.version)
 }
 
 /// Returns the folder of our own install.
