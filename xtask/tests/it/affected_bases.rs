@@ -1,11 +1,12 @@
 //! The base of a change in pipelines: merge requests, deployments, pushes.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-
 use serde_json::Value;
 
 use crate::affected::*;
+use crate::gitlab_server::{Fault, Faults, JOB, RecordedRequest, Sandbox};
+
+/// An answer that passes by itself.
+const BUSY: Fault = Fault::Instead(503, "Retry-After: 0\r\n", "");
 
 #[test]
 fn merge_requests_compare_with_the_merge_base_even_in_a_shallow_clone() {
@@ -78,50 +79,38 @@ fn the_default_branch_compares_with_the_last_deployment_or_previous_push() {
     let forced = env.sh("git commit-tree -m other 'HEAD^{tree}'").exits(0).stdout;
     assert_everything(&with(&[("CI_COMMIT_BEFORE_SHA", forced.trim())]), "not in its history");
 
-    let ask = |answers: &[(&'static str, String)]| -> (Value, String) {
-        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let api = format!("http://{}/gitlab/api/v4", server.local_addr().expect("an address"));
-        let answers = answers.to_vec();
-        let answered = std::thread::spawn(move || {
-            let mut asked = String::new();
-            for (status, body) in answers {
-                let (mut stream, _) = server.accept().expect("a request");
-                let mut request = [0; 4096];
-                let length = stream.read(&mut request).expect("a request");
-                let headers = "Retry-After: 0\r\nConnection: close\r\nContent-Length";
-                write!(stream, "HTTP/1.1 {status}\r\n{headers}: {}\r\n\r\n{body}", body.len())
-                    .expect("an answer");
-                asked += &String::from_utf8_lossy(&request[..length]);
-            }
-            asked
-        });
-        let gitlab = [
-            ("CI_API_V4_URL", api.as_str()),
-            ("CI_PROJECT_ID", "42"),
-            ("CI_JOB_TOKEN", "job-token"),
-        ];
-        let json = with(&[&gitlab[..], &[push]].concat());
-        (json, answered.join().expect("a server"))
+    let sandbox = Sandbox::start();
+    sandbox.deploy("42", &deployed, "success");
+    sandbox.deploy("42", &before, "failed");
+    sandbox.deploy("43", &before, "failed");
+    let ask = |project: &str, faults: Faults| -> (Value, Vec<RecordedRequest>) {
+        let server = sandbox.proxy(faults);
+        let api = server.api();
+        let gitlab =
+            [("CI_API_V4_URL", api.as_str()), ("CI_PROJECT_ID", project), ("CI_JOB_TOKEN", JOB)];
+        (with(&[&gitlab[..], &[push]].concat()), server.requests())
     };
-    let good = ("200 OK", format!(r#"[{{ "id": 1, "sha": "{deployed}" }}]"#));
-    let busy = ("503 Service Unavailable", String::new());
-    let (json, _) = ask(&[busy.clone(), ("429 Too Many Requests", String::new()), good.clone()]);
+    let busy_at_first: Faults = |_, count| match count {
+        1 => Some(BUSY),
+        2 => Some(Fault::Instead(429, "Retry-After: 0\r\n", "")),
+        _ => None,
+    };
+    let (json, requests) = ask("42", busy_at_first);
     assert_eq!(names(&json), ["alone", "app"], "it is asked again after what passes by itself");
-    let (json, request) = ask(&[good]);
+    assert_eq!(requests.len(), 3);
+    let (json, requests) = ask("42", |_, _| None);
     assert_eq!(names(&json), ["alone", "app"], "what the failed pipeline left is not forgotten");
     assert_eq!(json["base"]["why"], "the last successful deployment");
-    assert!(
-        request.starts_with(
-            "GET /gitlab/api/v4/projects/42/deployments?environment=production&status=success"
-        ),
-        "{request}"
-    );
-    assert!(request.to_lowercase().contains("job-token: job-token"), "{request}");
-    assert_everything(&ask(&[("200 OK", "[]".to_owned())]).0, "nothing was deployed there yet");
-    let (json, _) = ask(&[("403 Forbidden", "{}".to_owned())]);
+    let [request] = &requests[..] else { panic!("{requests:?}") };
+    let path = "/projects/42/deployments?environment=production&status=success";
+    assert!(request.path.starts_with(path), "{request:?}");
+    assert_eq!((request.method.as_str(), request.token.as_str()), ("GET", JOB));
+    assert_everything(&ask("43", |_, _| None).0, "nothing was deployed there yet");
+    let (json, _) = ask("42", |_, _| Some(Fault::Instead(403, "", "{}")));
     assert_eq!(names(&json), ["app"]);
     assert!(json["base"]["why"].as_str().expect("text").contains("it answered 403"), "{json}");
-    let (json, _) = ask(&[busy.clone(), busy.clone(), busy.clone(), busy.clone(), busy]);
+    let (json, requests) = ask("42", |_, _| Some(BUSY));
     assert_eq!(names(&json), ["app"]);
     assert!(json["base"]["why"].as_str().expect("text").contains("it answered 503"), "{json}");
+    assert_eq!(requests.len(), 5);
 }

@@ -1,4 +1,4 @@
-//! The comment of a merge request, against a small GitLab.
+//! The comment of a merge request, in the GitLab of the sandbox.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,10 @@ use gitlab::comment::state::has_marker;
 use gitlab::comment::{CommentRow, MARKER, PreviewStatus, RowChange, render};
 use serde_json::json;
 
-use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, Note, TOKEN, note};
+use crate::gitlab_server::{
+    Behaviour, Fault, Faults, GitLab, MergeRequest, NewNote, Sandbox, TOKEN, ours, theirs,
+    unreadable,
+};
 use crate::support::wait::max_wait;
 use crate::support::{TestEnv, ran, repository};
 
@@ -67,42 +70,37 @@ fn write_with(
 ) -> Result<WriteResult> {
     let agent = http::agent(max_wait(), 0);
     let client = Client::new(&server.api(), Secret::new(TOKEN), agent, retry_budget)?;
-    let notes = Notes::new(&client, "12", "42", has_marker)?;
+    let notes = Notes::new(&client, "12", &server.iid(), has_marker)?;
     Writer { notes, retry_budget, timing }.write(change, true)
 }
 
 /// Cases with the same end for every implementation: notes at the start, and what goes wrong.
-fn cases() -> Vec<(&'static str, Vec<Note>, Faults)> {
+fn cases() -> Vec<(&'static str, Vec<NewNote>, Faults)> {
     let old = format!("{MARKER}\nold");
-    let by = |author: u64, note: Note| Note { author, ..note };
-    let many =
-        (1..10).map(|id| by(3, note(id, if id % 2 == 0 { "unreadable" } else { "by people" })));
+    let many = (1..10).map(|count| if count % 2 == 0 { unreadable() } else { theirs("by people") });
     vec![
-        ("created", vec![by(3, note(1, "hello"))], |_, _| None),
-        ("edited wherever it is", many.chain([note(20, &old)]).collect(), |_, _| None),
-        ("unchanged", vec![note(20, &body(&["site"]))], |_, _| None),
+        ("created", vec![theirs("hello")], |_, _| None),
+        ("edited wherever it is", many.chain([ours(&old)]).collect(), |_, _| None),
+        ("unchanged", vec![ours(body(&["site"]))], |_, _| None),
         (
             "forged",
             vec![
-                by(9, note(1, &old)),
-                Note { system: true, ..note(2, &old) },
-                note(3, &format!("quoted: {MARKER}")),
-                note(4, &format!("text\n{MARKER}")),
-                note(5, "<!-- xtask preview v10 -->\nanother"),
+                theirs(&old),
+                ours(format!("quoted: {MARKER}")),
+                ours(format!("text\n{MARKER}")),
+                ours("<!-- xtask preview v10 -->\nanother"),
             ],
             |_, _| None,
         ),
-        (
-            "duplicates",
-            vec![note(30, &old), note(10, &old), by(9, note(20, &old)), note(40, &old)],
-            |_, _| None,
-        ),
-        ("deleted in between", vec![note(20, &old)], |seen, count| {
-            let gone = Fault::Meanwhile(|notes| notes.retain(|note| note.id != 20));
+        ("duplicates", vec![ours(&old), ours(&old), theirs(&old), ours(&old)], |_, _| None),
+        ("deleted in between", vec![ours(&old)], |seen, count| {
+            let gone = Fault::Meanwhile(MergeRequest::delete_ours);
             (seen.method == "PUT" && count == 1).then_some(gone)
         }),
         ("another job creates one", vec![], |seen, count| {
-            let other = Fault::Meanwhile(|notes| notes.push(note(50, &format!("{MARKER}\nother"))));
+            let other = Fault::Meanwhile(|merge_request| {
+                merge_request.create(TOKEN, &format!("{MARKER}\nother"));
+            });
             (seen.method == "POST" && count == 1).then_some(other)
         }),
         ("written and then 502", vec![], |seen, count| {
@@ -122,10 +120,10 @@ fn cases() -> Vec<(&'static str, Vec<Note>, Faults)> {
                 "<html>502</html>",
             ))
         }),
-        ("every request fails at first", vec![note(20, &old), note(30, &old)], |_, count| {
+        ("every request fails at first", vec![ours(&old), ours(&old)], |_, count| {
             (count == 1).then_some(Fault::Instead(503, "", ""))
         }),
-        ("both kinds of 429", vec![note(20, &old), note(30, &old)], |seen, count| match count {
+        ("both kinds of 429", vec![ours(&old), ours(&old)], |seen, count| match count {
             1 => Some(THROTTLED),
             2 if seen.method == "PUT" => Some(LIMITED),
             _ => None,
@@ -136,66 +134,71 @@ fn cases() -> Vec<(&'static str, Vec<Note>, Faults)> {
 #[test]
 fn the_dagger_module_writes_the_same_comment() {
     let text = body(&["site"]);
-    let theirs: Vec<GitLab> = cases()
-        .into_iter()
-        .map(|(_, notes, faults)| {
-            GitLab::start(&notes, Behaviour { faults, ..Behaviour::default() })
-        })
-        .collect();
-    let apis: Vec<String> = theirs.iter().map(GitLab::api).collect();
+    let sandbox = Sandbox::start();
+    let start = |notes: &[NewNote], faults: Faults| {
+        sandbox.merge_request(notes, Behaviour { faults, ..Behaviour::default() })
+    };
+    let of_module: Vec<GitLab> =
+        cases().into_iter().map(|(_, notes, faults)| start(&notes, faults)).collect();
+    let places: Vec<[String; 2]> =
+        of_module.iter().map(|gitlab| [gitlab.api(), gitlab.iid()]).collect();
     let source = repository().join("dagger/gitlab/src");
     // Its caller gives it the text below the marker.
     let (_, below) = text.split_once('\n').expect("a marker");
     let code = format!(
         "import {{ postComment }} from {:?};\nimport {{ access }} from {:?};\n\
          const world = {{ fetch: (url, init) => fetch(url, init), sleep: async () => {{}}, now: () => Date.now() }};\n\
-         const place = {{ project: '12', mergeRequest: '42', marker: 'xtask preview v1' }};\n\
-         for (const api of {}) await postComment(world, access(api, {TOKEN:?}), place, {});",
+         const place = (mergeRequest) => ({{ project: '12', mergeRequest, marker: 'xtask preview v1' }});\n\
+         for (const [api, mergeRequest] of {}) await postComment(world, access(api, {TOKEN:?}), place(mergeRequest), {});",
         source.join("comment.ts"),
         source.join("api.ts"),
-        json!(apis),
+        json!(places),
         json!(below),
     );
     let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`");
     ran(std::process::Command::new(bun).args(["-e", &code]).output().expect("bun runs")).exits(0);
-    for ((name, notes, faults), theirs) in cases().into_iter().zip(theirs) {
-        let ours = GitLab::start(&notes, Behaviour { faults, ..Behaviour::default() });
-        let (written, _) = write(&ours, &RowChange::Rows(&[ready("site")]));
+    for ((name, notes, faults), of_module) in cases().into_iter().zip(of_module) {
+        let of_xtask = start(&notes, faults);
+        let (written, _) = write(&of_xtask, &RowChange::Rows(&[ready("site")]));
         written.unwrap_or_else(|error| panic!("{name}: {error:#}"));
-        assert_eq!(ours.notes(), theirs.notes(), "{name}");
-        let mine = ours.notes().iter().filter(|note| note.body == text).count();
-        assert_eq!(mine, 1, "{name}: {:?}", ours.notes());
+        let texts = of_xtask.texts();
+        assert_eq!(texts, of_module.texts(), "{name}");
+        let mine = texts.iter().filter(|(body, _)| *body == text).count();
+        assert_eq!(mine, 1, "{name}: {texts:?}");
     }
 }
 
 #[test]
 fn reports_what_was_written() {
-    let start = |notes: &[Note]| GitLab::start(notes, Behaviour::default());
+    let sandbox = Sandbox::start();
+    let start = |notes: &[NewNote]| sandbox.merge_request(notes, Behaviour::default());
     let written =
         |action, note, deleted: &[u64]| WriteResult { action, note, deleted: deleted.to_vec() };
     let rows = [ready("site")];
     let change = RowChange::Rows(&rows);
     let server = start(&[]);
+    let created = write(&server, &change).0.expect("done");
+    let id = server.notes()[0].id;
+    assert_eq!(created, written(CommentAction::Created, Some(id), &[]));
     assert_eq!(
         write(&server, &change).0.expect("done"),
-        written(CommentAction::Created, Some(101), &[])
-    );
-    assert_eq!(
-        write(&server, &change).0.expect("done"),
-        written(CommentAction::Unchanged, Some(101), &[])
+        written(CommentAction::Unchanged, Some(id), &[])
     );
     assert_eq!(server.writes(), ["POST"]);
     let server =
-        start(&[note(9, &body(&["b"])), note(5, &body(&["a"])), note(7, &body(&["b", "c"]))]);
+        start(&[ours(body(&["a"])), ours(body(&["b", "c"])), theirs("hello"), ours(body(&["b"]))]);
+    let ids: Vec<u64> = server.notes().into_iter().map(|note| note.id).collect();
+    let [first, second, _, fourth] = ids[..] else { panic!("{ids:?}") };
     assert_eq!(
         write(&server, &change).0.expect("done"),
-        written(CommentAction::Edited, Some(5), &[7, 9])
+        written(CommentAction::Edited, Some(first), &[second, fourth])
     );
-    assert_eq!(server.notes(), [note(5, &body(&["a", "b", "c", "site"]))]);
+    let merged = (body(&["a", "b", "c", "site"]), true);
+    assert_eq!(server.texts(), [merged, ("hello".to_owned(), false)]);
     let gone = RowChange::End { time: "2026-11-24T13:00:00Z", aliases: &[] };
     assert_eq!(
         write(&server, &gone).0.expect("done"),
-        written(CommentAction::Edited, Some(5), &[])
+        written(CommentAction::Edited, Some(first), &[])
     );
     let rows = state::rows(&server.notes()[0].body);
     assert!(
@@ -204,7 +207,7 @@ fn reports_what_was_written() {
     );
     assert_eq!(
         write(&server, &gone).0.expect("done"),
-        written(CommentAction::Unchanged, Some(5), &[])
+        written(CommentAction::Unchanged, Some(first), &[])
     );
     assert_eq!(
         write(&start(&[]), &gone).0.expect("done"),
@@ -219,7 +222,10 @@ fn waits_as_long_as_the_server_asks_up_to_a_limit() {
         (2, "POST") => Some(LIMITED),
         _ => None,
     };
-    let server = GitLab::start(&[], Behaviour { faults: throttled, ..Behaviour::default() });
+    let sandbox = Sandbox::start();
+    let start =
+        |faults: Faults| sandbox.merge_request(&[], Behaviour { faults, ..Behaviour::default() });
+    let server = start(throttled);
     let (written, waits) = write(&server, &RowChange::Rows(&[ready("site")]));
     assert_eq!(written.expect("done").action, CommentAction::Created);
     let asked: Vec<u64> = waits.into_iter().filter(|wait| [3, 60].contains(wait)).collect();
@@ -237,7 +243,7 @@ fn waits_as_long_as_the_server_asks_up_to_a_limit() {
             1,
         ),
     ] {
-        let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
+        let server = start(faults);
         let error = write(&server, &RowChange::Rows(&[ready("site")])).0.expect_err("refused");
         assert!(format!("{error:#}").contains(text), "{error:#}");
         assert_eq!(server.requests().len(), requests, "{text}");
@@ -245,19 +251,20 @@ fn waits_as_long_as_the_server_asks_up_to_a_limit() {
     // A server that never takes a note is not asked for ever, nor one whose notes always vanish.
     let never: Faults = |seen, _| (seen.method == "POST").then_some(Fault::Instead(502, "", ""));
     let vanishing: Faults = |seen, _| {
-        (seen.method == "GET").then_some(Fault::Meanwhile(|notes: &mut Vec<Note>| notes.clear()))
+        let gone = Fault::Meanwhile(MergeRequest::delete_ours);
+        (seen.method == "GET").then_some(gone)
     };
     for (faults, most) in [(never, 12), (vanishing, 2)] {
-        let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
+        let server = start(faults);
         write(&server, &RowChange::Rows(&[ready("site")])).0.expect_err("refused");
         assert!(server.writes().len() <= most, "{:?}", server.writes());
     }
 }
 
 /// Runs so many jobs at once, each with one row, beside `existing` notes.
-fn run_jobs(count: usize, delay: u64, existing: &[Note]) {
+fn run_jobs(sandbox: &Sandbox, count: usize, delay: u64, existing: &[NewNote]) {
     let behaviour = Behaviour { delay, per_page: 3, ..Behaviour::default() };
-    let server = GitLab::start(existing, behaviour);
+    let server = sandbox.merge_request(existing, behaviour);
     let env = TestEnv::new();
     let variables = server.variables();
     let variables: Vec<(&str, &str)> = variables.iter().map(|(n, v)| (*n, v.as_str())).collect();
@@ -286,15 +293,17 @@ fn run_jobs(count: usize, delay: u64, existing: &[Note]) {
 
 #[test]
 fn keeps_all_rows_of_eight_concurrent_jobs() {
-    run_jobs(8, 60, &[]);
-    run_jobs(8, 60, &[note(5, &body(&["before"]))]);
+    let sandbox = Sandbox::start();
+    run_jobs(&sandbox, 8, 60, &[]);
+    run_jobs(&sandbox, 8, 60, &[ours(body(&["before"]))]);
 }
 
 /// The jobs are threads, because a hundred processes of a debug build would measure this machine: the
 /// writer needs that no edit takes longer than its delay, which is generous here.
 #[test]
 fn keeps_all_rows_of_over_a_hundred_concurrent_jobs() {
-    let server = GitLab::start(&[], Behaviour { per_page: 3, ..Behaviour::default() });
+    let sandbox = Sandbox::start();
+    let server = sandbox.merge_request(&[], Behaviour { per_page: 3, ..Behaviour::default() });
     let names: BTreeSet<String> = (0..110).map(|number| format!("site-{number}")).collect();
     let gitlab = &server;
     std::thread::scope(|scope| {

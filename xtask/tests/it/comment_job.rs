@@ -8,7 +8,7 @@ use gitlab::comment::{CommentRow, PreviewStatus, state};
 use serde_json::{Value, json};
 
 use crate::comment::ready;
-use crate::fake_gitlab::{Behaviour, Fault, Faults, GitLab, TOKEN, note};
+use crate::gitlab_server::{Behaviour, Fault, Faults, GitLab, Sandbox, TOKEN};
 use crate::support::{Ran, TestEnv, ran, repository};
 
 fn comment(
@@ -43,8 +43,9 @@ fn a_redirect_does_not_get_the_token() {
     };
     let moved: Faults =
         |_, _| Some(Fault::Instead(301, "Location: http://elsewhere.invalid/api/v4/user\r\n", ""));
+    let sandbox = Sandbox::start();
     for (faults, requests) in [(moved, 1), (elsewhere, 3)] {
-        let server = GitLab::start(&[], Behaviour { faults, ..Behaviour::default() });
+        let server = sandbox.merge_request(&[], Behaviour { faults, ..Behaviour::default() });
         let ran = comment(&env, &server, &[ready("site")], &[], &[]).exits(1);
         assert!(ran.stderr.contains("redirects to http://elsewhere.invalid/"), "{}", ran.stderr);
         assert_eq!(server.requests().len(), requests);
@@ -55,6 +56,7 @@ fn a_redirect_does_not_get_the_token() {
 fn explains_why_a_token_cannot_comment() {
     let env = TestEnv::new();
     let rows = [ready("site")];
+    let sandbox = Sandbox::start();
     for (over, code, action, text) in [
         (("CICD_COMMENT_TOKEN", "UNSET"), 0, "skipped", "CICD_COMMENT_TOKEN is not set"),
         (("CICD_COMMENT_TOKEN", ""), 0, "skipped", "is set but empty"),
@@ -73,9 +75,11 @@ fn explains_why_a_token_cannot_comment() {
         ),
         (("SSL_CERT_FILE", "Cargo.toml"), 0, "skipped", "SSL_CERT_FILE names Cargo.toml"),
     ] {
-        let server = GitLab::start(&[], Behaviour::default());
+        let server = sandbox.merge_request(&[], Behaviour::default());
         let ran = comment(&env, &server, &rows, &[over], &["--json"]).exits(code);
         let json = ran.json();
+        let text = text.replace("!42", &format!("!{}", server.iid()));
+        let text = text.as_str();
         assert_eq!(json["action"], action, "{over:?}: {json}");
         assert!(json["message"].as_str().expect("text").contains(text), "{over:?}: {json}");
         assert_eq!(ran.stderr.matches(text).count(), 1, "{}", ran.stderr);
@@ -88,7 +92,8 @@ fn explains_why_a_token_cannot_comment() {
 #[test]
 fn writes_the_planned_comment() {
     let env = TestEnv::new();
-    let server = GitLab::start(&[], Behaviour::default());
+    let sandbox = Sandbox::start();
+    let server = sandbox.merge_request(&[], Behaviour::default());
     let failed = CommentRow {
         reason: Some("no\n/merge\r/close".to_owned()),
         ..CommentRow::new("b", PreviewStatus::Failed)
@@ -98,10 +103,11 @@ fn writes_the_planned_comment() {
     let dry = comment(&env, &server, &rows, &[], &["--dry-run"]).exits(0);
     assert!(server.requests().is_empty());
     let done = comment(&env, &server, &rows, &[], &["--json"]).exits(0).json();
-    let url =
-        format!("http://127.0.0.1:{}/gitlab/acme/mono/-/merge_requests/42#note_101", server.port);
+    let (iid, note) = (server.iid(), server.notes()[0].id);
+    let page = format!("http://127.0.0.1:{}/gitlab/acme/mono", server.port);
+    let url = format!("{page}/-/merge_requests/{iid}#note_{note}");
     assert_eq!((&done["action"], &done["url"]), (&json!("created"), &json!(url)));
-    assert_eq!(server.notes(), [note(101, dry.stdout.trim_end())]);
+    assert_eq!(server.texts(), [(dry.stdout.trim_end().to_owned(), true)]);
     assert!(dry.stdout.contains("`0123456`"), "{}", dry.stdout);
     let row = &state::rows(&dry.stdout)[1];
     assert_eq!((row.pipeline, row.log.as_deref().is_some()), (Some(77), true));
@@ -134,7 +140,8 @@ fn refuses_rows_with_typos() {
 #[test]
 fn proxies_come_from_the_environment() {
     let env = TestEnv::new();
-    let server = GitLab::start(&[], Behaviour::default());
+    let sandbox = Sandbox::start();
+    let server = sandbox.merge_request(&[], Behaviour::default());
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let proxy = format!("http://127.0.0.1:{}", listener.local_addr().expect("an address").port());
     let (port, asked) = (server.port, Arc::new(Mutex::new(Vec::new())));
@@ -213,7 +220,8 @@ fn trusts_a_private_authority_in_addition() {
     let ((pem, config), (other, _)) = (authority("one"), authority("other"));
     env.write("ca.pem", &pem);
     env.write("other.pem", &other);
-    let server = GitLab::start_tls(config);
+    let sandbox = Sandbox::start();
+    let server = sandbox.merge_request_with_tls(config);
     let api = server.api().replace("http://", "https://");
     let (ours, other) = (env.root.join("ca.pem"), env.root.join("other.pem"));
     let run = |over: &[(&str, &str)], code: i32| {
@@ -232,7 +240,7 @@ fn trusts_a_private_authority_in_addition() {
     assert_eq!(server.notes().len(), 1);
 
     // So does the program of Dagger's module, as its container runs it.
-    let task = json!({ "apiUrl": api, "project": "12", "mergeRequest": "42", "marker": "module", "body": "hello" });
+    let task = json!({ "apiUrl": api, "project": "12", "mergeRequest": server.iid(), "marker": "module", "body": "hello" });
     env.write("comment.json", &task.to_string());
     let bun = std::env::var("XTASK_BUN").expect("XTASK_BUN is set by `cargo xtask test`");
     let mut program = std::process::Command::new(bun);

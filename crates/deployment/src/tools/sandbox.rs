@@ -43,8 +43,13 @@ pub const DEFAULT_PORT: u16 = 8787;
 pub const TOKEN_VARIABLE: &str = "SANDBOX_TOKEN";
 
 /// Other variables that it reads: see `sandbox/README.md`.
-const GITLAB_VARIABLES: [&str; 4] =
-    ["SANDBOX_GITLAB_PROJECT", GITLAB_REPOSITORY, "SANDBOX_GITLAB_ROOT", "SANDBOX_GITLAB_TOKENS"];
+const OTHER_VARIABLES: [&str; 5] = [
+    "SANDBOX_GITLAB_PROJECT",
+    GITLAB_REPOSITORY,
+    "SANDBOX_GITLAB_ROOT",
+    "SANDBOX_GITLAB_TOKENS",
+    "SANDBOX_NO_SYNC",
+];
 
 /// The variable with the git repository of GitLab's projects.
 const GITLAB_REPOSITORY: &str = "SANDBOX_GITLAB_REPOSITORY";
@@ -404,7 +409,7 @@ pub fn start(
         process.args(["--gitlab-repository", root.as_str()]);
     }
     process.current_dir(root).env_clear();
-    for name in base::command::INHERITED.iter().chain(&[TOKEN_VARIABLE]).chain(&GITLAB_VARIABLES) {
+    for name in base::command::INHERITED.iter().chain(&[TOKEN_VARIABLE]).chain(&OTHER_VARIABLES) {
         if let Some(value) = base::env::os_variable(name) {
             process.env(name, value);
         }
