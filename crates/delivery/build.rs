@@ -38,13 +38,14 @@ fn start() -> Option<()> {
     itself.spawn().ok().map(drop)
 }
 
-/// Shows the seconds until Cargo ends or becomes xtask.
+/// Shows the seconds until Cargo ends or becomes xtask, which may become another Cargo with the same process id.
 fn show(cargo: &str) -> Option<()> {
     let started = Instant::now();
+    let command = ps("args=", cargo)?;
     let mut terminal = File::options().write(true).open("/dev/tty").ok()?;
     loop {
         std::thread::sleep(Duration::from_secs(1));
-        if !ps("comm=", cargo)?.trim_end().ends_with("cargo") {
+        if ps("args=", cargo)? != command {
             return None;
         }
         // Saves the cursor, writes, and restores it.

@@ -89,7 +89,11 @@ fn write_slow_crates(env: &TestEnv, end: &str) {
         format!("[dependencies]\n{name} = {{ path = \"{path}\" }}\n")
     };
     env.write("Cargo.toml", &manifest("xtask", &(dependency("delivery") + "[workspace]\n")));
-    env.write("src/main.rs", "fn main() { delivery::hello() }");
+    env.write(
+        "src/main.rs",
+        "use std::os::unix::process::CommandExt as _;\nfn main() {\n    delivery::hello();\n    \
+         if let Some(next) = std::env::var_os(\"NEXT\") { panic!(\"{}\", std::process::Command::new(next).arg(\"3\").exec()) }\n}\n",
+    );
     env.write("delivery/Cargo.toml", &manifest("delivery", &dependency("../wait")));
     env.write("delivery/src/lib.rs", "wait::wait!();\npub fn hello() { println!(\"hello\") }");
     let script = std::fs::read_to_string(repository().join("crates/delivery/build.rs"));
@@ -113,29 +117,40 @@ fn the_seconds_are_shown_while_the_last_crate_is_compiled() {
     let config = repository().join(".cargo/config.toml");
     env.write(".cargo/config.toml", &std::fs::read_to_string(config).expect("the alias"));
     let seen = env.folder.join("seconds");
-    let run = |columns: u16| {
+    let run = |columns: u16, next: Option<&Utf8Path>| {
         let mut cargo = cargo_xtask(&env);
+        cargo.envs(next.map(|next| ("NEXT", next)));
         // Saved, in the column beside the bar, and restored.
         let awaited = serde_json::json!(["\u{1b}7\u{1b}[42G2 s\u{1b}8", seen]);
         cargo.env("SECONDS", &seen).env("AWAITED", awaited.to_string());
         env.in_terminal(columns, &mut cargo)
     };
     write_slow_crates(&env, "return TokenStream::new();");
-    let shown = run(80).exits(0).stdout;
+    let shown = run(80, None).exits(0).stdout;
     let (_, last) = shown.rsplit_once("\u{1b}[K").expect("the bar is erased, with the seconds");
     assert_eq!(last, "hello\r\n", "{shown:?}");
-    assert_eq!(run(80).exits(0).stdout, "hello\r\n");
+    assert_eq!(run(80, None).exits(0).stdout, "hello\r\n");
+
+    // They end with their compilation, even if xtask becomes another program called `cargo`.
+    std::fs::remove_dir_all(env.folder.join("target")).expect("deleted");
+    std::fs::remove_file(&seen).expect("deleted");
+    let next = env.folder.join("next/cargo");
+    std::fs::create_dir_all(next.parent().expect("a folder")).expect("created");
+    std::os::unix::fs::symlink("/bin/sleep", &next).expect("linked");
+    let shown = run(80, Some(&next)).exits(0).stdout;
+    let (_, last) = shown.rsplit_once("\u{1b}[K").expect("the bar is erased, with the seconds");
+    assert_eq!(last, "hello\r\n", "{shown:?}");
 
     // Where they do not fit, nothing is written beside the bar.
     std::fs::remove_dir_all(env.folder.join("target")).expect("deleted");
-    let narrow = run(40).exits(0).stdout;
+    let narrow = run(40, None).exits(0).stdout;
     assert!(!narrow.contains("\u{1b}7"), "{narrow:?}");
 
     // If the compilation fails, the process that shows them ends.
     std::fs::remove_dir_all(env.folder.join("target")).expect("deleted");
     std::fs::remove_file(&seen).expect("deleted");
     write_slow_crates(&env, "panic!(\"broken\");");
-    assert!(run(80).exits(101).stdout.contains("broken"));
+    assert!(run(80, None).exits(101).stdout.contains("broken"));
     let target = env.folder.join("target");
     let is_running = || {
         let list = Command::new("ps").args(["-eo", "args="]).output().expect("ps runs");
