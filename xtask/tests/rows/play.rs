@@ -26,7 +26,7 @@ pub fn play(stage: &Stage, case: &Case) -> Option<String> {
     }
     let mut told = vec![format_output(&first)];
     if let Some(next) = &case.row.next {
-        let again = || ran(command(stage, case, &[]).output().expect("xtask runs"));
+        let again = || ran(next_command(stage, case).output().expect("xtask runs"));
         let second = beside.unwrap_or_else(again);
         let record = record(&second);
         let live = live(&stage.worker(case));
@@ -67,6 +67,12 @@ fn command(stage: &Stage, case: &Case, variables: &[(&str, &str)]) -> Command {
 /// A row that ends well ends as soon as it can, so its limits only have to be long enough for a busy machine.
 const LONG: (&str, &str) = ("XTASK_LIMIT_FACTOR", "10");
 
+/// Returns the command of the row's next run.
+fn next_command(stage: &Stage, case: &Case) -> Command {
+    let ends_well = case.row.next.as_ref().is_some_and(|next| next.exit == 0);
+    command(stage, case, ends_well.then_some(LONG).as_slice())
+}
+
 /// Runs the row's command with `factor` times its deadline, and what is run beside it.
 fn run(stage: &Stage, case: &Case, factor: u32) -> (Ran, Option<Ran>) {
     let deadline = case.row.deadline.map(|seconds| (seconds * factor).to_string());
@@ -75,10 +81,10 @@ fn run(stage: &Stage, case: &Case, factor: u32) -> (Ran, Option<Ran>) {
     let limit = limit.or_else(|| ends_well.then_some(LONG));
     let mut command = command(stage, case, limit.as_slice());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("xtask runs");
-    let beside = case.row.then.as_ref().and_then(|then| {
-        let second = || self::command(stage, case, &[]);
-        moment::act(stage, case, then, child.id(), second)
-    });
+    let beside =
+        case.row.then.as_ref().and_then(|then| {
+            moment::act(stage, case, then, child.id(), || next_command(stage, case))
+        });
     let ran = ran(child.wait_with_output().expect("an end"));
     moment::end_orphans(stage, case);
     (ran, beside)
