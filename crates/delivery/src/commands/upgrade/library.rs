@@ -1,7 +1,11 @@
 //! The pin of this library in a repository that only uses it.
 
+use std::ops::Range;
+
 use camino::Utf8Path;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use toml::Spanned;
 
 use super::archive;
 use super::effect::UpgradeEffect;
@@ -31,8 +35,8 @@ pub fn upgrade(ctx: &Ctx, revision: Option<&str>) -> Result<Exit> {
     })?;
     let next = match (revision, pin.kind) {
         (Some(rev), _) => Revision::parse(rev),
-        (None, RevisionKind::Rev) => Revision::rev(&newest_commit(ctx, pin.url)?),
-        (None, RevisionKind::Tag) => Revision::tag(&newest_tag(ctx, pin.url)?),
+        (None, RevisionKind::Rev) => Revision::rev(&newest_commit(ctx, &pin.url)?),
+        (None, RevisionKind::Tag) => Revision::tag(&newest_tag(ctx, &pin.url)?),
     };
     let mut report = UpgradeReport::new(&pin, &next);
     report.note = Config::load(&ctx.root).ok().as_ref().and_then(archive::note);
@@ -73,15 +77,15 @@ pub fn current(ctx: &Ctx) -> Option<(String, String)> {
     let manifest = Utf8Path::new(TOOL).join("Cargo.toml");
     let text = workspace::symlinks::read(&ctx.root, &manifest).ok()?;
     let pin = LibraryPin::find(&text)?;
-    Some((pin.revision.to_owned(), manifest.into_string()))
+    Some((pin.revision, manifest.into_string()))
 }
 
 /// Returns the newest revision of the kind that the repository pins.
 pub fn newest(ctx: &Ctx) -> Result<String> {
     let text = workspace::symlinks::read(&ctx.root, &Utf8Path::new(TOOL).join("Cargo.toml"))?;
     match LibraryPin::find(&text) {
-        Some(LibraryPin { url, kind: RevisionKind::Rev, .. }) => newest_commit(ctx, url),
-        Some(LibraryPin { url, kind: RevisionKind::Tag, .. }) => newest_tag(ctx, url),
+        Some(LibraryPin { url, kind: RevisionKind::Rev, .. }) => newest_commit(ctx, &url),
+        Some(LibraryPin { url, kind: RevisionKind::Tag, .. }) => newest_tag(ctx, &url),
         None => Err(refused(format!("{TOOL}/Cargo.toml pins no revision"))),
     }
 }
@@ -103,11 +107,31 @@ impl RevisionKind {
 }
 
 /// The pin of this library in a manifest.
-#[derive(Debug, PartialEq, Eq)]
-struct LibraryPin<'a> {
-    url: &'a str,
+#[derive(Debug)]
+struct LibraryPin {
+    url: String,
     kind: RevisionKind,
-    revision: &'a str,
+    revision: String,
+    /// The bytes of the revision in the manifest, with its quotes.
+    span: Range<usize>,
+}
+
+/// The part of a `Cargo.toml` that pins this library.
+#[derive(Deserialize)]
+struct LibraryManifest {
+    dependencies: LibraryDependencies,
+}
+
+#[derive(Deserialize)]
+struct LibraryDependencies {
+    delivery: LibraryDependency,
+}
+
+#[derive(Deserialize)]
+struct LibraryDependency {
+    git: String,
+    rev: Option<Spanned<String>>,
+    tag: Option<Spanned<String>>,
 }
 
 /// A revision to move to.
@@ -117,52 +141,23 @@ struct Revision {
     name: String,
 }
 
-impl LibraryPin<'_> {
-    fn find(manifest: &str) -> Option<LibraryPin<'_>> {
-        let line = manifest.lines().find(|line| {
-            line.strip_prefix("delivery").is_some_and(|rest| rest.trim_start().starts_with('='))
-        })?;
-        let field = |name: &str| {
-            let mut rest = line;
-            loop {
-                // `rev` is a whole word.
-                let (before, after) = rest.split_once(name)?;
-                let value = after.trim_start().strip_prefix('=').map(str::trim_start);
-                let quoted = value.and_then(|value| value.strip_prefix('"'));
-                if let (true, Some(quoted)) = (before.ends_with([' ', '{', ',']), quoted) {
-                    return Some(quoted.split_once('"')?.0);
-                }
-                rest = after;
-            }
-        };
-        let rev = field("rev").map(|revision| (RevisionKind::Rev, revision));
-        let (kind, revision) = rev.or_else(|| Some((RevisionKind::Tag, field("tag")?)))?;
-        Some(LibraryPin { url: field("git")?, kind, revision })
+impl LibraryPin {
+    /// Reads the pin. `None` if the manifest names no revision of a git repository.
+    fn find(manifest: &str) -> Option<LibraryPin> {
+        let manifest: LibraryManifest = toml::from_str(manifest).ok()?;
+        let LibraryDependency { git, rev, tag } = manifest.dependencies.delivery;
+        let rev = rev.map(|rev| (RevisionKind::Rev, rev));
+        let (kind, revision) = rev.or_else(|| Some((RevisionKind::Tag, tag?)))?;
+        let span = revision.span();
+        Some(LibraryPin { url: git, kind, revision: revision.into_inner(), span })
     }
 
-    /// Returns the manifest with another revision.
+    /// Returns the manifest with another revision. The rest keeps its form.
     fn move_to(&self, manifest: &str, next: &Revision) -> String {
-        let replace = |line: &str| {
-            let is_pin = line.starts_with("delivery") && line.contains(self.url);
-            let value =
-                |kind: RevisionKind, name: &str| (kind.field().to_owned(), format!("\"{name}\""));
-            if !is_pin {
-                return line.to_owned();
-            }
-            let (old, new) = (value(self.kind, self.revision), value(next.kind, &next.name));
-            let at = line.rfind(&old.1).unwrap_or(line.len());
-            let (before, after) = line.split_at(at);
-            let field = before.rfind(&old.0).unwrap_or(at);
-            format!(
-                "{}{}{}{}{}",
-                &before[..field],
-                new.0,
-                &before[(field + old.0.len()).min(at)..],
-                new.1,
-                after.strip_prefix(old.1.as_str()).unwrap_or(after)
-            )
-        };
-        manifest.split_inclusive('\n').map(replace).collect()
+        let (before, after) = (&manifest[..self.span.start], &manifest[self.span.end..]);
+        let field = before.rfind(self.kind.field()).unwrap_or(before.len());
+        let assignment = &before[(field + self.kind.field().len()).min(before.len())..];
+        format!("{}{}{assignment}\"{}\"{after}", &before[..field], next.kind.field(), next.name)
     }
 }
 
@@ -181,14 +176,14 @@ impl Revision {
         if is_id { Revision::rev(name) } else { Revision::tag(name) }
     }
 
-    fn is(&self, pin: &LibraryPin<'_>) -> bool {
+    fn is(&self, pin: &LibraryPin) -> bool {
         self.kind == pin.kind && self.name == pin.revision
     }
 }
 
 #[derive(Debug)]
 struct UpgradeReport<'a> {
-    pin: &'a LibraryPin<'a>,
+    pin: &'a LibraryPin,
     next: &'a Revision,
     written: bool,
     /// `None` if it is unknown: in a dry run, and if one of the revisions has no command `keys`.
@@ -198,7 +193,7 @@ struct UpgradeReport<'a> {
 }
 
 impl<'a> UpgradeReport<'a> {
-    fn new(pin: &'a LibraryPin<'a>, next: &'a Revision) -> UpgradeReport<'a> {
+    fn new(pin: &'a LibraryPin, next: &'a Revision) -> UpgradeReport<'a> {
         UpgradeReport { pin, next, written: false, effect: None, note: None }
     }
 
@@ -286,11 +281,11 @@ mod tests {
         let next = Revision::parse("v1.3.0");
         for (text, expected) in [
             (
-                "delivery = { git = \"https://h/rev\", rev = \"abc\" }\n",
+                "[dependencies]\ndelivery = { git = \"https://h/rev\", rev = \"abc\" }\n",
                 Some((
                     RevisionKind::Rev,
                     "abc",
-                    "delivery = { git = \"https://h/rev\", tag = \"v1.3.0\" }\n",
+                    "[dependencies]\ndelivery = { git = \"https://h/rev\", tag = \"v1.3.0\" }\n",
                 )),
             ),
             (
@@ -301,12 +296,21 @@ mod tests {
                     "[dependencies]\na = \"1\"\ndelivery={tag=\"v1.3.0\", git = \"https://h/rev\"} # ours\n",
                 )),
             ),
-            ("delivery = { path = \"../rev\" }\n", None),
-            ("delivery-more = { git = \"https://h\", rev = \"abc\" }\n", None),
+            (
+                "[dependencies.delivery]\ngit = 'https://h/rev'\nfeatures = []\nrev = 'abc' # rev\n[lints]\n",
+                Some((
+                    RevisionKind::Rev,
+                    "abc",
+                    "[dependencies.delivery]\ngit = 'https://h/rev'\nfeatures = []\ntag = \"v1.3.0\" # rev\n[lints]\n",
+                )),
+            ),
+            ("[dependencies]\ndelivery = { path = \"../rev\" }\n", None),
+            ("[dependencies]\ndelivery-more = { git = \"https://h\", rev = \"abc\" }\n", None),
+            ("[dependencies]\ndelivery = { workspace = true }\n", None),
         ] {
             let pin = LibraryPin::find(text);
-            let found = pin.as_ref().map(|pin| (pin.kind, pin.revision, pin.move_to(text, &next)));
-            let found = found.as_ref().map(|(kind, name, text)| (*kind, *name, text.as_str()));
+            let found = pin.as_ref().map(|pin| (pin, pin.move_to(text, &next)));
+            let found = found.as_ref().map(|(pin, text)| (pin.kind, &*pin.revision, text.as_str()));
             assert_eq!(found, expected, "{text}");
             assert!(pin.is_none_or(|pin| pin.url == "https://h/rev"));
         }
