@@ -308,10 +308,19 @@ pub fn nearest<'a>(given: &str, candidates: impl IntoIterator<Item = &'a str>) -
         .map(|(_, candidate)| candidate)
 }
 
-/// Suggests the nearest name for serde's messages about an unknown field or variant. They quote the given
-/// name first, then the known ones.
+/// Returns the hint that names the candidate nearest to `given`. `None` if no candidate looks like a typo of it.
 #[must_use]
-pub fn did_you_mean(message: &str) -> Option<String> {
+pub fn did_you_mean<'a>(
+    given: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    nearest(given, candidates).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// Returns the same hint for serde's messages about an unknown field or variant. They quote the given name first, then
+/// the known ones.
+#[must_use]
+pub fn did_you_mean_in(message: &str) -> Option<String> {
     let kinds =
         ["unknown command", "unknown field", "unknown flag", "unknown option", "unknown variant"];
     if !kinds.iter().any(|kind| message.starts_with(kind)) {
@@ -319,7 +328,7 @@ pub fn did_you_mean(message: &str) -> Option<String> {
     }
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let (typo, known) = quoted.split_first()?;
-    nearest(typo, known.iter().copied()).map(|name| format!("did you mean `{name}`?"))
+    did_you_mean(typo, known.iter().copied())
 }
 
 #[cfg(test)]

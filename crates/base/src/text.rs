@@ -58,6 +58,16 @@ pub fn join_lines(text: &str) -> String {
     text.replace(is_control_or_bidi, " ")
 }
 
+/// Returns the first `max` names in one line, and the number of the others: `a, b and 3 more`.
+#[must_use]
+pub fn list_first<T: ToString>(max: usize, names: &[T]) -> String {
+    let first: Vec<String> = names.iter().take(max).map(ToString::to_string).collect();
+    match names.len().saturating_sub(max) {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
+
 /// Returns a commit as people read it: the seven characters that git shows. JSON and links have the whole id.
 #[must_use]
 pub fn short_commit(id: &str) -> &str {
@@ -117,6 +127,13 @@ mod tests {
             "\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}x\r\u{8}\ty\u{1b}]8;;http://a\u{1b}\\z";
         assert_eq!(strip_escapes(text), "red x yz");
         assert_eq!(strip_escapes("\u{1b}[\u{1b}[2Jé\u{202e}"), "é");
+    }
+
+    #[test]
+    fn a_long_list_names_the_first_and_counts_the_others() {
+        assert_eq!(list_first(2, &["a", "b"]), "a, b");
+        assert_eq!(list_first(2, &["a", "b", "c", "d"]), "a, b and 2 more");
+        assert_eq!(list_first::<&str>(2, &[]), "");
     }
 
     #[test]

@@ -8,15 +8,15 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use base::error::nearest;
+use base::error::did_you_mean;
 
 /// A field that wrangler would ignore with a warning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownField {
     /// The path of the field: `assets.directoy`.
     pub path: String,
-    /// The field that was probably meant.
-    pub nearest: Option<String>,
+    /// The hint that names the field that was probably meant.
+    pub hint: Option<String>,
 }
 
 /// The fields of a container that wrangler reads and its schema lacks, because they are deprecated or internal
@@ -90,8 +90,8 @@ impl ConfigSchema {
                 }
                 (None, Schema::Nothing) => {
                     let names = known.into_iter().flat_map(BTreeMap::keys).map(String::as_str);
-                    let nearest = nearest(name, names).map(str::to_owned);
-                    unknown.push(UnknownField { path: path_of_field, nearest });
+                    let hint = did_you_mean(name, names);
+                    unknown.push(UnknownField { path: path_of_field, hint });
                 }
                 (None, Schema::Any) => {}
             }
@@ -341,7 +341,7 @@ mod tests {
             "routes": ["a", {"patern": "b"}], "containers": [{"instances": 1, "imag": "i"}],
             "env": {"staging": {"nam": "b", "containers": [{"configuration": {"image": "i"}}]}}});
         let found: Vec<(String, Option<String>)> =
-            schema.unknown_fields(&config).into_iter().map(|f| (f.path, f.nearest)).collect();
+            schema.unknown_fields(&config).into_iter().map(|f| (f.path, f.hint)).collect();
         assert_eq!(reduced.unknown_fields(&config), schema.unknown_fields(&config));
         let expected = [
             ("assets.directoy", "directory"),
@@ -350,6 +350,9 @@ mod tests {
             ("env.staging.nam", "name"),
             ("routes[1].patern", "pattern"),
         ];
-        assert_eq!(found, expected.map(|(path, near)| (path.to_owned(), Some(near.to_owned()))));
+        assert_eq!(
+            found,
+            expected.map(|(path, near)| (path.to_owned(), Some(format!("did you mean `{near}`?"))))
+        );
     }
 }

@@ -317,7 +317,7 @@ fn mask(check: &mut Value) {
 
 /// The real program called `name`.
 fn real(name: &str) -> Utf8PathBuf {
-    deployment::tools::bun::which(name).unwrap_or_else(|| panic!("{name} is not on PATH"))
+    deployment::tools::program::which(name).unwrap_or_else(|| panic!("{name} is not on PATH"))
 }
 
 fn preflight_lists_everything_that_a_deploy_would_fail_on() {

@@ -10,7 +10,7 @@ use deployment::builds::plan_builds;
 use deployment::plan::destination::Destination;
 use deployment::plan::{Engine, EngineChoice, Operation, Plan, PlanRequest, RunRequest};
 use deployment::script::{quote, script};
-use deployment::tools::bun::which;
+use deployment::tools::program::which;
 use expect_test::{Expect, expect};
 use gitlab::ci::CiVariables;
 use proptest::prelude::*;

@@ -8,7 +8,8 @@ use super::readiness;
 use base::error::{Error, ErrorKind, Result};
 use base::probe;
 use deployment::plan::refusal::ProjectRefusal;
-use deployment::tools::bun::{self, Bun, OnPath};
+use deployment::tools::bun::{self, OnPath};
+use deployment::tools::program::{Location, reported_version};
 use gitlab::ci::CiVariables;
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
@@ -29,7 +30,7 @@ pub struct Context {
     workspace: OnceLock<Result<Workspace>>,
     projects: OnceLock<Result<Vec<Project>>>,
     refusals: OnceLock<Vec<ProjectRefusal>>,
-    bun: OnceLock<Option<Bun>>,
+    bun: OnceLock<Option<Location>>,
     bun_on_path: OnceLock<Option<OnPath>>,
 }
 
@@ -131,11 +132,11 @@ impl Context {
     }
 
     /// Returns Bun in the pinned version. `None` if the config with the pin cannot be read.
-    pub fn bun(&self) -> Option<&Bun> {
+    pub fn bun(&self) -> Option<&Location> {
         let look = || {
             let version = &self.config.as_ref().ok()?.tools.bun;
             let on_path = self.bun_on_path().cloned();
-            let ask = |program: &Utf8Path| bun::reported_version(program, probe::PATIENT);
+            let ask = |program: &Utf8Path| reported_version(program, probe::PATIENT);
             Some(bun::choose(&self.root, version, on_path, ask))
         };
         self.bun.get_or_init(look).as_ref()

@@ -2,7 +2,7 @@
 
 use super::check::{Check, Need};
 use super::context::Context;
-use base::error::{Error, Result, nearest, usage};
+use base::error::{Error, Result, did_you_mean, usage};
 
 /// The requested checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +76,10 @@ fn unknown(all: &[Check], name: &str) -> Error {
         return failure.hint("run `cargo xtask doctor pins` without other names");
     }
     let known = all.iter().map(|check| check.id.as_str()).chain(["build", "deploy", "pins"]);
-    match nearest(name, known) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure,
-    }
-    .hint("`cargo xtask doctor --list` prints them; a project is checked by `deploy PROJECT`")
+    did_you_mean(name, known)
+        .into_iter()
+        .fold(failure, Error::hint)
+        .hint("`cargo xtask doctor --list` prints them; a project is checked by `deploy PROJECT`")
 }
 
 #[cfg(test)]

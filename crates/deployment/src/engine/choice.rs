@@ -4,7 +4,8 @@ use camino::Utf8Path;
 use clap::ValueEnum;
 
 use crate::plan::{Engine, EngineChoice};
-use crate::tools::{bun, dagger, engine_address};
+use crate::tools::program::which;
+use crate::tools::{dagger, engine_address};
 use base::error::{Result, refused};
 
 /// The requested engine.
@@ -38,7 +39,7 @@ pub fn choose(
 }
 
 fn auto(root: &Utf8Path) -> EngineChoice {
-    if bun::which("dagger").is_none() {
+    if which("dagger").is_none() {
         return host("no `dagger` on PATH");
     }
     match dagger::version(root) {
@@ -52,7 +53,7 @@ fn auto(root: &Utf8Path) -> EngineChoice {
 }
 
 fn require_dagger(root: &Utf8Path, pin: &str) -> Result<EngineChoice> {
-    if bun::which("dagger").is_none() {
+    if which("dagger").is_none() {
         return Err(refused("there is no `dagger` on PATH")
             .hint(format!("install the Dagger CLI {pin}: https://docs.dagger.io/install"))
             .hint("pass `--engine host` to use the tools of this machine"));

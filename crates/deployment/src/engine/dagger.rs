@@ -287,7 +287,8 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<()> {
     if !root.ancestors().any(|dir| dir.join(".git").exists()) {
         return Err(refused(format!(
             "{root} is in no git repository, which Dagger's references need"
-        )));
+        ))
+        .hint("run `git init`, or add `--engine host`"));
     }
     Ok(())
 }

@@ -11,8 +11,9 @@ use super::phases::{Phase, Phases};
 use crate::context::Ctx;
 use crate::plan::commands::Places;
 use crate::record::ToolVersions;
-use crate::tools::bun::{self, Bun, INSTALL_DEADLINE, REGISTRY};
-use crate::tools::packages::registry::{self, Location};
+use crate::tools::bun;
+use crate::tools::packages::registry;
+use crate::tools::program::{INSTALL_DEADLINE, Location, REGISTRY};
 use crate::tools::sandbox::{self, Server};
 use base::cmd;
 use base::command::ProcessCommand;
@@ -137,7 +138,7 @@ impl<'a> Setup<'a> {
     pub fn bun(&self) -> Result<Utf8PathBuf> {
         let (root, version) = (&self.ctx.root, &self.config.tools.bun);
         let bun = bun::find(root, version);
-        if let Bun::Missing(_) = bun {
+        if let Location::Missing(_) = bun {
             check_installable(root, version)?;
             self.task.step(&format!("install Bun {version}"));
             for command in bun::install(root, version) {
@@ -220,11 +221,11 @@ pub fn missing(
     let version = &config.tools.bun;
     let bun = bun::find(root, version);
     let mut commands = match bun {
-        Bun::Missing(_) => {
+        Location::Missing(_) => {
             check_installable(root, version)?;
             bun::install(root, version)
         }
-        Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
+        Location::OnPath(_) | Location::Installed(_) => Vec::new(),
     };
     let mut places = Places::new(root, bun.program());
     places.variables = config.variables.clone();
@@ -240,7 +241,7 @@ pub fn missing(
         }
         places.tools.insert(tool.clone(), program.to_owned());
     }
-    if !matches!(bun, Bun::OnPath(_)) {
+    if !matches!(bun, Location::OnPath(_)) {
         places.path.extend(bun.program().parent().map(Utf8Path::to_owned));
     }
     let toolchain = Toolchain::wrangler(root);

@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::destination::Destination;
 use super::{PackageBuild, ProjectPlan, UploadKind};
-use crate::tools::bun::INSTALL_DEADLINE;
+use crate::tools::program::INSTALL_DEADLINE;
 use base::cmd;
 use base::command::ProcessCommand;
 use cloudflare::wrangler;

@@ -16,6 +16,10 @@ use workspace::remote_binding::RemoteBinding;
 use workspace::strategy::Strategy;
 use workspace::wrangler::{Target, WranglerConfig};
 
+/// The next step if `assets.directory` is no folder of an output.
+const OUTPUT_FOLDER: &str =
+    "name the folder that the build writes, below the config: `\"directory\": \"./dist\"`";
+
 /// Returns the folder of assets. Refuses a folder outside of the repository, and the project's own folder.
 pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>> {
     let Some(assets) = &target.assets else {
@@ -25,16 +29,19 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>> {
         return Err(refused(format!(
             "{}: `assets.directory` has an invisible character: {assets:?}",
             project.config
-        )));
+        ))
+        .hint("type the path again"));
     }
     let dist = normalize(&project.dir.join(assets)).ok_or_else(|| {
         refused(format!("{}: `assets.directory` is outside of the repository", project.config))
+            .hint(OUTPUT_FOLDER)
     })?;
     if project.dir.starts_with(&dist) {
         return Err(refused(format!(
             "{}: `assets.directory` contains the project itself, which would publish its sources",
             project.config
-        )));
+        ))
+        .hint(OUTPUT_FOLDER));
     }
     Ok(Some(dist))
 }
@@ -161,15 +168,12 @@ pub fn unknown_fields(
     config: &WranglerConfig,
     schema: &ConfigSchema,
 ) -> Vec<Error> {
-    let failure = |field: UnknownField| {
-        refused(format!("{path}: wrangler knows no field `{}`", field.path)).hint(
-            match field.nearest {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("remove `{}`, or move it to where it belongs", field.path),
-            },
-        )
+    let refusal = |field: UnknownField| {
+        let remove = || format!("remove `{}`, or move it to where it belongs", field.path);
+        refused(format!("{path}: wrangler knows no field `{}`", field.path))
+            .hint(field.hint.unwrap_or_else(remove))
     };
-    schema.unknown_fields(&config.value).into_iter().map(failure).collect()
+    schema.unknown_fields(&config.value).into_iter().map(refusal).collect()
 }
 
 /// Refuses a preview without a URL, or without the bindings that it must have.

@@ -14,7 +14,7 @@ use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record};
 use base::error::Exit;
 use base::terminal::{BOLD, CYAN, DIM, RED, YELLOW, paint};
-use base::text::short_version;
+use base::text::{list_first, short_version};
 use cloudflare::api::Share;
 use workspace::strategy::Strategy;
 
@@ -147,11 +147,7 @@ fn failures(failed: &[&Record]) -> String {
     for group in groups {
         text += &group.iter().map(|record| warnings(record)).collect::<String>();
         let names: Vec<&str> = group.iter().map(|record| record.project.as_str()).collect();
-        let names = match names.len().saturating_sub(MAX_LISTED_NAMES) {
-            0 => names.join(", "),
-            more => format!("{} and {more} more", names[..MAX_LISTED_NAMES].join(", ")),
-        };
-        text += &error(&names, group[0]);
+        text += &error(&list_first(MAX_LISTED_NAMES, &names), group[0]);
     }
     text
 }

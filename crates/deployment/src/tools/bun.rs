@@ -1,41 +1,14 @@
 //! Finds Bun in the pinned version: the one on PATH if it fits, else our own locked install.
 
 use std::time::Duration;
-use workspace::toolchain::{Toolchain, tools_folder};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::tools::program::{INSTALL_DEADLINE, Location, reported_version, which};
 use base::cmd;
 use base::command::ProcessCommand;
 use base::{probe, version_cache};
-
-/// The timeout of an install.
-pub const INSTALL_DEADLINE: Duration = Duration::from_secs(600);
-
-/// The next step if packages cannot be installed.
-pub const REGISTRY: &str = "is there a way to the package registry (network, `HTTPS_PROXY`, `npm_config_registry`)? \
-                            `cargo xtask doctor`";
-
-/// The location of Bun.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Bun {
-    /// On PATH, in the pinned version.
-    OnPath(Utf8PathBuf),
-    /// Installed by us.
-    Installed(Utf8PathBuf),
-    /// Not installed yet. [`install`] installs it here.
-    Missing(Utf8PathBuf),
-}
-
-impl Bun {
-    /// Returns the path of the program, installed or not.
-    #[must_use]
-    pub fn program(&self) -> &Utf8Path {
-        match self {
-            Bun::OnPath(path) | Bun::Installed(path) | Bun::Missing(path) => path,
-        }
-    }
-}
+use workspace::toolchain::{Toolchain, tools_folder};
 
 /// The Bun on PATH and its version.
 pub type OnPath = (Utf8PathBuf, Option<String>);
@@ -51,7 +24,7 @@ pub fn on_path(deadline: Duration) -> Option<OnPath> {
 /// Finds Bun `version`. Queries the version of a program once. `XTASK_TOOLS` sets the folder of our own
 /// installs, so that several checkouts can share it. The default is `.xtask/tools`.
 #[must_use]
-pub fn find(root: &Utf8Path, version: &str) -> Bun {
+pub fn find(root: &Utf8Path, version: &str) -> Location {
     let ask = |program: &Utf8Path| {
         version_cache::version(root, program, || reported_version(program, probe::PATIENT))
     };
@@ -69,17 +42,17 @@ pub fn choose(
     version: &str,
     on_path: Option<OnPath>,
     ask: impl FnOnce(&Utf8Path) -> Option<String>,
-) -> Bun {
+) -> Location {
     if let Some((path, reported)) = on_path
         && reported.as_deref() == Some(version)
     {
-        return Bun::OnPath(path);
+        return Location::OnPath(path);
     }
     let program = folder(root, version).join(installed_program());
     if ask(&program).as_deref() == Some(version) {
-        Bun::Installed(program)
+        Location::Installed(program)
     } else {
-        Bun::Missing(program)
+        Location::Missing(program)
     }
 }
 
@@ -137,20 +110,4 @@ pub fn write_pins(root: &Utf8Path, toolchain: &Toolchain) -> Vec<ProcessCommand>
         commands.push(cmd!(root, "tee {path}", INSTALL_DEADLINE).stdin(text));
     }
     commands
-}
-
-/// Returns the output of `program --version`. `None` if it cannot be run.
-#[must_use]
-pub fn reported_version(program: &Utf8Path, deadline: Duration) -> Option<String> {
-    probe::capture_stdout(&cmd!(".", "{program} --version", deadline))
-}
-
-/// Returns the first program called `name` on PATH.
-#[must_use]
-pub fn which(name: &str) -> Option<Utf8PathBuf> {
-    let path = base::env::raw_variable("PATH")?;
-    path.split(':')
-        .filter(|dir| !dir.is_empty())
-        .map(|dir| Utf8Path::new(dir).join(name))
-        .find(|p| p.is_file())
 }

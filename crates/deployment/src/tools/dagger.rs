@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use camino::Utf8Path;
 
-use super::bun;
 use super::engine_address::VARIABLE;
+use super::program::which;
 use base::cmd;
 use base::command::ProcessCommand;
 use base::version::Version;
@@ -62,7 +62,7 @@ static VERSION: OnceLock<Option<String>> = OnceLock::new();
 #[must_use]
 pub fn version(root: &Utf8Path) -> Option<String> {
     let known = || {
-        let program = bun::which("dagger")?;
+        let program = which("dagger")?;
         version_cache::version(root, &program, || ask(root, &program))
     };
     VERSION.get_or_init(known).clone()
@@ -71,7 +71,7 @@ pub fn version(root: &Utf8Path) -> Option<String> {
 /// Queries the version of the CLI on PATH.
 #[must_use]
 pub fn reported_version(root: &Utf8Path) -> Option<String> {
-    ask(root, &bun::which("dagger")?)
+    ask(root, &which("dagger")?)
 }
 
 fn ask(root: &Utf8Path, program: &Utf8Path) -> Option<String> {
@@ -87,7 +87,7 @@ pub fn ask_version(root: &Utf8Path) {
 /// Returns the version of the engine. `None` if it does not respond in time.
 #[must_use]
 pub fn engine_version(root: &Utf8Path) -> Option<String> {
-    let program = bun::which("dagger")?;
+    let program = which("dagger")?;
     let mut command = cmd!(root, "{program} --progress=plain -M -s -c version", PROBE);
     command.inherit.extend(INHERITED);
     let output = probe::capture_stdout(&command)?;

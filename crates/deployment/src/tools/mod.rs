@@ -8,4 +8,5 @@ pub mod dagger_output;
 pub mod distribution;
 pub mod engine_address;
 pub mod packages;
+pub mod program;
 pub mod sandbox;

@@ -2,7 +2,7 @@
 
 use super::escape::{address, code, code_block, html, link};
 use super::{CommentRow, MARKER, PreviewStatus, state};
-use base::text::short_commit;
+use base::text::{list_first, short_commit};
 
 /// The longest body that GitLab accepts, in characters (<https://docs.gitlab.com/api/notes/>). We
 /// count bytes, which are never fewer.
@@ -199,12 +199,8 @@ fn warning(row: &CommentRow) -> Option<String> {
 }
 
 fn names(rows: &[&CommentRow]) -> String {
-    let mut names: Vec<String> =
-        rows.iter().take(NAMED).filter_map(|row| code(&row.project, LABEL)).collect();
-    if rows.len() > NAMED {
-        names.push(format!("and {} more", rows.len() - NAMED));
-    }
-    names.join(", ")
+    let names: Vec<String> = rows.iter().filter_map(|row| code(&row.project, LABEL)).collect();
+    list_first(NAMED, &names)
 }
 
 #[cfg(test)]

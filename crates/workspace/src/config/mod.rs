@@ -14,7 +14,7 @@ use crate::config::pipeline::PipelineSettings;
 use crate::files::Source;
 pub use crate::files::names::CONFIG_FILE;
 use crate::settings::strategy::Strategy;
-use base::error::{Error, Result, did_you_mean, invalid_config, nearest, usage};
+use base::error::{Error, Result, did_you_mean, did_you_mean_in, invalid_config, usage};
 
 /// The name of the built-in environment that deploys to the sandbox on this machine.
 pub const LOCAL: &str = "local";
@@ -319,11 +319,9 @@ impl Config {
         }
         let names = || std::iter::once(LOCAL).chain(self.environments.keys().map(String::as_str));
         let failure = usage(format!("unknown environment `{environment}`"));
-        Err(match nearest(environment, names()) {
-            Some(name) => failure.hint(format!("did you mean `{name}`?")),
-            None => failure
-                .hint(format!("{CONFIG_FILE} has: {}", names().collect::<Vec<_>>().join(", "))),
-        })
+        let hint = did_you_mean(environment, names());
+        let all = || format!("{CONFIG_FILE} has: {}", names().collect::<Vec<_>>().join(", "));
+        Err(failure.hint(hint.unwrap_or_else(all)))
     }
 
     fn check(&self, text: &str) -> Result<()> {
@@ -410,7 +408,7 @@ fn explain(error: &serde_json::Error) -> Error {
     let message = message.split(" at line ").next().unwrap_or_default();
     let failure =
         invalid_config(format!("{CONFIG_FILE}:{}:{}: {message}", error.line(), error.column()));
-    match did_you_mean(message) {
+    match did_you_mean_in(message) {
         Some(hint) => failure.hint(hint),
         None => failure,
     }

@@ -274,7 +274,8 @@ impl<'w> EdgeBuilder<'w> {
                 "{manifest}: `{name}` ({spec}) is in {dir}, which is not checked out here"
             ))
             .hint(sparse::hint(&dir)),
-            None => refused(format!("{manifest}: `{name}` ({spec}) is not in this repository")),
+            None => refused(format!("{manifest}: `{name}` ({spec}) is not in this repository"))
+                .hint(format!("add the package, or remove `{name}` from {manifest}")),
         }
     }
 
@@ -310,6 +311,9 @@ impl<'w> EdgeBuilder<'w> {
                     }
                     false => refused(format!(
                         "{manifest}: the input `{input}` is not in this repository"
+                    ))
+                    .hint(format!(
+                        "correct `xtask.inputs` in {manifest}: paths begin at the repository's root"
                     )),
                 };
                 self.graph.refuse(node, failure);

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::installation::{Installation, PackageToolchain, Tool, bun_package, node_package};
 use super::package::Package;
-use super::package_manager::{LOCK_FILES, Manager, PackageManager};
+use super::package_manager::{LOCK_FILES, Manager, PackageManager, manager_field};
 use crate::config::Tools;
+use crate::config::toolchain::is_exact;
 use crate::settings::steps::Runtime;
 use base::error::{Error, Result, refused};
 
@@ -50,7 +51,9 @@ pub fn installation(
     let Some((dir, locks)) = found.into_iter().find(|(_, locks)| !locks.is_empty()) else {
         return Ok(None);
     };
-    let field = manager_field(root, dir);
+    let field = read_manifest(root, dir).and_then(|manifest| {
+        manager_field(manifest["packageManager"].as_str(), &manifest["devEngines"])
+    });
     let named = field.as_deref().and_then(PackageManager::from_field);
     let managers: Vec<PackageManager> = locks.iter().map(|(_, manager)| *manager).collect();
     let Some(manager) = PackageManager::decide(&managers, named) else {
@@ -77,17 +80,6 @@ pub fn installation(
     Ok(Some(Installation { dir: dir.to_owned(), manager, lock, tool, release }))
 }
 
-/// Returns `packageManager` of the `package.json` in `dir`, or `name@version` of its `devEngines`.
-fn manager_field(root: &Utf8Path, dir: &Utf8Path) -> Option<String> {
-    let manifest = read_manifest(root, dir)?;
-    if let Some(field) = manifest["packageManager"].as_str() {
-        return Some(field.to_owned());
-    }
-    let engine = &manifest["devEngines"]["packageManager"];
-    let name = engine["name"].as_str()?;
-    Some(format!("{name}@{}", engine["version"].as_str().unwrap_or_default()))
-}
-
 fn read_manifest(root: &Utf8Path, dir: &Utf8Path) -> Option<Value> {
     let text = std::fs::read_to_string(root.join(dir).join("package.json")).ok()?;
     serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
@@ -97,15 +89,6 @@ fn read_manifest(root: &Utf8Path, dir: &Utf8Path) -> Option<Value> {
 fn exact_version(field: &str) -> Option<String> {
     let version = field.rsplit_once('@')?.1.split('+').next()?;
     is_exact(version).then(|| version.to_owned())
-}
-
-/// Returns true if `version` has three numbers and an optional prerelease.
-fn is_exact(version: &str) -> bool {
-    let (numbers, prerelease) = version.split_once('-').unwrap_or((version, "x"));
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    numbers.split('.').count() == 3
-        && numbers.split('.').all(is_number)
-        && prerelease.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
 }
 
 fn tool(name: &'static str, package: &str, version: &str, accepts: Option<&str>) -> Tool {
@@ -424,6 +407,32 @@ mod tests {
                 ],
                 Manager::Npm,
                 "10.9.0",
+                None,
+            ),
+            (
+                "a-list-of-one",
+                &[
+                    ("pnpm-lock.yaml", "lockfileVersion: '9.0'"),
+                    (
+                        "package.json",
+                        r#"{"devEngines":{"packageManager":[{"name":"pnpm","version":"10.9.0"}]}}"#,
+                    ),
+                ],
+                Manager::Pnpm,
+                "10.9.0",
+                None,
+            ),
+            (
+                "a-list-of-several",
+                &[
+                    ("bun.lock", "{}"),
+                    (
+                        "package.json",
+                        r#"{"devEngines":{"packageManager":[{"name":"pnpm"},{"name":"bun"}]}}"#,
+                    ),
+                ],
+                Manager::Bun,
+                "1.4.5",
                 None,
             ),
             ("bun", &[("bun.lock", "{}")], Manager::Bun, "1.4.5", None),

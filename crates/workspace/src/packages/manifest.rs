@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::package_manager::manager_field;
 use crate::files::config_text::parse_jsonc;
 use crate::files::limits::{self, Syntax};
 use crate::settings::Settings;
@@ -221,10 +222,8 @@ impl<'de> Visitor<'de> for ManifestVisitor {
         rules.add_catalogs(&workspaces["catalog"], &workspaces["catalogs"]);
         rules.add_catalogs(section("catalog"), section("catalogs"));
         rules.add_pnpm(section("pnpm"));
-        if manifest.package_manager.is_none() {
-            let name = section("devEngines")["packageManager"]["name"].as_str();
-            manifest.package_manager = name.map(str::to_owned);
-        }
+        let field = manifest.package_manager.as_deref();
+        manifest.package_manager = manager_field(field, section("devEngines"));
         Ok(manifest)
     }
 }

@@ -11,7 +11,7 @@ use crate::packages::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use crate::packages::manifest::{InstallRules, PackageManifest, Specs};
 use crate::packages::spec::Spec;
 use crate::settings::Settings;
-use base::error::{Result, did_you_mean, invalid_config};
+use base::error::{Result, did_you_mean_in, invalid_config};
 
 /// A folder with a `package.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,7 +84,7 @@ impl Package {
                 error.truncate(at);
             }
             let failure = invalid_config(format!("{}: {error}", dir.join("package.json")));
-            match did_you_mean(&error) {
+            match did_you_mean_in(&error) {
                 Some(hint) => failure.hint(hint),
                 None => failure,
             }

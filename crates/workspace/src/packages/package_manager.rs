@@ -2,6 +2,7 @@
 
 use camino::Utf8Path;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::settings::steps::Runtime;
 
@@ -33,6 +34,22 @@ pub const LOCK_FILES: [(&str, PackageManager); 6] = [
 #[must_use]
 pub fn is_lock_file(path: &Utf8Path) -> bool {
     path.file_name().is_some_and(|name| PackageManager::of_lock_file(name).is_some())
+}
+
+/// Returns the package manager that a `package.json` names, as `pnpm@9.1.0` or `pnpm`: its `packageManager`, else the one of
+/// its `devEngines`. A list of several names none, because each of them may install.
+#[must_use]
+pub fn manager_field(package_manager: Option<&str>, dev_engines: &Value) -> Option<String> {
+    if let Some(field) = package_manager {
+        return Some(field.to_owned());
+    }
+    let engine = match &dev_engines["packageManager"] {
+        Value::Array(several) => several.first().filter(|_| several.len() == 1)?,
+        engine => engine,
+    };
+    let name = engine["name"].as_str()?;
+    let version = engine["version"].as_str();
+    Some(version.map_or_else(|| name.to_owned(), |version| format!("{name}@{version}")))
 }
 
 impl PackageManager {

@@ -14,8 +14,8 @@ use crate::files::pattern::Patterns;
 use crate::packages::package::Package;
 use crate::projects::project::{Project, ends_with_path};
 use crate::wrangler::{CONFIG_NAMES, WranglerConfig, is_variant};
-use base::error::{Error, Result, invalid_config, nearest, refused};
-use base::text::{is_control_or_bidi, one_line};
+use base::error::{Error, Result, did_you_mean, invalid_config, refused};
+use base::text::{is_control_or_bidi, list_first, one_line};
 
 /// The folders that are searched for projects: those in the shared config, else those below
 /// `projects/`. In a repository without that folder, all except for ours.
@@ -127,23 +127,19 @@ fn own_build(package: &Package, dir: &Utf8Path, wrangler: &WranglerConfig) -> Pa
     if package.dir == dir { package.for_config(&wrangler.value) } else { package }
 }
 
+/// The number of configs that a note names.
+const MAX_LISTED_NAMES: usize = 3;
+
 /// Names the configs without a name in one line. `None` if there are none.
 #[must_use]
 pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
-    const MAX_LISTED_NAMES: usize = 3;
     let unnamed: Vec<&str> =
         broken.iter().filter(|one| one.is_unnamed).map(|one| one.config.as_str()).collect();
-    let shown = unnamed.iter().take(MAX_LISTED_NAMES).copied().collect::<Vec<_>>().join(", ");
+    let names = list_first(MAX_LISTED_NAMES, &unnamed);
     match unnamed.len() {
         0 => None,
-        1 => Some(format!("{shown} has no `name`, so it is not a project")),
-        count if count <= MAX_LISTED_NAMES => {
-            Some(format!("{count} configs without a `name` are not projects: {shown}"))
-        }
-        count => Some(format!(
-            "{count} configs without a `name` are not projects: {shown} and {} more",
-            count - MAX_LISTED_NAMES
-        )),
+        1 => Some(format!("{names} has no `name`, so it is not a project")),
+        count => Some(format!("{count} configs without a `name` are not projects: {names}")),
     }
 }
 
@@ -167,7 +163,6 @@ fn is_below_the_same(projects: &[Project], project: &Project) -> bool {
 /// deploys the same Worker, and one for the others. `used` are the folders of the configs that are used.
 #[must_use]
 pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec<String> {
-    const MAX_LISTED_NAMES: usize = 3;
     let is_beside = |path: &&Utf8PathBuf| path.parent().is_some_and(|dir| used.contains(dir));
     let (beside, others): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
         ignored.iter().partition(is_beside);
@@ -175,14 +170,7 @@ pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec
         |path: &&Utf8PathBuf| path.file_name().is_some_and(|name| CONFIG_NAMES.contains(&name));
     let (below, alone): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) =
         others.into_iter().partition(has_own_name);
-    let shown = |paths: &[&Utf8PathBuf]| {
-        let shown: Vec<&str> =
-            paths.iter().take(MAX_LISTED_NAMES).map(|path| path.as_str()).collect();
-        match paths.len().saturating_sub(MAX_LISTED_NAMES) {
-            0 => shown.join(", "),
-            more => format!("{} and {more} more", shown.join(", ")),
-        }
-    };
+    let shown = |paths: &[&Utf8PathBuf]| list_first(MAX_LISTED_NAMES, paths);
     let mut notes = Vec::new();
     if !beside.is_empty() {
         notes.push(format!(
@@ -215,10 +203,8 @@ fn missing_config(dir: &Utf8Path, name: &str, configs: &[&Utf8Path]) -> Error {
         dir.join(MANIFEST)
     ));
     let names: Vec<&str> = configs.iter().filter_map(|path| path.file_name()).collect();
-    match nearest(name, names.iter().copied()) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure.hint(format!("list some of: {}", names.join(", "))),
-    }
+    let hint = did_you_mean(name, names.iter().copied());
+    failure.hint(hint.unwrap_or_else(|| format!("list some of: {}", names.join(", "))))
 }
 
 /// The projects of a repository, and the configs that are not projects.

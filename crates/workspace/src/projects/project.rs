@@ -10,7 +10,7 @@ use crate::settings::health::Health;
 use crate::settings::strategy::Strategy;
 use crate::settings::wrangler_flags::WranglerFlags;
 use crate::wrangler::{Target, WranglerConfig};
-use base::error::{Error, Result, nearest, usage};
+use base::error::{Error, Result, did_you_mean, usage};
 
 /// A folder with a wrangler config.
 #[derive(Clone, Debug, Serialize)]
@@ -133,10 +133,8 @@ fn unknown(projects: &[Project], name: &str) -> Error {
             .flatten()
     });
     let spellings: Vec<String> = spellings.collect();
-    let failure = match nearest(name, spellings.iter().map(String::as_str)) {
-        Some(near) => failure.hint(format!("did you mean `{near}`?")),
-        None => failure,
-    };
+    let hint = did_you_mean(name, spellings.iter().map(String::as_str));
+    let failure = hint.into_iter().fold(failure, Error::hint);
     let shown: Vec<&str> = projects.iter().take(10).map(|p| p.name.as_str()).collect();
     let more = if projects.len() > shown.len() { ", … (`cargo xtask projects`)" } else { "" };
     failure.hint(format!("projects: {}{more}", shown.join(", ")))

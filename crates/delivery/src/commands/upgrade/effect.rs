@@ -1,5 +1,7 @@
 //! The effect of an upgrade on the projects: which of them get another content key.
 
+use base::text::list_first;
+
 use crate::commands::keys::KeyReport;
 
 /// The maximum number of projects in the text.
@@ -46,15 +48,11 @@ impl UpgradeEffect {
         if self.changed.is_empty() {
             return text + "no content key changes: nothing is deployed again\n";
         }
-        let mut names =
-            self.changed.iter().take(MOST_NAMES).cloned().collect::<Vec<_>>().join(", ");
-        if self.changed.len() > MOST_NAMES {
-            names += &format!(" and {} more", self.changed.len() - MOST_NAMES);
-        }
         text += &format!(
-            "{} of {} projects get another content key and are deployed once more: {names}\n",
+            "{} of {} projects get another content key and are deployed once more: {}\n",
             self.changed.len(),
-            self.projects
+            self.projects,
+            list_first(MOST_NAMES, &self.changed)
         );
         text
     }

@@ -8,7 +8,8 @@ use super::PinnedTool;
 use base::cmd;
 use base::error::{Result, failed};
 use base::probe;
-use deployment::tools::bun::{self, Bun, which};
+use deployment::tools::bun;
+use deployment::tools::program::{Location, which};
 use workspace::toolchain::is_exact;
 
 /// The timeout of a request to the registry.
@@ -29,10 +30,10 @@ pub fn newest(root: &Utf8Path, bun_version: &str, tool: PinnedTool) -> Result<St
     let package = package(tool);
     let npm = which("npm").map(|npm| cmd!(root, "{npm} view {package} version", REGISTRY_TIMEOUT));
     let bun = || match bun::find(root, bun_version) {
-        Bun::OnPath(bun) | Bun::Installed(bun) => {
+        Location::OnPath(bun) | Location::Installed(bun) => {
             Some(cmd!(root, "{bun} pm view {package} version", REGISTRY_TIMEOUT))
         }
-        Bun::Missing(_) => None,
+        Location::Missing(_) => None,
     };
     let Some(command) = npm.or_else(bun) else {
         return Err(failed("neither npm nor Bun is there to ask for the newest version")

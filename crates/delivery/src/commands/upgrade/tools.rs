@@ -17,7 +17,7 @@ use base::files::write_whole;
 use base::version::Version;
 use deployment::context::Ctx;
 use deployment::engine::setup::Setup;
-use deployment::tools::bun::INSTALL_DEADLINE;
+use deployment::tools::program::INSTALL_DEADLINE;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::git;
 use workspace::key::fresh_nonce;

@@ -7,9 +7,9 @@ use super::modules;
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use base::env::variable;
-use deployment::tools::bun::which;
 use deployment::tools::dagger::{self, SUPPORTED};
 use deployment::tools::engine_address::{self, Address, VARIABLE};
+use deployment::tools::program::which;
 use workspace::config::CONFIG_FILE;
 
 /// The message if there is no CLI.

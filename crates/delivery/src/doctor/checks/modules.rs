@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use base::version::Version;
-use deployment::tools::bun::which;
+use deployment::tools::program::which;
 use workspace::config::ContainerUpload;
 use workspace::git;
 use workspace::modules::{BUN, CLOUDFLARE, is_local};

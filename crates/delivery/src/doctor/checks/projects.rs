@@ -13,7 +13,7 @@ use deployment::engine::secrets::refuse_missing_if_readable;
 use deployment::plan::destination::Destination;
 use deployment::plan::guard;
 use deployment::plan::refusal::RefusalRule;
-use deployment::tools::bun::which;
+use deployment::tools::program::which;
 use deployment::tools::sandbox;
 use workspace::Workspace;
 use workspace::detect;

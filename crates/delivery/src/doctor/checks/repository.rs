@@ -4,7 +4,7 @@ use crate::doctor::context::Context;
 use crate::doctor::finding::Finding;
 use base::cmd;
 use base::probe;
-use deployment::tools::bun::which;
+use deployment::tools::program::which;
 use workspace::git;
 
 /// With less free space, in MiB, an install or a build may fail.

@@ -11,8 +11,9 @@ use base::version::Version;
 use cloudflare::wrangler;
 use deployment::engine::setup;
 use deployment::plan::commands::Places;
-use deployment::tools::bun::{self, Bun, which};
+use deployment::tools::bun;
 use deployment::tools::packages::registry::manifest_version;
+use deployment::tools::program::{INSTALL_DEADLINE, Location, which};
 use workspace::config::CONFIG_FILE;
 use workspace::toolchain::Toolchain;
 
@@ -108,7 +109,7 @@ pub fn npm(context: &Context) -> Finding {
     };
     let version = &config.tools.bun;
     match context.bun() {
-        Some(Bun::OnPath(_) | Bun::Installed(_)) => {
+        Some(Location::OnPath(_) | Location::Installed(_)) => {
             Finding::skip(format!("not on PATH, and not needed: Bun {version} is there"))
         }
         _ => Finding::fail(format!("neither npm nor Bun {version} is on PATH")).manual_fix(
@@ -129,16 +130,16 @@ pub fn bun(context: &Context) -> Finding {
         None => format!("the one on PATH, {path}, does not say its version"),
     });
     let finding = match found {
-        Bun::OnPath(path) | Bun::Installed(path) => Finding::ok()
+        Location::OnPath(path) | Location::Installed(path) => Finding::ok()
             .with_value(version)
             .source(path.as_str())
             .detail(passed_over.unwrap_or_default()),
-        Bun::Missing(_) if which("npm").is_none() => {
+        Location::Missing(_) if which("npm").is_none() => {
             let there = passed_over.unwrap_or_else(|| "not installed".to_owned());
             Finding::skip(format!("{there}; its installation needs npm; see `npm`"))
                 .source(CONFIG_FILE)
         }
-        Bun::Missing(_) => {
+        Location::Missing(_) => {
             let there = passed_over.map_or_else(String::new, |other| format!("{other}; "));
             Finding::warn(format!("{there}not installed yet: the first build does it"))
                 .source(CONFIG_FILE)
@@ -184,14 +185,14 @@ fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<ProcessComman
     let root = &context.root;
     let bun = context.bun()?;
     let mut commands = match bun {
-        Bun::Missing(_) if which("npm").is_none() => return None,
-        Bun::Missing(_) => bun::install(root, &context.config().ok()?.tools.bun),
-        Bun::OnPath(_) | Bun::Installed(_) => Vec::new(),
+        Location::Missing(_) if which("npm").is_none() => return None,
+        Location::Missing(_) => bun::install(root, &context.config().ok()?.tools.bun),
+        Location::OnPath(_) | Location::Installed(_) => Vec::new(),
     };
     let places = Places::new(root, bun.program());
     commands.extend(setup::install_wrangler(&places, toolchain));
     let relative = |path: &Utf8Path| path.strip_prefix(root).unwrap_or(path).to_string();
     let (lock, stamp) = (relative(&toolchain.lock_file()), relative(&setup::stamp(toolchain)));
-    commands.push(cmd!(root, "cp {lock} {stamp}", bun::INSTALL_DEADLINE));
+    commands.push(cmd!(root, "cp {lock} {stamp}", INSTALL_DEADLINE));
     Some(commands)
 }

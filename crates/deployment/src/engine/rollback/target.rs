@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::report::status::age;
-use base::error::{Result, nearest, refused, usage};
+use base::error::{Result, did_you_mean, refused, usage};
 use base::text::{short_commit, short_version};
 use base::time::{parse_rfc3339, unix_now};
 use cloudflare::api::{DIRTY, Deployment, ListedVersion, Live};
@@ -63,8 +63,8 @@ fn uploaded_version<'a>(versions: &'a [ListedVersion], name: &str) -> Result<&'a
     versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
         let known: BTreeSet<&str> = versions.iter().filter_map(|version| version.alias()).collect();
         let failure = usage(format!("no version has the alias `{name}`"));
-        match nearest(name, known.iter().copied()) {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        match did_you_mean(name, known.iter().copied()) {
+            Some(hint) => failure.hint(hint),
             None if !known.is_empty() => {
                 let known: Vec<&str> = known.into_iter().collect();
                 failure.hint(format!("name one of its aliases: {}", known.join(", ")))

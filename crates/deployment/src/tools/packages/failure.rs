@@ -102,7 +102,7 @@ pub fn specific_hint(
         "check the name and version of the package, and the registry of its scope in `.npmrc`: the registry that was asked has no such package"
             .to_owned()
     } else if has(&UNREACHABLE) {
-        crate::tools::bun::REGISTRY.to_owned()
+        crate::tools::program::REGISTRY.to_owned()
     } else {
         return None;
     };

@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
-use crate::tools::bun::{self, INSTALL_DEADLINE, which};
+use crate::tools::program::{INSTALL_DEADLINE, Location, reported_version, which};
 use base::cmd;
 use base::command::ProcessCommand;
 use base::{probe, version_cache};
@@ -12,27 +12,6 @@ use workspace::toolchain::tools_folder;
 
 /// The file that marks a complete install.
 const STAMP: &str = ".installed";
-
-/// The location of a tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Location {
-    /// On PATH, in a matching version.
-    OnPath(Utf8PathBuf),
-    /// Installed by us.
-    Installed(Utf8PathBuf),
-    /// Not installed yet. [`install`] installs it here.
-    Missing(Utf8PathBuf),
-}
-
-impl Location {
-    /// Returns the path of the program, installed or not.
-    #[must_use]
-    pub fn program(&self) -> &Utf8Path {
-        match self {
-            Location::OnPath(path) | Location::Installed(path) | Location::Missing(path) => path,
-        }
-    }
-}
 
 /// Finds `tool` on PATH, then among our own installs.
 #[must_use]
@@ -57,12 +36,12 @@ pub fn find(root: &Utf8Path, tool: &Tool) -> Location {
 fn version_on_path(root: &Utf8Path, tool: &Tool, program: &Utf8Path) -> Option<String> {
     match tool.name {
         "node" => {
-            let ask = || bun::reported_version(program, probe::PATIENT);
+            let ask = || reported_version(program, probe::PATIENT);
             let version = version_cache::version(root, program, ask)?;
             Some(version.trim_start_matches('v').to_owned())
         }
         "bun" => {
-            version_cache::version(root, program, || bun::reported_version(program, probe::PATIENT))
+            version_cache::version(root, program, || reported_version(program, probe::PATIENT))
         }
         _ => manifest_version(program, &tool.package),
     }
