@@ -59,7 +59,7 @@ fn require_dagger(root: &Utf8Path, pin: &str) -> Result<EngineChoice> {
             .hint("pass `--engine host` to use the tools of this machine"));
     }
     let version = dagger::version(root).ok_or_else(|| {
-        refused("`dagger version` does not answer").hint("`cargo xtask doctor dagger`")
+        refused("`dagger version` does not answer").hint("run `cargo xtask doctor dagger`")
     })?;
     if !dagger::is_supported(&version) {
         return Err(refused(format!(

@@ -116,6 +116,10 @@ pub fn command(dir: &Utf8Path, script: String) -> ProcessCommand {
     command
 }
 
+/// The next step if the versions of CLI and engine differ.
+const SAME_VERSION: &str =
+    "update the CLI and the engine together, because they must have the same version";
+
 /// Strings in Dagger's output, each with the next step.
 const MESSAGES: [(&str, &str); 14] = [
     (
@@ -128,26 +132,29 @@ const MESSAGES: [(&str, &str); 14] = [
     ),
     (
         "failed to pull image",
-        "the engine's image cannot be pulled: is there a container runtime, and a way to the registry?",
+        "check that a container runtime runs, and that it reaches the registry of the engine's image",
     ),
     (
         "no driver for scheme",
-        "_EXPERIMENTAL_DAGGER_RUNNER_HOST has an unknown scheme: use unix://, tcp://, kube-pod:// or image://",
+        "give _EXPERIMENTAL_DAGGER_RUNNER_HOST a known scheme: unix://, tcp://, kube-pod:// or image://",
     ),
-    ("incompatible engine version", "CLI and engine must have the same version"),
-    ("incompatible client version", "CLI and engine must have the same version"),
+    ("incompatible engine version", SAME_VERSION),
+    ("incompatible client version", SAME_VERSION),
     (
         "remote is not a valid dagger server",
-        "_EXPERIMENTAL_DAGGER_RUNNER_HOST leads to something that is not a Dagger engine",
+        "correct _EXPERIMENTAL_DAGGER_RUNNER_HOST, which leads to something that is not a Dagger engine",
     ),
     (
         "module requires dagger",
-        "the module's `engineVersion` is newer than the engine: update the CLI and the engine",
+        "update the CLI and the engine, because the module's `engineVersion` is newer",
     ),
-    ("can't escape context root", "a module lies outside of the git repository"),
+    (
+        "can't escape context root",
+        "move the module into the git repository, because Dagger loads none from outside of it",
+    ),
     (
         "failed to load sdk",
-        "the engine cannot load the TypeScript SDK: it needs images from Docker Hub or a mirror, and Go modules from a proxy",
+        "give the engine access to Docker Hub or a mirror, and to a proxy of Go modules, which the TypeScript SDK needs",
     ),
     (
         "failed to resolve image",
@@ -155,12 +162,15 @@ const MESSAGES: [(&str, &str); 14] = [
     ),
     (
         "failed to serve module",
-        "the module does not load; `dagger functions` in its folder says more",
+        "run `dagger functions` in the module's folder for the reason why it does not load",
     ),
-    ("secret env var not found", "a variable that holds a token did not reach Dagger"),
+    (
+        "secret env var not found",
+        "set the variable of the token for the process of Dagger too, because it did not reach Dagger",
+    ),
     (
         "Expected Name, found {",
-        "`. | function` does not work for the current module; call the function by its bare name",
+        "call the function by its bare name, because `. | function` does not work for the current module",
     ),
 ];
 
@@ -181,9 +191,12 @@ pub fn step_hint(output: &[String]) -> Option<&'static str> {
         line.starts_with("Error: exit code: ") || line.contains("did not complete successfully")
     };
     if output.iter().any(|line| line.starts_with("Error: exit code: 137")) {
-        return Some("the command was killed: give the engine more memory if it ran out");
+        return Some("give the engine more memory if it ran out, because the command was killed");
     }
-    output.iter().any(is_exit).then_some("the lines above are the failing step's own")
+    output
+        .iter()
+        .any(is_exit)
+        .then_some("read the lines above, which are the output of the failing step")
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use base::{cmd, probe};
 pub const INSTALL_DEADLINE: Duration = Duration::from_secs(600);
 
 /// The next step if packages cannot be installed.
-pub const REGISTRY: &str = "is there a way to the package registry (network, `HTTPS_PROXY`, `npm_config_registry`)? \
+pub const REGISTRY: &str = "check the way to the package registry (network, `HTTPS_PROXY`, `npm_config_registry`), or run \
                             `cargo xtask doctor`";
 
 /// The location of a tool.

@@ -298,9 +298,9 @@ pub fn token(root: &Utf8Path) -> Result<Secret> {
         return Ok(Secret::new(&token));
     }
     let path = token_file(root);
-    let meta = path
-        .metadata()
-        .map_err(|_| refused("the sandbox has no token yet").hint("`cargo xtask sandbox up`"))?;
+    let meta = path.metadata().map_err(|_| {
+        refused("the sandbox has no token yet").hint("run `cargo xtask sandbox up`")
+    })?;
     if meta.permissions().mode() & 0o077 != 0 {
         return Err(refused(format!("other users can read {path}")).hint(format!(
             "run `chmod 600 {path}`, or `cargo xtask sandbox reset` for a new one"
