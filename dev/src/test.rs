@@ -15,7 +15,7 @@ use base::terminal::{BOLD, paint};
 use cloudflare::wrangler;
 use delivery::Ctx;
 use deployment::engine::setup::{self, Setup};
-use deployment::plan::commands::Places;
+use deployment::plan::commands::CommandPaths;
 use deployment::tools::{cargo, engine_address};
 use workspace::config::Config;
 use workspace::detect::node_of_wrangler;
@@ -75,12 +75,12 @@ impl TestCommand {
             return Ok(Exit::Done);
         }
         reject_unknown("check", &self.names, &known)?;
-        let places = set_up(ctx)?;
+        let paths = set_up(ctx)?;
         let is_selected =
             |check: &TestCheck| self.names.is_empty() || self.names.contains(&check.name);
         let mut failures = Vec::new();
         let mut is_linted = false;
-        for mut check in checks(ctx, &places, &packages).into_iter().filter(is_selected) {
+        for mut check in checks(ctx, &paths, &packages).into_iter().filter(is_selected) {
             ctx.ui.note(&paint(BOLD, &format!("── {}", check.name)));
             if is_linted && [RUST, DEPENDENCIES].contains(&check.name.as_str()) {
                 check = check.with_linter();
@@ -124,25 +124,25 @@ pub fn reject_unknown(kind: &str, names: &[String], known: &[&str]) -> Result<()
 
 /// Sets up, and runs one test of xtask with its own variable.
 pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) -> Result<Exit> {
-    let places = set_up(ctx)?;
+    let paths = set_up(ctx)?;
     let test = ["test", "--locked", "--package", "xtask", "--test", "it", "--", "--exact", name];
-    let test = with_tools(&places, cargo::command(&ctx.root, &test)).text(variable, value);
+    let test = with_tools(&paths, cargo::command(&ctx.root, &test)).text(variable, value);
     let build = cargo::command(&ctx.root, &["build", "--locked", "--workspace"]);
     run(ctx, &TestCheck::new("test", vec![build, test]))?;
     Ok(Exit::Done)
 }
 
-/// Installs Bun, wrangler, and Node if PATH has none that wrangler accepts. Returns their places.
-pub fn set_up(ctx: &Ctx) -> Result<Places> {
+/// Installs Bun, wrangler, and Node if PATH has none that wrangler accepts. Returns their paths.
+pub fn set_up(ctx: &Ctx) -> Result<CommandPaths> {
     let config = Config::load(&ctx.root)?;
     let mut setup = Setup::new(ctx, &config)?;
-    let (places, _) = setup.tools_for(&BTreeSet::from([node_of_wrangler()]))?;
+    let (paths, _) = setup.tools_for(&BTreeSet::from([node_of_wrangler()]))?;
     setup.finish("Bun, Node and wrangler are in place");
     // The tests run wrangler often, also in CI. Each of their sandboxes adds a file.
     let compile_cache = wrangler::compile_cache(&ctx.root);
     let _absent = std::fs::remove_dir_all(&compile_cache);
     std::fs::create_dir_all(&compile_cache)?;
-    Ok(places)
+    Ok(paths)
 }
 
 fn run(ctx: &Ctx, check: &TestCheck) -> Result<()> {
@@ -183,7 +183,7 @@ fn run_beside(ctx: &Ctx, command: &ProcessCommand) -> Result<()> {
     Ok(())
 }
 
-fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec<TestCheck> {
+fn checks(ctx: &Ctx, paths: &CommandPaths, packages: &[(String, Utf8PathBuf)]) -> Vec<TestCheck> {
     let root = &ctx.root;
     let check = TestCheck::new;
     let one = |name, arguments: &[&str]| check(name, vec![cargo::command(root, arguments)]);
@@ -191,7 +191,7 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
     let compile = ["test", "--locked", "--workspace", "--no-run"];
     let tests = |targets: &[&str]| {
         let test = [&["test", "--locked", "--workspace", "--no-fail-fast"], targets].concat();
-        with_threads(with_tools(places, cargo::command(root, &test)))
+        with_threads(with_tools(paths, cargo::command(root, &test)))
     };
     let modules = root.join("dagger/test");
     let mut checks = vec![
@@ -203,7 +203,7 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
                 RUST,
                 vec![
                     // The stand-in for Dagger reads the modules' signatures with what is installed here.
-                    setup::install(places, &modules),
+                    setup::install(paths, &modules),
                     // Everything is compiled before several commands want to.
                     cargo::command(root, &compile),
                     tests(&OTHER_TESTS),
@@ -212,11 +212,11 @@ fn checks(ctx: &Ctx, places: &Places, packages: &[(String, Utf8PathBuf)]) -> Vec
         },
         // The whole workspace, as above: the package alone has other features.
         dependencies(root, &["test", "--locked", "--workspace", "--test", "deny"]),
-        check("modules", package(places, &modules, &["check", "test"])),
+        check("modules", package(paths, &modules, &["check", "test"])),
     ];
     let projects = packages.iter();
     checks.extend(
-        projects.map(|(name, dir)| check(name, package(places, &root.join(dir), &["test"]))),
+        projects.map(|(name, dir)| check(name, package(paths, &root.join(dir), &["test"]))),
     );
     checks
 }
@@ -271,12 +271,12 @@ fn testable(ctx: &Ctx) -> Result<Vec<(String, Utf8PathBuf)>> {
 }
 
 /// Installs a package's dependencies and runs some of its scripts.
-fn package(places: &Places, dir: &Utf8Path, scripts: &[&str]) -> Vec<ProcessCommand> {
-    let bun = &places.bun;
+fn package(paths: &CommandPaths, dir: &Utf8Path, scripts: &[&str]) -> Vec<ProcessCommand> {
+    let bun = &paths.bun;
     let run = |script: &&str| {
-        with_tools(places, cmd!(dir, "{bun} --bun run {script}", cargo::RUN_DEADLINE))
+        with_tools(paths, cmd!(dir, "{bun} --bun run {script}", cargo::RUN_DEADLINE))
     };
-    std::iter::once(setup::install(places, dir)).chain(scripts.iter().map(run)).collect()
+    std::iter::once(setup::install(paths, dir)).chain(scripts.iter().map(run)).collect()
 }
 
 /// Variables that some tests use if they are set: Go and its proxy, a Dagger engine, a factor for the longest wait of all tests.
@@ -310,12 +310,12 @@ fn with_threads(command: ProcessCommand) -> ProcessCommand {
 const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Sets the variables with the paths of the tools for tests and benchmarks.
-pub fn with_tools(places: &Places, mut command: ProcessCommand) -> ProcessCommand {
+pub fn with_tools(paths: &CommandPaths, mut command: ProcessCommand) -> ProcessCommand {
     command.inherit.extend(OPTIONAL);
     command
-        .text("XTASK_BUN", places.bun.as_str())
-        .text("XTASK_NODE", places.program(&node_of_wrangler()).as_str())
-        .text("XTASK_TOOLCHAIN", Toolchain::wrangler(&places.root).dir)
+        .text("XTASK_BUN", paths.bun.as_str())
+        .text("XTASK_NODE", paths.program(&node_of_wrangler()).as_str())
+        .text("XTASK_TOOLCHAIN", Toolchain::wrangler(&paths.root).dir)
 }
 
 #[cfg(test)]

@@ -113,11 +113,11 @@ impl Workspace {
     }
 
     fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
-        let place = SearchFolders::new(&files, &config)?;
+        let folders = SearchFolders::new(&files, &config)?;
         let Listing { files: mut listed, links, all: all_files } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
-        let found = Discovery::new(&files, place, &packages, &unreadable).find(&listed);
+        let found = Discovery::new(&files, folders, &packages, &unreadable).find(&listed);
         let Discoveries { projects, broken, ignored: ignored_configs } = found;
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
         let code: BTreeSet<&str> = packages.keys().map(String::as_str).chain(dirs).collect();
@@ -197,8 +197,8 @@ impl Workspace {
 
     /// Returns the packages in the folders that are searched for projects.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
-        let place = SearchFolders::new(&self.files, &self.config).ok();
-        let holds = move |dir: &Utf8Path| place.as_ref().is_none_or(|place| place.holds(dir));
+        let folders = SearchFolders::new(&self.files, &self.config).ok();
+        let holds = move |dir: &Utf8Path| folders.as_ref().is_none_or(|folders| folders.holds(dir));
         self.packages.values().filter(move |package| holds(&package.dir))
     }
 

@@ -12,12 +12,12 @@ const NOISE: [&str; 4] = [
 /// [`WranglerOutcome`](super::verdict::WranglerOutcome), `output` has the last lines that wrangler printed, and
 /// `place` names the full log.
 #[must_use]
-pub fn excerpt(reason: &str, output: &[String], place: Option<&str>) -> String {
+pub fn excerpt(reason: &str, output: &[String], log: Option<&str>) -> String {
     let start = output.iter().position(|line| line.contains("[ERROR]")).unwrap_or_default();
     let mut lines = reason.trim_end().trim_end_matches('.').lines();
     let mut text = lines.next().unwrap_or_default().to_owned();
-    if let Some(place) = place {
-        text += &format!("; its output is in {place}");
+    if let Some(log) = log {
+        text += &format!("; its output is in {log}");
     }
     let known: Vec<&str> = reason.lines().map(bare).collect();
     let in_reason = |line: &str| {

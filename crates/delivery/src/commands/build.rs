@@ -126,8 +126,8 @@ pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
 
 /// Returns the plan as a script.
 pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String> {
-    let (places, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan))?;
-    script::script(plan, &places, &missing)
+    let (paths, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan))?;
+    script::script(plan, &paths, &missing)
 }
 
 /// Reports the results to the user and to the pipeline.
@@ -143,7 +143,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     // Containers have their own tools, but the sandbox needs local ones.
     let to_sandbox = plan.operation != Operation::Build && plan.destination.sandbox.is_some();
     setup.number_phases(to_sandbox, Phase::of_plan(&plan));
-    let (places, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
+    let (paths, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
         setup.tools_for(&tools_of(&plan))?
     } else {
         let none = BTreeSet::new();
@@ -152,7 +152,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     versions.dagger.clone_from(&plan.choice.dagger);
     let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);
     if to_sandbox {
-        let (server, _) = setup.sandbox(&places, &workspace.config.account_ids(), None)?;
+        let (server, _) = setup.sandbox(&paths, &workspace.config.account_ids(), None)?;
         ready += &format!(", sandbox at {}", server.url);
         plan.destination.move_sandbox(server.port);
     }
@@ -162,7 +162,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     let refused: Vec<Record> = refused
         .map(|(index, (refusal, failure))| refused_record(ctx, &plan, index, refusal, &failure))
         .collect();
-    let run = RunContext::new(ctx, &plan, places, versions, phases);
+    let run = RunContext::new(ctx, &plan, paths, versions, phases);
     Ok(run.execute().into_iter().chain(refused).collect())
 }
 

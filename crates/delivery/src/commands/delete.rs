@@ -14,7 +14,7 @@ use deployment::context::Ctx;
 use deployment::engine::job::command_line;
 use deployment::engine::setup::{Setup, project_lock};
 use deployment::plan::Operation;
-use deployment::plan::commands::Places;
+use deployment::plan::commands::CommandPaths;
 use deployment::record::{DeployStatus, Record, ToolVersions};
 use deployment::report::script::script_of;
 use workspace::git;
@@ -43,12 +43,12 @@ impl DeleteCommand {
         let environment = &target.destination.environment;
         let mut setup = Setup::new(ctx, &target.workspace.config)?;
         if ctx.dry_run {
-            let (places, _) = deployment::engine::setup::missing(
+            let (paths, _) = deployment::engine::setup::missing(
                 &ctx.root,
                 &target.workspace.config,
                 &std::collections::BTreeSet::new(),
             )?;
-            let text = script_of(&ctx.root, [&deletion(&target, &places)]);
+            let text = script_of(&ctx.root, [&deletion(&target, &paths)]);
             setup.finish("nothing is deleted");
             let report = json!({ "schema": 1, "project": name, "environment": environment,
                                  "worker": worker, "deleted": false });
@@ -71,9 +71,9 @@ impl DeleteCommand {
             ctx.ui.report(&report(false, live.as_deref()), "nothing was deleted");
             return Ok(Exit::Done);
         }
-        let (places, _) = setup.tools()?;
+        let (paths, _) = setup.tools()?;
         setup.finish("wrangler is installed");
-        delete(ctx, &target, &api, &deletion(&target, &places))?;
+        delete(ctx, &target, &api, &deletion(&target, &paths))?;
         let text = format!(
             "deleted the Worker `{worker}` in {environment}\nundo: `{}` recreates it, without its secrets",
             command_line("deploy", name, &target.destination)
@@ -98,9 +98,9 @@ impl DeleteCommand {
 }
 
 /// Returns the command that deletes. wrangler's prompts are answered with yes, so all confirmation happens before.
-fn deletion(target: &ProjectTarget, places: &Places) -> ProcessCommand {
+fn deletion(target: &ProjectTarget, paths: &CommandPaths) -> ProcessCommand {
     let arguments = ["delete".to_owned(), target.worker()];
-    command(places, target, &arguments, true).text("CI", "1")
+    command(paths, target, &arguments, true).text("CI", "1")
 }
 
 /// Deletes the Worker, verifies that it is gone, and saves a record.

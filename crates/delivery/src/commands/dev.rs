@@ -17,7 +17,7 @@ use deployment::engine::lock::{FileLock, lock};
 use deployment::engine::packages::{PACKAGES, install_lock, lock_path};
 use deployment::engine::setup::{Setup, missing};
 use deployment::plan::BuildPlan;
-use deployment::plan::commands::Places;
+use deployment::plan::commands::CommandPaths;
 use deployment::report::script::script_of;
 use deployment::tools::packages::failure;
 use workspace::detect::node_of_wrangler;
@@ -53,18 +53,19 @@ impl DevCommand {
         }
         let port = self.port.unwrap_or_else(|| port_of(&target.project.name));
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools)?;
-            let steps = preparation(&places, build.as_ref(), Places::install_in_place).into_iter();
+            let (paths, _) = missing(&ctx.root, &workspace.config, &tools)?;
+            let steps =
+                preparation(&paths, build.as_ref(), CommandPaths::install_in_place).into_iter();
             let mut commands: Vec<ProcessCommand> = steps.map(|step| step.command).collect();
-            commands.push(server(&places, &target, build.as_ref(), port, &self.arguments));
+            commands.push(server(&paths, &target, build.as_ref(), port, &self.arguments));
             ctx.ui.out(&script_of(&ctx.root, &commands));
             return Ok(Exit::Done);
         }
         let mut setup = Setup::new(ctx, &workspace.config)?;
-        let (places, _) = setup.tools_for(&tools)?;
+        let (paths, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
-        prepare(ctx, &places, &target.project, build.as_ref())?;
-        let server = server(&places, &target, build.as_ref(), port, &self.arguments);
+        prepare(ctx, &paths, &target.project, build.as_ref())?;
+        let server = server(&paths, &target, build.as_ref(), port, &self.arguments);
         let name = &target.project.name;
         ctx.ui.note(&match build.is_some() && has_script(&target.project) {
             // A script may choose another port. It prints its address itself.
@@ -95,7 +96,7 @@ impl PreparationStep<'_> {
     pub(super) fn run(
         &self,
         ctx: &Ctx,
-        places: &Places,
+        paths: &CommandPaths,
         log: &str,
         task: &ProgressLine,
     ) -> Result<()> {
@@ -106,7 +107,7 @@ impl PreparationStep<'_> {
             None => ctx.run(log, &self.command, &on_line)?,
         };
         let hint =
-            self.installation.map(|one| failure::hint(one, &places.variables, &finished.tail));
+            self.installation.map(|one| failure::hint(one, &paths.variables, &finished.tail));
         finished.success().map_err(|failure| match hint {
             Some(hint) => failure.hint_if_failed(&hint),
             None => failure,
@@ -116,21 +117,21 @@ impl PreparationStep<'_> {
 }
 
 /// Returns the commands of an install.
-type Install = fn(&Places, &PackageToolchain, &Installation) -> Vec<ProcessCommand>;
+type Install = fn(&CommandPaths, &PackageToolchain, &Installation) -> Vec<ProcessCommand>;
 
 /// Returns the steps that install what the project needs and build the packages that it imports.
 pub(super) fn preparation<'b>(
-    places: &Places,
+    paths: &CommandPaths,
     build: Option<&'b BuildPlan>,
     install: Install,
 ) -> Vec<PreparationStep<'b>> {
     let Some(build) = build else { return Vec::new() };
     let installation = build.toolchain.installation.as_ref();
-    let install = installation.map(|one| install(places, &build.toolchain, one));
+    let install = installation.map(|one| install(paths, &build.toolchain, one));
     let install = install.into_iter().flatten();
     let step = |command, installation| PreparationStep { command, installation, is_script: false };
     let install = install.map(|command| step(command, installation));
-    let builds = build.dependencies.iter().flat_map(|build| places.build(build, None));
+    let builds = build.dependencies.iter().flat_map(|build| paths.build(build, None));
     install.chain(builds.map(|command| step(command, None))).collect()
 }
 
@@ -150,13 +151,18 @@ pub(super) fn lock_dependencies(
         .collect()
 }
 
-fn prepare(ctx: &Ctx, places: &Places, project: &Project, build: Option<&BuildPlan>) -> Result<()> {
+fn prepare(
+    ctx: &Ctx,
+    paths: &CommandPaths,
+    project: &Project,
+    build: Option<&BuildPlan>,
+) -> Result<()> {
     let task = ctx.ui.task(&project.name);
     let log = format!("{}.dev", project.slug());
     let _locks = build.map(|build| lock_dependencies(&ctx.root, build, &task)).transpose()?;
-    let prepared = preparation(places, build, Places::install_in_place)
+    let prepared = preparation(paths, build, CommandPaths::install_in_place)
         .iter()
-        .try_for_each(|step| step.run(ctx, places, &log, &task));
+        .try_for_each(|step| step.run(ctx, paths, &log, &task));
     let text = if prepared.is_ok() { "dependencies ready" } else { "not prepared" };
     task.end(prepared.is_ok(), text);
     prepared
@@ -168,7 +174,7 @@ fn has_script(project: &Project) -> bool {
 
 /// Returns the command of the server. Its environment contains no credential.
 fn server(
-    places: &Places,
+    paths: &CommandPaths,
     target: &ProjectTarget,
     build: Option<&BuildPlan>,
     port: u16,
@@ -177,13 +183,13 @@ fn server(
     let project = &target.project;
     let package = project.package.as_ref().filter(|_| has_script(project));
     if let (Some(package), Some(build)) = (package, build) {
-        return places
+        return paths
             .run_script(&package.dir, &build.toolchain, "dev", arguments)
             .text("PORT", port.to_string());
     }
     let mut all = vec!["dev".to_owned(), "--ip=127.0.0.1".to_owned(), format!("--port={port}")];
     all.extend(arguments.iter().cloned());
-    command(places, target, &all, false)
+    command(paths, target, &all, false)
 }
 
 /// Returns the port of a project. It is always the same, and below the range of ephemeral ports.

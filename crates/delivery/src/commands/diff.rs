@@ -149,9 +149,9 @@ impl DiffReport {
             (false, true) => paint(YELLOW, "crons, routes or settings are not applied"),
             (false, false) => paint(YELLOW, "out of date"),
         };
-        let place = paint(BOLD, &format!("{} in {}", self.project, self.environment));
+        let heading = paint(BOLD, &format!("{} in {}", self.project, self.environment));
         let mut text =
-            format!("{place}: {state}; live is {}{origin}\n", short_version(&self.live.version));
+            format!("{heading}: {state}; live is {}{origin}\n", short_version(&self.live.version));
         for reason in &self.reasons {
             text += &format!("  {}\n", sentence(reason));
         }

@@ -106,11 +106,11 @@ fn show(ctx: &Ctx, entries: &[LogMessage]) {
 /// Lets wrangler print new entries.
 fn tail(ctx: &Ctx, target: &ProjectTarget, worker: &str) -> Result<Exit> {
     let mut setup = Setup::new(ctx, &target.workspace.config)?;
-    let (places, _) = setup.tools()?;
+    let (paths, _) = setup.tools()?;
     setup.finish("ready");
     let format = if ctx.ui.json() { "--format=json" } else { "--format=pretty" };
     let arguments = ["tail", worker, format].map(str::to_owned);
-    Ok(exit(ctx.run_attached(&command(&places, target, &arguments, true))?))
+    Ok(exit(ctx.run_attached(&command(&paths, target, &arguments, true))?))
 }
 
 /// Reads whole lines of `file` from `position`, and returns the position after them. A file that is shorter now is read

@@ -22,18 +22,23 @@ use workspace::triggers::digest_in;
 /// The maximum number of Workers of an account that are checked.
 const MOST_WORKERS: usize = 200;
 
-/// Returns the Workers that no project owns, in the accounts of `places`.
-pub fn find(ctx: &Ctx, workspace: &Workspace, places: &[ReadableEnvironment]) -> UnownedWorkers {
+/// Returns the Workers that no project owns, in the accounts of `environments`.
+pub fn find(
+    ctx: &Ctx,
+    workspace: &Workspace,
+    environments: &[ReadableEnvironment],
+) -> UnownedWorkers {
     let mut found = UnownedWorkers::default();
-    if places.is_empty() {
+    if environments.is_empty() {
         return found;
     }
     let owned = OwnedNames::new(workspace);
     let mut accounts = BTreeSet::new();
-    for place in places {
-        let account = (&place.destination.api, place.destination.account_id.to_lowercase());
+    for environment in environments {
+        let account =
+            (&environment.destination.api, environment.destination.account_id.to_lowercase());
         if accounts.insert(account) {
-            in_account(ctx, workspace, place, &owned, &mut found);
+            in_account(ctx, workspace, environment, &owned, &mut found);
         }
     }
     found
@@ -86,12 +91,12 @@ fn quoted_words(text: &str) -> Vec<String> {
 fn in_account(
     ctx: &Ctx,
     workspace: &Workspace,
-    place: &ReadableEnvironment,
+    environment: &ReadableEnvironment,
     owned: &OwnedNames,
     found: &mut UnownedWorkers,
 ) {
-    let destination = &place.destination;
-    let api = Api::new(&destination.api, &destination.account_id, &place.token)
+    let destination = &environment.destination;
+    let api = Api::new(&destination.api, &destination.account_id, &environment.token)
         .patient(&ctx.retry_budget);
     let environment = &destination.environment;
     let names = match api.worker_names() {

@@ -61,10 +61,10 @@ impl Stop {
         if self.merged {
             let marked = || workspace.config.preview_environment().ok();
             let environment = self.env.clone().or_else(marked);
-            let place =
-                |name: String| destination(ctx, &workspace.config, Some(&name), self.sandbox);
-            let place = environment.map(place).transpose()?;
-            let report = clean_up(ctx, &workspace, place.as_ref(), self.days)?;
+            let destination = environment
+                .map(|name| destination(ctx, &workspace.config, Some(&name), self.sandbox))
+                .transpose()?;
+            let report = clean_up(ctx, &workspace, destination.as_ref(), self.days)?;
             ctx.ui.report(&report, &report.text(ctx.dry_run));
             return Ok(Exit::worst(report.error_kind()));
         }
@@ -103,10 +103,11 @@ impl Stop {
         projects: &[&Project],
     ) -> Option<Vec<RemainingAlias>> {
         let read = || {
-            let place = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
-            let workers = projects.iter().map(|p| p.target(&place.environment).worker);
+            let destination =
+                destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
+            let workers = projects.iter().map(|p| p.target(&destination.environment).worker);
             let name = name(ctx, self.alias.as_deref(), &workers.collect::<Vec<_>>())?;
-            Previews::at(ctx, &place)?.remaining_aliases(projects, &name)
+            Previews::at(ctx, &destination)?.remaining_aliases(projects, &name)
         };
         let note = |error: Error| {
             ctx.ui.note(&format!(
@@ -125,23 +126,24 @@ impl Stop {
         projects: &[&Project],
     ) -> Result<Vec<PreviewDeletion>> {
         let config = &workspace.config;
-        let place = destination(ctx, config, self.env.as_deref(), self.sandbox);
-        let environment = place.as_ref().map_or("", |place| place.environment.as_str());
+        let destination = destination(ctx, config, self.env.as_deref(), self.sandbox);
+        let environment =
+            destination.as_ref().map_or("", |destination| destination.environment.as_str());
         let deletable =
             |project: &&Project| project.strategy(config, environment, None) == Strategy::Preview;
         let needed = projects.iter().any(deletable) || self.alias.is_some();
-        let deleted = place.and_then(|place| {
-            if !needed && !reachable(ctx, &place) {
+        let deleted = destination.and_then(|destination| {
+            if !needed && !reachable(ctx, &destination) {
                 return Ok(Vec::new());
             }
-            if place.sandbox.is_some() && !reachable(ctx, &place) {
+            if destination.sandbox.is_some() && !reachable(ctx, &destination) {
                 let failure = refused("the sandbox is not running, and the previews are there");
                 return Err(failure.hint("run `cargo xtask sandbox up`, then retry"));
             }
-            let workers = projects.iter().map(|p| p.target(&place.environment).worker);
+            let workers = projects.iter().map(|p| p.target(&destination.environment).worker);
             let workers: Vec<String> = workers.collect();
             let name = name(ctx, self.alias.as_deref(), &workers)?;
-            Previews::at(ctx, &place)?.stop(projects, &name, needed)
+            Previews::at(ctx, &destination)?.stop(projects, &name, needed)
         });
         match deleted {
             Err(error) if !needed => {

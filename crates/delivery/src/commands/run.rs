@@ -13,7 +13,7 @@ use deployment::builds::{Builds, plan_builds};
 use deployment::context::Ctx;
 use deployment::engine::setup::{Setup, missing};
 use deployment::plan::BuildPlan;
-use deployment::plan::commands::Places;
+use deployment::plan::commands::CommandPaths;
 use deployment::report::script::script_of;
 use workspace::Workspace;
 use workspace::package::Package;
@@ -82,13 +82,13 @@ impl RunCommand {
         if !with.is_empty() {
             let tools = builds.values().flatten().flat_map(tools_of).collect();
             let mut setup = Setup::new(ctx, &workspace.config)?;
-            let (places, _) = setup.tools_for(&tools)?;
+            let (paths, _) = setup.tools_for(&tools)?;
             setup.finish("tools ready");
             let mut finished = BTreeSet::new();
             for project in with {
                 let ended = match builds.get(&project.name) {
                     Some(Err(failure)) => Err(failure.clone()),
-                    Some(Ok(build)) => self.run_in(ctx, &places, project, build, &mut finished),
+                    Some(Ok(build)) => self.run_in(ctx, &paths, project, build, &mut finished),
                     None => continue,
                 };
                 if let Err(failure) = &ended {
@@ -121,7 +121,7 @@ impl RunCommand {
     fn run_in(
         &self,
         ctx: &Ctx,
-        places: &Places,
+        paths: &CommandPaths,
         project: &Project,
         build: &BuildPlan,
         finished: &mut BTreeSet<String>,
@@ -129,7 +129,7 @@ impl RunCommand {
         let task = ctx.ui.task(&project.name);
         let log = format!("{}.run", project.slug());
         let mut locks = lock_dependencies(&ctx.root, build, &task)?;
-        let ended = self.steps(places, project, build).iter().try_for_each(|step| {
+        let ended = self.steps(paths, project, build).iter().try_for_each(|step| {
             if step.is_script {
                 locks.clear();
             }
@@ -137,7 +137,7 @@ impl RunCommand {
             if finished.contains(&line) {
                 return Ok(());
             }
-            step.run(ctx, places, &log, &task)?;
+            step.run(ctx, paths, &log, &task)?;
             finished.insert(line);
             Ok(())
         });
@@ -152,13 +152,13 @@ impl RunCommand {
     /// Returns the steps of a project: its preparation, then its script.
     fn steps<'b>(
         &self,
-        places: &Places,
+        paths: &CommandPaths,
         project: &Project,
         build: &'b BuildPlan,
     ) -> Vec<PreparationStep<'b>> {
-        let mut steps = preparation(places, Some(build), Places::install);
+        let mut steps = preparation(paths, Some(build), CommandPaths::install);
         steps.extend(self.package(project).map(|package| PreparationStep {
-            command: places.run_script(&package.dir, &build.toolchain, &self.script, &[]),
+            command: paths.run_script(&package.dir, &build.toolchain, &self.script, &[]),
             installation: None,
             is_script: true,
         }));
@@ -175,8 +175,8 @@ impl RunCommand {
         let mut commands = Vec::new();
         for project in projects {
             let Some(build) = builds.remove(&project.name).transpose()? else { continue };
-            let (places, _) = missing(&ctx.root, &workspace.config, &tools_of(&build))?;
-            let steps = self.steps(&places, project, &build).into_iter();
+            let (paths, _) = missing(&ctx.root, &workspace.config, &tools_of(&build))?;
+            let steps = self.steps(&paths, project, &build).into_iter();
             commands.extend(steps.map(|step| step.command));
         }
         Ok(script_of(&ctx.root, &commands))

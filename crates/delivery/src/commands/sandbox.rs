@@ -128,8 +128,8 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
     }
     let config = Config::load(&ctx.root)?;
     let mut setup = Setup::new(ctx, &config)?;
-    let (places, _) = setup.tools()?;
-    let (server, _) = setup.sandbox(&places, &config.account_ids(), port)?;
+    let (paths, _) = setup.tools()?;
+    let (server, _) = setup.sandbox(&paths, &config.account_ids(), port)?;
     setup.finish("sandbox ready");
     Ok(report(ctx, Some(server), ""))
 }

@@ -53,21 +53,21 @@ impl StatusCommand {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
         let projects = workspace.select(&self.names)?;
-        let mut places = Vec::new();
+        let mut readable = Vec::new();
         let mut skipped = BTreeMap::new();
         for environment in self.environments(&workspace) {
-            match self.place(ctx, &workspace, &projects, &environment) {
-                Ok(place) => places.push(place),
+            match self.prepare_read(ctx, &workspace, &projects, &environment) {
+                Ok(one) => readable.push(one),
                 Err(error) if self.env.is_some() => return Err(error),
                 Err(error) => drop(skipped.insert(environment, format!("{error:#}"))),
             }
         }
-        let mut rows = read(ctx, &places, &projects);
-        name_shared(&workspace, &places, &projects, &mut rows);
+        let mut rows = read(ctx, &readable, &projects);
+        name_shared(&workspace, &readable, &projects, &mut rows);
         let head = git::head(&ctx.root)?;
         let mut report = StatusReport::new(&head, rows, skipped);
         if self.names.is_empty() {
-            report.unowned = orphans::find(ctx, &workspace, &places);
+            report.unowned = orphans::find(ctx, &workspace, &readable);
         }
         ctx.ui.report(&report, &report.text(unix_now(), ctx.ui.width()));
         Ok(if report.complete() { Exit::Done } else { Exit::Failed })
@@ -83,7 +83,7 @@ impl StatusCommand {
     }
 
     /// Prepares reading an environment. Reads ignore protection. Errors if the credential is missing.
-    fn place(
+    fn prepare_read(
         &self,
         ctx: &Ctx,
         workspace: &Workspace,
@@ -100,9 +100,9 @@ impl StatusCommand {
 }
 
 /// Reads every project in every environment in parallel.
-fn read(ctx: &Ctx, places: &[ReadableEnvironment], projects: &[&Project]) -> Vec<StatusRow> {
+fn read(ctx: &Ctx, readable: &[ReadableEnvironment], projects: &[&Project]) -> Vec<StatusRow> {
     let questions: Vec<(&ReadableEnvironment, &Project)> =
-        places.iter().flat_map(|place| projects.iter().map(move |&p| (place, p))).collect();
+        readable.iter().flat_map(|one| projects.iter().map(move |&p| (one, p))).collect();
     let queue = Mutex::new(questions.iter().enumerate());
     let rows = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
@@ -110,8 +110,8 @@ fn read(ctx: &Ctx, places: &[ReadableEnvironment], projects: &[&Project]) -> Vec
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some((index, (place, project))) = next else { break };
-                    let row = row(ctx, place, project);
+                    let Some((index, (one, project))) = next else { break };
+                    let row = row(ctx, one, project);
                     rows.lock().unwrap_or_else(PoisonError::into_inner).insert(index, row);
                 }
             });
@@ -124,15 +124,15 @@ fn read(ctx: &Ctx, places: &[ReadableEnvironment], projects: &[&Project]) -> Vec
 /// environment, the environment uses the Worker of the top level, and one Worker has one state.
 fn name_shared(
     workspace: &Workspace,
-    places: &[ReadableEnvironment],
+    readable: &[ReadableEnvironment],
     projects: &[&Project],
     rows: &mut [StatusRow],
 ) {
     let config = &workspace.config;
     let side = |environment: &str| {
-        let readable = places.iter().find(|place| place.destination.environment == environment);
+        let readable = readable.iter().find(|one| one.destination.environment == environment);
         // An environment that was not read is at Cloudflare, and `local` never is.
-        readable.map_or(environment == LOCAL, |place| place.destination.sandbox.is_some())
+        readable.map_or(environment == LOCAL, |one| one.destination.sandbox.is_some())
     };
     let account = |environment: &str| config.cloudflare(environment).account_id.to_lowercase();
     let is_protected = |name: &String| config.environments.get(name).is_some_and(|e| e.protected);
@@ -171,14 +171,14 @@ fn name_shared(
     }
 }
 
-fn row(ctx: &Ctx, place: &ReadableEnvironment, project: &Project) -> StatusRow {
-    let Destination { environment, api, account_id, .. } = &place.destination;
+fn row(ctx: &Ctx, one: &ReadableEnvironment, project: &Project) -> StatusRow {
+    let Destination { environment, api, account_id, .. } = &one.destination;
     let target = project.target(environment);
-    let api = Api::new(api, account_id, &place.token).patient(&ctx.retry_budget);
+    let api = Api::new(api, account_id, &one.token).patient(&ctx.retry_budget);
     let ask = || -> Result<LiveState> {
         let Some(live) = api.live(&target.worker)? else { return Ok(LiveState::Nothing) };
-        let urls = place.destination.live_urls(&target, || api.address(&target.worker))?;
-        let key = place.keys.get(&project.name).cloned().transpose()?;
+        let urls = one.destination.live_urls(&target, || api.address(&target.worker))?;
+        let key = one.keys.get(&project.name).cloned().transpose()?;
         let in_step = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_ref() == Some(&wanted);
@@ -189,7 +189,7 @@ fn row(ctx: &Ctx, place: &ReadableEnvironment, project: &Project) -> StatusRow {
         project: project.name.clone(),
         environment: environment.clone(),
         worker: target.worker.clone(),
-        diff: command_line("diff", &project.name, &place.destination),
+        diff: command_line("diff", &project.name, &one.destination),
         state: ask().unwrap_or_else(|error| LiveState::Unreadable { error: format!("{error:#}") }),
     }
 }

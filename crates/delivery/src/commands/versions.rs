@@ -146,16 +146,16 @@ impl VersionRow {
 
 impl VersionsReport {
     fn text(&self, now: u64, width: Option<usize>) -> String {
-        let place = format!("{} in {}", self.project, self.environment);
+        let subject = format!("{} in {}", self.project, self.environment);
         if self.versions.is_empty() {
-            return format!("{place}: the Worker `{}` has no version\n", self.worker);
+            return format!("{subject}: the Worker `{}` has no version\n", self.worker);
         }
         let heading = ["VERSION", "STATE", "COMMIT", "SOURCE", "ALIAS", "AGE", "URL"];
         let mut table = Table::new(&heading).with_movable_last_column();
         for version in &self.versions {
             table.row(version.cells(now));
         }
-        let mut text = paint(BOLD, &place) + "\n" + &table.text(width);
+        let mut text = paint(BOLD, &subject) + "\n" + &table.text(width);
         if let Some(previous) = self.versions.iter().find(|row| row.was_live) {
             let id = short_version(&previous.id);
             text += &format!("next: `{} --to {id}`\n", self.rollback);

@@ -15,7 +15,7 @@ use cloudflare::wrangler::LAUNCHER;
 use cloudflare::wrangler::access::{Access, access, needs_node};
 use deployment::context::Ctx;
 use deployment::engine::setup::{Setup, missing};
-use deployment::plan::commands::{DEPLOY_DEADLINE, Places};
+use deployment::plan::commands::{CommandPaths, DEPLOY_DEADLINE};
 use deployment::plan::wrangler_environment;
 use deployment::report::script::script_of;
 use workspace::detect::node_of_wrangler;
@@ -55,13 +55,13 @@ impl WranglerCommand {
         let has_token = access != Access::NoToken;
         let tools = tools(&self.arguments);
         if ctx.dry_run {
-            let (places, _) = missing(&ctx.root, &target.workspace.config, &tools)?;
-            let command = command(&places, &target, &self.arguments, has_token);
+            let (paths, _) = missing(&ctx.root, &target.workspace.config, &tools)?;
+            let command = command(&paths, &target, &self.arguments, has_token);
             ctx.ui.out(&script_of(&ctx.root, [&command]));
             return Ok(Exit::Done);
         }
         let mut setup = Setup::new(ctx, &target.workspace.config)?;
-        let (places, _) = setup.tools_for(&tools)?;
+        let (paths, _) = setup.tools_for(&tools)?;
         setup.finish("ready");
         if has_token {
             // No other program on the sandbox's port may get the token.
@@ -70,7 +70,7 @@ impl WranglerCommand {
         if let Some(reason) = &target.destination.break_glass {
             record(&ctx.root, &target, &self.arguments, reason)?;
         }
-        let command = command(&places, &target, &self.arguments, has_token);
+        let command = command(&paths, &target, &self.arguments, has_token);
         Ok(exit(ctx.run_attached(&command)?))
     }
 }
@@ -97,7 +97,7 @@ pub fn exit(reason: ExitReason) -> Exit {
 /// account.
 #[must_use]
 pub fn command(
-    places: &Places,
+    paths: &CommandPaths,
     target: &ProjectTarget,
     arguments: &[String],
     has_token: bool,
@@ -113,15 +113,15 @@ pub fn command(
         all.insert(0, cloudflare::wrangler::NO_ENV_FILE.to_owned());
     }
     all.extend(arguments.iter().cloned());
-    let dir = places.root.join(&project.dir);
-    let mut command = places.wrangler(dir, all, DEPLOY_DEADLINE);
+    let dir = paths.root.join(&project.dir);
+    let mut command = paths.wrangler(dir, all, DEPLOY_DEADLINE);
     if needs_node(arguments)
-        && let Some((_, node)) = places.tools.iter().find(|(tool, _)| tool.name == "node")
+        && let Some((_, node)) = paths.tools.iter().find(|(tool, _)| tool.name == "node")
         && let Some(launcher) = command.argv.iter().position(|word| word.ends_with(LAUNCHER))
     {
         command.argv.splice(..launcher, [node.to_string()]);
         // Programs that wrangler starts need it too.
-        command.path.extend(places.path.iter().cloned());
+        command.path.extend(paths.path.iter().cloned());
     }
     // With it, wrangler answers each prompt with yes.
     command.env.retain(|(name, _)| name != "CI");

@@ -24,7 +24,7 @@ pub fn has_steps(job: &ProjectRun<'_>) -> bool {
 /// Runs the steps in order with the environment's token. Adds each started step to `results`, and stops at the first
 /// failure.
 pub fn run(job: &ProjectRun<'_>, lock: &FileLock, results: &mut Vec<StepResult>) -> Result<()> {
-    let commands = job.run.places.before_deploy(job.part, &job.run.plan.destination);
+    let commands = job.run.paths.before_deploy(job.part, &job.run.plan.destination);
     for (step, command) in job.part.before_deploy.steps().iter().zip(commands) {
         job.step(&step.text);
         let finished = job.execute_upload(&command, lock)?;

@@ -35,8 +35,8 @@ pub fn clean_up(
     days: u32,
 ) -> Result<CleanupReport> {
     let config = &workspace.config;
-    let place = GitlabProject::from_ci(&ctx.ci, &config.gitlab);
-    place.check(&config.gitlab, destination.is_some_and(|at| at.sandbox.is_some()))?;
+    let project = GitlabProject::from_ci(&ctx.ci, &config.gitlab);
+    project.check(&config.gitlab, destination.is_some_and(|at| at.sandbox.is_some()))?;
     let previews = destination.map(|at| Previews::at(ctx, at));
     let mut report = CleanupReport { schema: 2, ..CleanupReport::default() };
     let name = &config.gitlab.token_variable;
@@ -45,16 +45,16 @@ pub fn clean_up(
         report.message = Some(format!("nothing was checked: {unset}"));
         return Ok(report);
     };
-    let client = comment::client(ctx, &place.api, name, Some(&token))?;
+    let client = comment::client(ctx, &project.api, name, Some(&token))?;
     // Stopping an environment needs more rights than commenting. The job token has them.
     let job = match ctx.ci.job_token.clone() {
-        Some(token) => Some(comment::connect(ctx, &place.api, token)?.of_job()),
+        Some(token) => Some(comment::connect(ctx, &project.api, token)?.of_job()),
         None => None,
     };
     let environments = job.as_ref().unwrap_or(&client);
     let cleanup =
-        Cleanup { ctx, workspace, destination, previews, place, client: &client, environments };
-    let explain = |error| comment::explain(error, name, None, &cleanup.place.request(0));
+        Cleanup { ctx, workspace, destination, previews, project, client: &client, environments };
+    let explain = |error| comment::explain(error, name, None, &cleanup.project.request(0));
     let candidates = cleanup.candidates(days, &mut report).map_err(explain)?;
     let user = Notes::whoami(&client).map_err(explain)?;
     for mut candidate in candidates {
@@ -91,7 +91,7 @@ struct Cleanup<'a> {
     workspace: &'a Workspace,
     destination: Option<&'a Destination>,
     previews: Option<Result<Previews<'a>>>,
-    place: GitlabProject,
+    project: GitlabProject,
     client: &'a Client<'a>,
     /// The client that may stop environments.
     environments: &'a Client<'a>,
@@ -101,7 +101,7 @@ impl Cleanup<'_> {
     /// Finds the merge requests that are not open and were updated within `days`, or still have an environment or a
     /// Worker Preview.
     fn candidates(&self, days: u32, report: &mut CleanupReport) -> Result<Vec<Candidate>> {
-        let number = &self.place.number;
+        let number = &self.project.number;
         let since = rfc3339(unix_now().saturating_sub(u64::from(days) * 86_400));
         let (requests, more) = leftovers::list_finished(self.client, number, &since)?;
         report.more = more;
@@ -142,11 +142,11 @@ impl Cleanup<'_> {
         let iid = request.iid;
         if request.state == RequestState::Unknown {
             let found = (previews.as_slice(), environment.as_ref());
-            report.skipped.extend(Skipped::unknown(iid, &self.place, found, self.destination));
+            report.skipped.extend(Skipped::unknown(iid, &self.project, found, self.destination));
             return Ok(None);
         }
         report.merge_requests += 1;
-        let projects = live(self.client, user, &self.place, request)?;
+        let projects = live(self.client, user, &self.project, request)?;
         if let Some(Ok(at)) = &self.previews {
             report.skipped.extend(skip::take_foreign(previews, request, &projects, at));
         }
@@ -155,7 +155,7 @@ impl Cleanup<'_> {
         }
         // The lists may be out of date: the merge request may have been reopened.
         if !self.ctx.dry_run
-            && leftovers::state(self.client, &self.place.number, iid)? != request.state
+            && leftovers::state(self.client, &self.project.number, iid)? != request.state
         {
             self.ctx.ui.note(&format!(
                 "!{iid} changed during this run and was skipped; the next run checks it again"
@@ -184,7 +184,7 @@ impl Cleanup<'_> {
         let removed: Vec<&str> = leftover.removed_projects().collect();
         if !removed.is_empty() {
             let page = leftover.url.clone();
-            let request = MergeRequest { page, ..self.place.request(leftover.iid) };
+            let request = MergeRequest { page, ..self.project.request(leftover.iid) };
             let comment =
                 Comment::for_merge_request(self.ctx, &self.workspace.config, Some(request));
             let all = removed.len() == leftover.projects.len();
@@ -192,7 +192,7 @@ impl Cleanup<'_> {
             leftover.comment = Some(comment.show_removed(&removed, all, has_alias));
         }
         if let Some(one) = environment.filter(|_| !leftover.may_have_preview()) {
-            match leftovers::stop(self.environments, &self.place.number, one.id) {
+            match leftovers::stop(self.environments, &self.project.number, one.id) {
                 Ok(()) => leftover.stopped = true,
                 Err(error) => {
                     self.ctx.ui.warn(&format!("{} is not stopped: {error:#}", one.name));
@@ -215,11 +215,11 @@ impl Cleanup<'_> {
     /// be older than a change of the strategy. A read error counts only if the strategy is `preview`.
     fn worker_previews(&self, unknown: &mut Vec<Unknown>) -> BTreeMap<u64, Vec<PreviewDeletion>> {
         let mut found: BTreeMap<u64, Vec<PreviewDeletion>> = BTreeMap::new();
-        let (Some(place), Some(previews)) = (self.destination, &self.previews) else {
+        let (Some(destination), Some(previews)) = (self.destination, &self.previews) else {
             return found;
         };
         for project in &self.workspace.projects {
-            let strategy = project.strategy(&self.workspace.config, &place.environment, None);
+            let strategy = project.strategy(&self.workspace.config, &destination.environment, None);
             let numbered = match previews {
                 Ok(previews) => previews.of_merge_requests(project),
                 Err(_) if strategy == Strategy::Alias => continue,
@@ -261,14 +261,14 @@ fn delete(previews: &Previews<'_>, leftover: &mut Leftover) {
 fn live(
     client: &Client<'_>,
     user: &User,
-    place: &GitlabProject,
+    project: &GitlabProject,
     request: &Request,
 ) -> Result<Vec<String>> {
     if request.state == RequestState::Deleted {
         return Ok(Vec::new());
     }
     let iid = request.iid.to_string();
-    let ours = Notes::with_user(client, &place.number, &iid, user.clone(), has_marker).ours()?;
+    let ours = Notes::with_user(client, &project.number, &iid, user.clone(), has_marker).ours()?;
     let shown = ours.iter().flat_map(|note| rows(&note.body));
     let live = shown.filter(|row| {
         matches!(row.status, PreviewStatus::Building | PreviewStatus::Ready | PreviewStatus::Failed)

@@ -21,7 +21,7 @@ use workspace::wrangler::{Target, WranglerConfig, is_default_config};
 
 /// Bundles the code and writes the folder to upload from.
 pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
-    let (places, part) = (&job.run.places, job.part);
+    let (paths, part) = (&job.run.paths, job.part);
     // First, because an output for another host may have no assets.
     if !is_redirected(&job.run.ctx.root, part) {
         check_entry(&job.run.ctx.root, part)?;
@@ -29,11 +29,11 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     if !part.is_built_by_wrangler {
         check_assets(job)?;
     }
-    let command = places.upload(part, &job.run.plan.destination, job.run.plan.kind(part));
-    let folder = Some(places.upload_folder(part));
+    let command = paths.upload(part, &job.run.plan.destination, job.run.plan.kind(part));
+    let folder = Some(paths.upload_folder(part));
     let warnings = Vec::new();
     let mut prepared =
-        PreparedUpload { command, report: places.output_file(part), folder, warnings };
+        PreparedUpload { command, report: paths.output_file(part), folder, warnings };
     prepared.warnings = prepare_folder(job)?;
     Ok(prepared)
 }
@@ -108,8 +108,8 @@ pub(super) fn urls(job: &ProjectRun<'_>, targets: &[String], previews: Vec<Strin
 
 /// Bundles the code if there is any, and writes the folder to upload from. Returns warnings.
 fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
-    let (places, part) = (&job.run.places, job.part);
-    let folder = places.upload_folder(part);
+    let (paths, part) = (&job.run.paths, job.part);
+    let folder = paths.upload_folder(part);
     std::fs::create_dir_all(folder.join("empty"))
         .map_err(|error| unwritable(format!("cannot create {folder}: {error}")))?;
     let root = &job.run.ctx.root;
@@ -120,7 +120,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     if is_bundled {
         job.step("bundle");
         let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
-        let finished = job.execute(&places.bundle(part, bundling))?;
+        let finished = job.execute(&paths.bundle(part, bundling))?;
         if matches!(finished.exit_reason, ExitReason::Code(code) if code != 0) {
             let reason = format!("wrangler bundled nothing: it {}", finished.ending());
             let failure =
@@ -133,7 +133,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
         }
     }
     let destination = &job.run.plan.destination;
-    let command = places.prepare_upload(part, destination, is_redirected, is_bundled);
+    let command = paths.prepare_upload(part, destination, is_redirected, is_bundled);
     let finished = job.execute(&command)?;
     match finished.exit_reason {
         ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished)),

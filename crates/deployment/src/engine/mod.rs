@@ -41,7 +41,7 @@ use camino::Utf8PathBuf;
 use cloudflare::wrangler_fields::ConfigSchema;
 
 use crate::context::Ctx;
-use crate::plan::commands::Places;
+use crate::plan::commands::CommandPaths;
 use crate::plan::{Plan, ProjectPlan};
 use crate::record::{Record, ToolVersions};
 use base::error::Result;
@@ -58,7 +58,7 @@ pub struct RunContext<'a> {
     /// The whole plan.
     pub plan: &'a Plan,
     /// The paths of the tools.
-    pub places: Places,
+    pub paths: CommandPaths,
     /// The versions of the tools.
     pub versions: ToolVersions,
     /// The numbered parts of the run.
@@ -83,14 +83,14 @@ impl<'a> RunContext<'a> {
     pub fn new(
         ctx: &'a Ctx,
         plan: &'a Plan,
-        places: Places,
+        paths: CommandPaths,
         versions: ToolVersions,
         phases: Phases,
     ) -> RunContext<'a> {
         RunContext {
             ctx,
             plan,
-            places,
+            paths,
             versions,
             phases,
             packages: Mutex::default(),

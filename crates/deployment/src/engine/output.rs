@@ -204,7 +204,7 @@ impl ProjectRun<'_> {
 
     fn build_commands(&self) -> Vec<ProcessCommand> {
         let environment = self.part.build_environment.as_deref();
-        let build = |build| self.run.places.build(build, environment);
+        let build = |build| self.run.paths.build(build, environment);
         self.part.build_plan.own.as_ref().map(build).unwrap_or_default()
     }
 
@@ -253,7 +253,7 @@ impl ProjectRun<'_> {
             ("system", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)),
             ("commands", format!("{commands:?}")),
             ("tools", format!("{:?}", build.toolchain.fact())),
-            ("variables", format!("{:?}", digests(&self.run.places.variables.build))),
+            ("variables", format!("{:?}", digests(&self.run.paths.variables.build))),
             ("inherited", format!("{inherited:?}")),
             ("folders", build.folders.clone()),
             ("environment files", format!("{:?}", environment_files(root, build.dirs)?)),

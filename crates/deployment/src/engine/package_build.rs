@@ -38,7 +38,7 @@ impl ProjectRun<'_> {
             return Ok(());
         }
         let before = self.files(build);
-        for command in self.run.places.build(build, None) {
+        for command in self.run.paths.build(build, None) {
             let finished = self.execute(&command)?;
             failure::check_build(finished).map_err(|failure| self.explain(build, failure))?;
         }
@@ -87,7 +87,7 @@ impl ProjectRun<'_> {
         }
         let key = self.key_of(&BuildFacts {
             inputs: &build.inputs,
-            commands: &self.run.places.build(build, None),
+            commands: &self.run.paths.build(build, None),
             toolchain: &build.toolchain,
             folders: format!("package {} {outputs:?}", build.dir),
             dirs: &[&build.dir],

@@ -111,7 +111,7 @@ impl ProjectRun<'_> {
     /// Returns the duration in milliseconds.
     fn install_packages(&self, installation: &Installation) -> Result<u64> {
         let mut took = 0;
-        let commands = self.run.places.install(&self.part.build_plan.toolchain, installation);
+        let commands = self.run.paths.install(&self.part.build_plan.toolchain, installation);
         let npm = self.npm_install(installation, &commands);
         let may_keep = !self.run.plan.options.force;
         if may_keep && npm.as_ref().is_some_and(NpmInstall::is_current) {
@@ -119,7 +119,7 @@ impl ProjectRun<'_> {
         }
         for command in &commands {
             let finished = self.execute_install(command)?;
-            let hint = failure::hint(installation, &self.run.places.variables, &finished.tail);
+            let hint = failure::hint(installation, &self.run.paths.variables, &finished.tail);
             let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
             took += millis(finished.took);
         }
@@ -136,14 +136,14 @@ impl ProjectRun<'_> {
         if installation.manager != Manager::Npm {
             return None;
         }
-        let (root, places) = (&self.run.ctx.root, &self.run.places);
-        let node = self.part.build_plan.toolchain.node.as_ref().map(|node| places.program(node));
+        let (root, paths) = (&self.run.ctx.root, &self.run.paths);
+        let node = self.part.build_plan.toolchain.node.as_ref().map(|node| paths.program(node));
         let node = node.and_then(|node| std::fs::metadata(node).ok());
         let node = node.map(|node| (node.len(), node.modified().ok()));
         let facts = BTreeMap::from([
             ("commands", format!("{commands:?}")),
             ("node", format!("{node:?} {:?}", self.part.build_plan.toolchain.fact())),
-            ("variables", format!("{:?}", digests(&places.variables.install))),
+            ("variables", format!("{:?}", digests(&paths.variables.install))),
         ]);
         NpmInstall::new(&root.join(&installation.dir), installation.lock, facts)
     }

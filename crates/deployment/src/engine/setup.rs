@@ -9,7 +9,7 @@ use super::lock::{FileLock, lock};
 use super::packages::lock_path;
 use super::phases::{Phase, Phases};
 use crate::context::Ctx;
-use crate::plan::commands::Places;
+use crate::plan::commands::CommandPaths;
 use crate::record::ToolVersions;
 use crate::tools::bun;
 use crate::tools::packages::registry;
@@ -69,12 +69,12 @@ impl<'a> Setup<'a> {
     }
 
     /// Returns Bun and wrangler in the pinned versions. Installs them if they are missing.
-    pub fn tools(&mut self) -> Result<(Places, ToolVersions)> {
+    pub fn tools(&mut self) -> Result<(CommandPaths, ToolVersions)> {
         self.tools_for(&BTreeSet::new())
     }
 
     /// Does the same, with the tools that projects need.
-    pub fn tools_for(&mut self, tools: &BTreeSet<Tool>) -> Result<(Places, ToolVersions)> {
+    pub fn tools_for(&mut self, tools: &BTreeSet<Tool>) -> Result<(CommandPaths, ToolVersions)> {
         let root = &self.ctx.root;
         // Bun 1.4.5 parses the question mark as the start of a query.
         if root.as_str().contains('?') {
@@ -85,14 +85,14 @@ impl<'a> Setup<'a> {
                 "nothing was changed; rename the folder, or check the repository out elsewhere",
             ));
         }
-        let (mut places, mut commands) = missing(root, self.config, tools)?;
+        let (mut paths, mut commands) = missing(root, self.config, tools)?;
         // Checkouts may share the folder of tools.
         let shared = tools_folder(root).join("install.lock");
         let _alone = if commands.is_empty() {
             None
         } else {
             let alone = lock(&shared, |holder| self.task.step(&format!("wait for {holder}")))?;
-            (places, commands) = missing(root, self.config, tools)?;
+            (paths, commands) = missing(root, self.config, tools)?;
             Some(alone)
         };
         let missing = commands;
@@ -125,13 +125,13 @@ impl<'a> Setup<'a> {
             // What was compiled of another version is never read again.
             let _absent = std::fs::remove_dir_all(wrangler::compile_cache(root));
         }
-        places.compile_cache = compile_cache(root);
+        paths.compile_cache = compile_cache(root);
         let versions = ToolVersions {
             bun: Some(self.config.tools.bun.clone()),
             wrangler: wrangler::installed_version(root),
             ..ToolVersions::new()
         };
-        Ok((places, versions))
+        Ok((paths, versions))
     }
 
     /// Returns Bun's program. Installs it if it is missing. Other pins are not checked.
@@ -162,7 +162,7 @@ impl<'a> Setup<'a> {
     /// Returns a running sandbox, and whether it ran before.
     pub fn sandbox(
         &self,
-        places: &Places,
+        paths: &CommandPaths,
         accounts: &[String],
         port: Option<u16>,
     ) -> Result<(Server, bool)> {
@@ -176,7 +176,7 @@ impl<'a> Setup<'a> {
             refuse_failure(finished, "run `cargo build --package sandbox` to see it fail alone")?;
         }
         self.task.step("start the sandbox");
-        Ok((sandbox::start(&self.ctx.root, &places.bun, accounts, port)?, false))
+        Ok((sandbox::start(&self.ctx.root, &paths.bun, accounts, port)?, false))
     }
 
     /// Returns the running sandbox. Installs its tools and starts it if it does not run.
@@ -185,8 +185,8 @@ impl<'a> Setup<'a> {
             return Ok(server.clone());
         }
         self.needs_sandbox = true;
-        let (places, _) = self.tools()?;
-        Ok(self.sandbox(&places, accounts, None)?.0)
+        let (paths, _) = self.tools()?;
+        Ok(self.sandbox(&paths, accounts, None)?.0)
     }
 
     /// Ends the setup and releases the lock.
@@ -216,7 +216,7 @@ pub fn missing(
     root: &Utf8Path,
     config: &Config,
     tools: &BTreeSet<Tool>,
-) -> Result<(Places, Vec<ProcessCommand>)> {
+) -> Result<(CommandPaths, Vec<ProcessCommand>)> {
     toolchain::check(root, &config.tools)?;
     let version = &config.tools.bun;
     let bun = bun::find(root, version);
@@ -227,9 +227,9 @@ pub fn missing(
         }
         Location::OnPath(_) | Location::Installed(_) => Vec::new(),
     };
-    let mut places = Places::new(root, bun.program());
-    places.variables = config.variables.clone();
-    places.plugins = Some(root.join(".xtask/tmp"));
+    let mut paths = CommandPaths::new(root, bun.program());
+    paths.variables = config.variables.clone();
+    paths.plugins = Some(root.join(".xtask/tmp"));
     for tool in tools.iter().filter(|tool| tool.name != "bun" || !tool.fits(version)) {
         let location = registry::find(root, tool);
         if let Location::Missing(_) = location {
@@ -237,19 +237,19 @@ pub fn missing(
         }
         let program = location.program();
         if !matches!(location, Location::OnPath(_)) {
-            places.path.extend(program.parent().map(Utf8Path::to_owned));
+            paths.path.extend(program.parent().map(Utf8Path::to_owned));
         }
-        places.tools.insert(tool.clone(), program.to_owned());
+        paths.tools.insert(tool.clone(), program.to_owned());
     }
     if !matches!(bun, Location::OnPath(_)) {
-        places.path.extend(bun.program().parent().map(Utf8Path::to_owned));
+        paths.path.extend(bun.program().parent().map(Utf8Path::to_owned));
     }
     let toolchain = Toolchain::wrangler(root);
     let installed = std::fs::read_to_string(stamp(&toolchain)).ok();
     if installed.is_none() || installed != toolchain.lock() {
-        commands.extend(install_wrangler(&places, &toolchain));
+        commands.extend(install_wrangler(&paths, &toolchain));
     }
-    Ok((places, commands))
+    Ok((paths, commands))
 }
 
 /// Returns the folder for what Bun compiles of wrangler. A job of CI that starts from a new checkout would fill it for one
@@ -272,16 +272,16 @@ fn check_installable(root: &Utf8Path, version: &str) -> Result<()> {
 
 /// Returns the commands that install wrangler from its pin.
 #[must_use]
-pub fn install_wrangler(places: &Places, toolchain: &Toolchain) -> Vec<ProcessCommand> {
-    let mut commands = bun::write_pins(&places.root, toolchain);
-    commands.push(install(places, &toolchain.dir));
+pub fn install_wrangler(paths: &CommandPaths, toolchain: &Toolchain) -> Vec<ProcessCommand> {
+    let mut commands = bun::write_pins(&paths.root, toolchain);
+    commands.push(install(paths, &toolchain.dir));
     commands
 }
 
 /// Installs the locked packages in `folder`, without their install scripts.
 #[must_use]
-pub fn install(places: &Places, folder: &Utf8Path) -> ProcessCommand {
-    let bun = &places.bun;
+pub fn install(paths: &CommandPaths, folder: &Utf8Path) -> ProcessCommand {
+    let bun = &paths.bun;
     cmd!(
         folder,
         "{bun} install --frozen-lockfile --prefer-offline --ignore-scripts",

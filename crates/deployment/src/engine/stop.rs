@@ -124,14 +124,14 @@ impl RemainingAlias {
 /// The Worker Previews of one destination.
 pub struct Previews<'a> {
     ctx: &'a Ctx,
-    place: &'a Destination,
+    destination: &'a Destination,
     token: Secret,
 }
 
 impl<'a> Previews<'a> {
-    /// Creates the access to the previews at `place`. Errors if there is no token.
-    pub fn at(ctx: &'a Ctx, place: &'a Destination) -> Result<Previews<'a>> {
-        Ok(Previews { ctx, place, token: ctx.token(place)? })
+    /// Creates the access to the previews at `destination`. Errors if there is no token.
+    pub fn at(ctx: &'a Ctx, destination: &'a Destination) -> Result<Previews<'a>> {
+        Ok(Previews { ctx, destination, token: ctx.token(destination)? })
     }
 
     /// Deletes the preview called `name` of each project. A failure does not stop the others. If
@@ -168,7 +168,7 @@ impl<'a> Previews<'a> {
         let api = self.api();
         let mut all = Vec::new();
         for project in projects {
-            let worker = project.target(&self.place.environment).worker;
+            let worker = project.target(&self.destination.environment).worker;
             if alias::check(name, &worker).is_err() {
                 continue;
             }
@@ -179,11 +179,11 @@ impl<'a> Previews<'a> {
             let suffix = api.preview_suffix(&worker)?;
             all.push(RemainingAlias {
                 project: project.name.clone(),
-                url: suffix.map(|suffix| self.place.preview_url(name, &worker, &suffix)),
+                url: suffix.map(|suffix| self.destination.preview_url(name, &worker, &suffix)),
                 worker,
                 alias: name.to_owned(),
                 version: version.id,
-                until: if self.place.sandbox.is_some() { UNTIL_IN_SANDBOX } else { UNTIL },
+                until: if self.destination.sandbox.is_some() { UNTIL_IN_SANDBOX } else { UNTIL },
             });
         }
         Ok(all)
@@ -191,7 +191,7 @@ impl<'a> Previews<'a> {
 
     /// Returns the previews of merge requests of this project, with their numbers.
     pub fn of_merge_requests(&self, project: &Project) -> Result<Vec<(u64, PreviewDeletion)>> {
-        let worker = project.target(&self.place.environment).worker;
+        let worker = project.target(&self.destination.environment).worker;
         let names = self.api().preview_names(&worker)?;
         let found = names.iter().filter_map(|name| {
             Some((alias::merge_request(name)?, self.plan_deletion(project, name)))
@@ -207,8 +207,8 @@ impl<'a> Previews<'a> {
 
     /// Returns their destination.
     #[must_use]
-    pub fn place(&self) -> &Destination {
-        self.place
+    pub fn destination(&self) -> &Destination {
+        self.destination
     }
 
     /// Deletes a preview.
@@ -217,7 +217,7 @@ impl<'a> Previews<'a> {
     }
 
     fn plan_deletion(&self, project: &Project, name: &str) -> PreviewDeletion {
-        let worker = project.target(&self.place.environment).worker;
+        let worker = project.target(&self.destination.environment).worker;
         let (project, name) = (project.name.clone(), name.to_owned());
         PreviewDeletion {
             project,
@@ -239,16 +239,16 @@ impl<'a> Previews<'a> {
     }
 
     fn api(&self) -> Api<'_> {
-        let api = Api::new(&self.place.api, &self.place.account_id, &self.token);
+        let api = Api::new(&self.destination.api, &self.destination.account_id, &self.token);
         api.patient(&self.ctx.retry_budget)
     }
 }
 
 /// Returns true if requests are possible: the token is set, or the sandbox runs.
 #[must_use]
-pub fn reachable(ctx: &Ctx, place: &Destination) -> bool {
-    match place.sandbox {
+pub fn reachable(ctx: &Ctx, destination: &Destination) -> bool {
+    match destination.sandbox {
         Some(port) => sandbox::check(&ctx.root, port).is_ok(),
-        None => variable(&place.token_variable).is_some(),
+        None => variable(&destination.token_variable).is_some(),
     }
 }

@@ -40,7 +40,7 @@ module.exports = {
 };
 ";
 
-/// The inputs of [`Places::bundle`], in addition to the plan.
+/// The inputs of [`CommandPaths::bundle`], in addition to the plan.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bundling {
     /// `true` if wrangler uses the config of an adapter.
@@ -114,7 +114,7 @@ pub fn upload_arguments(
 
 /// The paths that commands refer to.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct CommandPaths {
     /// The repository's root, absolute.
     pub root: Utf8PathBuf,
     /// Bun.
@@ -131,11 +131,11 @@ pub struct Places {
     pub compile_cache: Option<Utf8PathBuf>,
 }
 
-impl Places {
+impl CommandPaths {
     /// Returns the paths of a repository whose projects need only Bun.
     #[must_use]
-    pub fn new(root: &Utf8Path, bun: &Utf8Path) -> Places {
-        Places {
+    pub fn new(root: &Utf8Path, bun: &Utf8Path) -> CommandPaths {
+        CommandPaths {
             root: root.to_owned(),
             bun: bun.to_owned(),
             tools: BTreeMap::new(),
@@ -358,7 +358,7 @@ impl Places {
         self.wrangler(self.root.join(&plan.dir), arguments, BUILD_DEADLINE)
     }
 
-    /// Prepares the folder from which [`Places::upload`] uploads. `is_bundled` is true if [`Places::bundle`] ran.
+    /// Prepares the folder from which [`CommandPaths::upload`] uploads. `is_bundled` is true if [`CommandPaths::bundle`] ran.
     #[must_use]
     pub fn prepare_upload(
         &self,

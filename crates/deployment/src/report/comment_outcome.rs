@@ -36,7 +36,8 @@ mod tests {
     fn record(status: DeployStatus) -> Record {
         let config = Config::parse(workspace::toolchain::CONFIG);
         let config = config.expect("valid");
-        let place = Destination::resolve(&config, "staging", None, &CiVariables::default(), None);
+        let destination =
+            Destination::resolve(&config, "staging", None, &CiVariables::default(), None);
         let urls = ["https://mr-42-site.example/", "https://0a1b2c3d-site.example/"];
         Record {
             status,
@@ -44,7 +45,7 @@ mod tests {
             urls: urls.map(str::to_owned).to_vec(),
             error: Some("it broke".to_owned()),
             commit: Some("merge commit".to_owned()),
-            ..Record::new(Operation::Preview, "site", "site", &place.expect("known"), "nonce")
+            ..Record::new(Operation::Preview, "site", "site", &destination.expect("known"), "nonce")
         }
     }
 

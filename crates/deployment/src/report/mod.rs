@@ -261,9 +261,10 @@ mod tests {
         let config = Config::parse(workspace::toolchain::CONFIG);
         let config = config.expect("valid");
         let port = (environment == LOCAL).then_some(8787);
-        let place = Destination::resolve(&config, environment, port, &CiVariables::default(), None);
-        let place = place.expect("a destination");
-        Record { status, ..Record::new(operation, project, "site", &place, "n0") }
+        let destination =
+            Destination::resolve(&config, environment, port, &CiVariables::default(), None);
+        let destination = destination.expect("a destination");
+        Record { status, ..Record::new(operation, project, "site", &destination, "n0") }
     }
 
     /// Returns the text without colours.

@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::engine::dagger;
-use crate::plan::commands::{Bundling, Places};
+use crate::plan::commands::{Bundling, CommandPaths};
 use crate::plan::refusal::ProjectRefusal;
 use crate::plan::{Engine, Operation, Plan, ProjectPlan};
 use crate::script::upload::PROGRAM;
@@ -28,28 +28,28 @@ pub fn script_of<'c>(
 }
 
 /// Returns the script of `plan`. `setup` has the commands that install missing tools first.
-pub fn script(plan: &Plan, places: &Places, setup: &[ProcessCommand]) -> Result<String> {
-    let mut text = header(plan, places);
+pub fn script(plan: &Plan, paths: &CommandPaths, setup: &[ProcessCommand]) -> Result<String> {
+    let mut text = header(plan, paths);
     // Containers have their own tools.
     if plan.choice.engine == Engine::Host {
-        let token_file = token_file(&places.root);
-        let setup = setup.iter().map(|command| command.script(&places.root, &token_file));
+        let token_file = token_file(&paths.root);
+        let setup = setup.iter().map(|command| command.script(&paths.root, &token_file));
         text += &setup.collect::<String>();
     }
-    text += &upload_program(plan, places);
+    text += &upload_program(plan, paths);
     for (refusal, failure) in ProjectRefusal::by_project(&plan.refused) {
         let (project, reason) = (join_lines(&refusal.project), join_lines(&format!("{failure:#}")));
         text += &format!("\n# {project} is left out: {reason}\n");
     }
     for part in &plan.projects {
         text += &notes(plan, part);
-        text += &steps(plan, part, places)?;
+        text += &steps(plan, part, paths)?;
     }
     Ok(text)
 }
 
 /// Returns the first lines: the operation, the engine, the commit, and a test for the sandbox.
-fn header(plan: &Plan, places: &Places) -> String {
+fn header(plan: &Plan, paths: &CommandPaths) -> String {
     let destination = &plan.destination;
     let commit = plan.head.commit.as_deref().unwrap_or("no commit");
     let mut text =
@@ -59,10 +59,10 @@ fn header(plan: &Plan, places: &Places) -> String {
     }
     text += &format!("\n# engine: {}\n# commit: {commit}", plan.choice.engine.name());
     text += if plan.head.dirty { ", with uncommitted changes\n" } else { "\n" };
-    text += &preamble(&places.root);
+    text += &preamble(&paths.root);
     if let Some(port) = destination.sandbox {
         // Another program may listen on the port of a stopped sandbox, and would get its token.
-        let server = quote(places.root.join(".xtask/sandbox/server.json").as_str());
+        let server = quote(paths.root.join(".xtask/sandbox/server.json").as_str());
         text += &format!(
             "grep -q '\"port\": {port},' {server} || {{ echo 'the sandbox does not run on port {port}: \
              cargo xtask sandbox up' >&2; exit 3; }}\n"
@@ -72,7 +72,7 @@ fn header(plan: &Plan, places: &Places) -> String {
 }
 
 /// Returns the commands that write the program which prepares uploads.
-fn upload_program(plan: &Plan, places: &Places) -> String {
+fn upload_program(plan: &Plan, paths: &CommandPaths) -> String {
     match (plan.operation, plan.choice.engine) {
         (Operation::Build, _) => String::new(),
         (_, Engine::Host) => format!(
@@ -82,7 +82,7 @@ fn upload_program(plan: &Plan, places: &Places) -> String {
         ),
         (_, Engine::Dagger) => {
             let part = plan.projects.first();
-            part.map(|part| upload_files(part, &places.root)).unwrap_or_default()
+            part.map(|part| upload_files(part, &paths.root)).unwrap_or_default()
         }
     }
 }
@@ -108,16 +108,16 @@ fn notes(plan: &Plan, part: &ProjectPlan) -> String {
 }
 
 /// Returns the commands of a project, and the check after its deployment.
-fn steps(plan: &Plan, part: &ProjectPlan, places: &Places) -> Result<String> {
-    let (token_file, program) = (token_file(&places.root), places.root.join(PROGRAM));
+fn steps(plan: &Plan, part: &ProjectPlan, paths: &CommandPaths) -> Result<String> {
+    let (token_file, program) = (token_file(&paths.root), paths.root.join(PROGRAM));
     let mut text = String::new();
     if plan.choice.engine == Engine::Host && plan.operation != Operation::Build {
-        let empty = places.upload_folder(part).join("empty");
-        let folder = quote(empty.strip_prefix(&places.root).unwrap_or(&empty).as_str());
+        let empty = paths.upload_folder(part).join("empty");
+        let folder = quote(empty.strip_prefix(&paths.root).unwrap_or(&empty).as_str());
         text += &format!("mkdir -p {folder}\n");
     }
-    for command in commands(plan, part, places, &program)? {
-        text += &command.script(&places.root, &token_file);
+    for command in commands(plan, part, paths, &program)? {
+        text += &command.script(&paths.root, &token_file);
     }
     if let Some(percent) = plan.options.percent {
         let rest = 100_u8.saturating_sub(percent);
@@ -153,39 +153,39 @@ fn upload_files(part: &ProjectPlan, root: &Utf8Path) -> String {
 fn commands(
     plan: &Plan,
     part: &ProjectPlan,
-    places: &Places,
+    paths: &CommandPaths,
     program: &Utf8Path,
 ) -> Result<Vec<ProcessCommand>> {
     if plan.choice.engine == Engine::Dagger {
-        return Ok(vec![dagger::command(plan, part, &places.root)?]);
+        return Ok(vec![dagger::command(plan, part, &paths.root)?]);
     }
     let mut commands = Vec::new();
     let toolchain = &part.build_plan.toolchain;
     let installation = toolchain.installation.iter();
-    commands.extend(installation.flat_map(|install| places.install(toolchain, install)));
+    commands.extend(installation.flat_map(|install| paths.install(toolchain, install)));
     for build in &part.build_plan.dependencies {
-        commands.extend(places.build(build, None));
+        commands.extend(paths.build(build, None));
     }
     if let Some(build) = part.build_plan.own.as_ref().filter(|_| !part.is_built_by_wrangler) {
-        commands.extend(places.build(build, part.build_environment.as_deref()));
+        commands.extend(paths.build(build, part.build_environment.as_deref()));
     }
     if plan.operation != Operation::Build {
         let is_bundled = part.may_have_code() || part.target.has_build_command;
         let is_redirected = part.is_named_by_adapter();
         if is_bundled {
             let has_assets = part.target.assets.is_some() || is_redirected;
-            commands.push(places.bundle(part, Bundling { is_redirected, has_assets }));
+            commands.push(paths.bundle(part, Bundling { is_redirected, has_assets }));
         }
-        let mut prepare = places.prepare_upload(part, &plan.destination, is_redirected, is_bundled);
+        let mut prepare = paths.prepare_upload(part, &plan.destination, is_redirected, is_bundled);
         prepare.stdin = None;
         for word in prepare.argv.iter_mut().filter(|word| *word == "-") {
             *word = program.to_string();
         }
         commands.push(prepare);
         if plan.operation == Operation::Deploy {
-            commands.extend(places.before_deploy(part, &plan.destination));
+            commands.extend(paths.before_deploy(part, &plan.destination));
         }
-        commands.push(places.upload(part, &plan.destination, plan.kind(part)));
+        commands.push(paths.upload(part, &plan.destination, plan.kind(part)));
     }
     Ok(commands)
 }

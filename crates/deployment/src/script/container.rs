@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::{quote, relative};
-use crate::plan::commands::Places;
+use crate::plan::commands::CommandPaths;
 use crate::plan::{PackageBuild, ProjectPlan};
 use base::command::{ProcessCommand, Value};
 use base::env::is_set;
@@ -171,11 +171,11 @@ fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<
     if all_builds.into_iter().any(|build| !build.steps.is_empty()) {
         calls.push(call("with-env-variable", &["XTASK_PATH", "${PATH}"])? + " --expand");
     }
-    let places = places(settings, &toolchains);
+    let paths = paths(settings, &toolchains);
     if let Some(installation) = &part.build_plan.toolchain.installation {
         let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.install).collect();
         calls.extend(secrets(&names)?);
-        for command in places.install(&part.build_plan.toolchain, installation) {
+        for command in paths.install(&part.build_plan.toolchain, installation) {
             calls.extend(run(&command)?);
         }
         for name in names {
@@ -190,7 +190,7 @@ fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<
         calls.extend(secrets(&names)?);
     }
     for (build, environment) in builds {
-        for command in places.build(build, environment) {
+        for command in paths.build(build, environment) {
             calls.extend(run(&command)?);
         }
     }
@@ -246,11 +246,11 @@ fn cache(manager: Manager) -> (&'static str, &'static str) {
 }
 
 /// Returns the paths in a container: every tool is on PATH under its own name.
-fn places(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> Places {
+fn paths(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> CommandPaths {
     let tools = toolchains.iter().flat_map(|toolchain| toolchain.tools());
     let tools: BTreeMap<Tool, Utf8PathBuf> =
         tools.map(|tool| (tool.clone(), Utf8PathBuf::from(tool.name))).collect();
-    Places {
+    CommandPaths {
         root: Utf8PathBuf::from(ROOT),
         bun: Utf8PathBuf::from("bun"),
         tools,

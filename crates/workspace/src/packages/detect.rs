@@ -276,10 +276,10 @@ fn node_field(manifest: &Value) -> Option<&str> {
 }
 
 /// Returns Node in any version of `range`.
-fn within(package: &str, range: &str, place: &str) -> Result<Tool> {
+fn within(package: &str, range: &str, file: &str) -> Result<Tool> {
     let fits = |version: &&&str| crate::range::satisfies(range, Some(version));
     let version = NODE_VERSIONS.iter().find(fits).ok_or_else(|| {
-        refused(format!("{place} asks for Node `{range}`, and no version that xtask knows fits"))
+        refused(format!("{file} asks for Node `{range}`, and no version that xtask knows fits"))
             .hint("name an exact version: `\"tools\": { \"node\": \"22.23.5\" }` in dagger/config/config.json")
     })?;
     Ok(tool("node", package, version, Some(range)))

@@ -221,7 +221,7 @@ pub(crate) struct Discoveries {
 /// The inputs from which projects are discovered.
 pub(crate) struct Discovery<'w> {
     files: &'w Source,
-    place: SearchFolders,
+    folders: SearchFolders,
     packages: &'w BTreeMap<String, Package>,
     unreadable: &'w BTreeMap<Utf8PathBuf, Error>,
 }
@@ -229,11 +229,11 @@ pub(crate) struct Discovery<'w> {
 impl<'w> Discovery<'w> {
     pub(crate) fn new(
         files: &'w Source,
-        place: SearchFolders,
+        folders: SearchFolders,
         packages: &'w BTreeMap<String, Package>,
         unreadable: &'w BTreeMap<Utf8PathBuf, Error>,
     ) -> Discovery<'w> {
-        Discovery { files, place, packages, unreadable }
+        Discovery { files, folders, packages, unreadable }
     }
 
     /// Returns the projects whose configs are among `listed`, and the configs that are not projects.
@@ -245,7 +245,9 @@ impl<'w> Discovery<'w> {
         }
         let mut found = Discoveries::default();
         for (dir, configs) in folders {
-            if self.place.holds(dir) && !(self.place.is_everywhere && self.is_crate_template(dir)) {
+            if self.folders.holds(dir)
+                && !(self.folders.is_everywhere && self.is_crate_template(dir))
+            {
                 self.find_in(dir, &configs, &mut found);
             }
         }

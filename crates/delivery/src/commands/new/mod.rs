@@ -39,10 +39,10 @@ impl NewCommand {
             return Ok(Exit::Done);
         };
         let workspace = Workspace::survey(&ctx.root)?;
-        let place = SearchFolders::new(&workspace.files, &workspace.config)?;
+        let folders = SearchFolders::new(&workspace.files, &workspace.config)?;
         let new = NewProject::new(
             name,
-            place.folder(),
+            folders.folder(),
             self.template,
             &workspace.config,
             &workspace.projects,

@@ -85,7 +85,7 @@ impl NewProject {
     /// Creates a project called `name` below `place`.
     pub fn new(
         name: &str,
-        place: &Utf8Path,
+        folder: &Utf8Path,
         template: Template,
         config: &Config,
         others: &[Project],
@@ -108,7 +108,7 @@ impl NewProject {
             .map(|(name, _)| name.as_str())
             .collect();
         check_worker(&worker, &environments, others)?;
-        let dir = place.join(project);
+        let dir = folder.join(project);
         let blocks = |content: &str| {
             let block = |name: &&str| format!("\n    \"{name}\": {content}");
             let blocks = environments.iter().map(block).collect::<Vec<_>>().join(",");

@@ -10,7 +10,7 @@ use base::probe;
 use base::version::Version;
 use cloudflare::wrangler;
 use deployment::engine::setup;
-use deployment::plan::commands::Places;
+use deployment::plan::commands::CommandPaths;
 use deployment::tools::bun;
 use deployment::tools::packages::registry::manifest_version;
 use deployment::tools::program::{INSTALL_DEADLINE, Location, which};
@@ -189,8 +189,8 @@ fn install(context: &Context, toolchain: &Toolchain) -> Option<Vec<ProcessComman
         Location::Missing(_) => bun::install(root, &context.config().ok()?.tools.bun),
         Location::OnPath(_) | Location::Installed(_) => Vec::new(),
     };
-    let places = Places::new(root, bun.program());
-    commands.extend(setup::install_wrangler(&places, toolchain));
+    let paths = CommandPaths::new(root, bun.program());
+    commands.extend(setup::install_wrangler(&paths, toolchain));
     let relative = |path: &Utf8Path| path.strip_prefix(root).unwrap_or(path).to_string();
     let (lock, stamp) = (relative(&toolchain.lock_file()), relative(&setup::stamp(toolchain)));
     commands.push(cmd!(root, "cp {lock} {stamp}", INSTALL_DEADLINE));

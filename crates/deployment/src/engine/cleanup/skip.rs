@@ -44,8 +44,13 @@ impl Skipped {
         format!("{what} is skipped: {reason}; to delete it: {command_line}")
     }
 
-    fn preview(iid: u64, one: &PreviewDeletion, reason: &str, place: &Destination) -> Skipped {
-        let command = command_line("preview stop", &quote(&one.project), place);
+    fn preview(
+        iid: u64,
+        one: &PreviewDeletion,
+        reason: &str,
+        destination: &Destination,
+    ) -> Skipped {
+        let command = command_line("preview stop", &quote(&one.project), destination);
         Skipped {
             iid,
             project: Some(one.project.clone()),
@@ -62,12 +67,13 @@ impl Skipped {
         iid: u64,
         project: &GitlabProject,
         (previews, environment): (&[PreviewDeletion], Option<&GitlabEnvironment>),
-        place: Option<&Destination>,
+        destination: Option<&Destination>,
     ) -> Vec<Skipped> {
         let number = &project.number;
         let reason = format!("the GitLab project {number} has had no merge request !{iid} yet");
-        let previews =
-            previews.iter().filter_map(|one| Some(Skipped::preview(iid, one, &reason, place?)));
+        let previews = previews
+            .iter()
+            .filter_map(|one| Some(Skipped::preview(iid, one, &reason, destination?)));
         let environment = environment.map(|one| Skipped {
             iid,
             project: None,
@@ -95,7 +101,7 @@ pub fn take_foreign(
         match objection(one, request, previews) {
             Ok(None) => true,
             Ok(Some(reason)) => {
-                skipped.push(Skipped::preview(request.iid, one, &reason, previews.place()));
+                skipped.push(Skipped::preview(request.iid, one, &reason, previews.destination()));
                 false
             }
             Err(error) => {

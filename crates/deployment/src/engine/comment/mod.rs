@@ -173,7 +173,7 @@ impl<'a> Comment<'a> {
     /// Returns the client. Errors without a merge request or a token.
     fn connect(&self) -> Result<Option<Client<'a>>> {
         let name = &self.token_variable;
-        let Some(place) = &self.merge_request else {
+        let Some(merge_request) = &self.merge_request else {
             let message = "no comment: this is not a merge request pipeline".to_owned();
             // Outside of a pipeline no comment is expected.
             if self.ctx.ci.is_pipeline() {
@@ -182,12 +182,12 @@ impl<'a> Comment<'a> {
             self.stop(CommentAction::Skipped, message, Vec::new());
             return Ok(None);
         };
-        if place.in_fork {
+        if merge_request.in_fork {
             self.skip(
                 &format!(
                     "no comment: this pipeline runs in a fork, which has no token for project {}; \
                  a member of the project can run it there",
-                    place.project
+                    merge_request.project
                 ),
                 Vec::new(),
             );
@@ -202,7 +202,7 @@ impl<'a> Comment<'a> {
             self.skip(&format!("no comment: {message}"), hints.into());
             return Ok(None);
         };
-        client(self.ctx, &place.api, name, Some(&value)).map(Some)
+        client(self.ctx, &merge_request.api, name, Some(&value)).map(Some)
     }
 
     fn change(&self, change: &RowChange<'_>, lasting: bool) -> CommentResult {
@@ -214,12 +214,12 @@ impl<'a> Comment<'a> {
         if let Some(obstacle) = self.obstacle.borrow().as_ref() {
             return obstacle.clone();
         }
-        let (Some(client), Some(place)) = (&self.client, &self.merge_request) else {
+        let (Some(client), Some(merge_request)) = (&self.client, &self.merge_request) else {
             return self.outcome(CommentAction::Skipped);
         };
-        match self.attempt(client, place, change, lasting) {
+        match self.attempt(client, merge_request, change, lasting) {
             Ok(WriteResult { action, note, deleted }) => {
-                let page = place.page.as_ref();
+                let page = merge_request.page.as_ref();
                 let url = page.and_then(|page| Some(format!("{page}#note_{}", note?)));
                 CommentResult { note, url, deleted, ..self.outcome(action) }
             }
@@ -239,19 +239,20 @@ impl<'a> Comment<'a> {
     fn attempt(
         &self,
         client: &Client<'_>,
-        place: &MergeRequest,
+        merge_request: &MergeRequest,
         change: &RowChange<'_>,
         lasting: bool,
     ) -> Result<WriteResult> {
         let mut user = None;
-        let written =
-            Notes::new(client, &place.project, &place.iid, has_marker).and_then(|notes| {
+        let written = Notes::new(client, &merge_request.project, &merge_request.iid, has_marker)
+            .and_then(|notes| {
                 user = Some(notes.user().username.clone());
                 let timing = Timing::default();
                 Writer { notes, retry_budget: &self.ctx.retry_budget, timing }
                     .write(change, lasting)
             });
-        written.map_err(|error| explain(error, &self.token_variable, user.as_deref(), place))
+        written
+            .map_err(|error| explain(error, &self.token_variable, user.as_deref(), merge_request))
     }
 
     fn skip(&self, message: &str, hints: Vec<String>) {
@@ -296,9 +297,14 @@ pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>>
 
 /// Explains a refused request with the token in the variable `name`, with the next step.
 #[must_use]
-pub fn explain(error: Error, name: &str, user: Option<&str>, place: &MergeRequest) -> Error {
+pub fn explain(
+    error: Error,
+    name: &str,
+    user: Option<&str>,
+    merge_request: &MergeRequest,
+) -> Error {
     match error.find::<Problem>() {
-        Some(problem) => token_errors::explain(problem, name, user, place),
+        Some(problem) => token_errors::explain(problem, name, user, merge_request),
         None => error,
     }
 }

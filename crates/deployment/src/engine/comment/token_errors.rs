@@ -41,8 +41,13 @@ pub fn token(name: &str, value: Option<&str>, job: Option<&Secret>) -> Result<Se
 
 /// Explains a refused request with the token in the variable `name`, with the next step.
 #[must_use]
-pub fn explain(problem: &Problem, name: &str, user: Option<&str>, place: &MergeRequest) -> Error {
-    let MergeRequest { project, iid, .. } = place;
+pub fn explain(
+    problem: &Problem,
+    name: &str,
+    user: Option<&str>,
+    merge_request: &MergeRequest,
+) -> Error {
+    let MergeRequest { project, iid, .. } = merge_request;
     let detail = problem.detail.to_ascii_lowercase();
     let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
     match problem.status {
@@ -75,7 +80,7 @@ mod tests {
     use super::*;
     use expect_test::expect;
 
-    fn place() -> MergeRequest {
+    fn merge_request() -> MergeRequest {
         MergeRequest {
             api: "https://gitlab.example.com/api/v4".to_owned(),
             project: "12".to_owned(),
@@ -152,7 +157,7 @@ mod tests {
                 detail: detail.to_owned(),
                 code: code.map(str::to_owned),
             };
-            let failure = explain(&problem, "T", Some("bot"), &place());
+            let failure = explain(&problem, "T", Some("bot"), &merge_request());
             text += &render(&failure);
         }
         expect![[r#"
