@@ -13,6 +13,9 @@ pub const INHERITED: &[&str] = &[
     // Bun's cache of transpiled sources, including wrangler's 15 MB. Without it, every new home
     // directory costs half a second (observed with Bun 1.4.5).
     "BUN_RUNTIME_TRANSPILER_CACHE_PATH",
+    // The image `rust` has both outside of the home directory. `RUSTUP_TOOLCHAIN` is not passed on, because rustup sets it
+    // for xtask, and it would replace the toolchain that a project pins.
+    "CARGO_HOME",
     "CI",
     "HOME",
     "HTTPS_PROXY",
@@ -24,6 +27,7 @@ pub const INHERITED: &[&str] = &[
     "NO_COLOR",
     "NO_PROXY",
     "PATH",
+    "RUSTUP_HOME",
     "SHELL",
     "SSL_CERT_DIR",
     "SSL_CERT_FILE",

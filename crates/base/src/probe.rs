@@ -21,8 +21,8 @@ pub const QUICK: Duration = Duration::from_millis(1500);
 /// Timeout if the version decides about an installation. It allows a first start from a cold disk.
 pub const PATIENT: Duration = Duration::from_secs(20);
 
-/// Variables that a toolchain manager needs to find the toolchain.
-const RUSTUP: [&str; 3] = ["CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN"];
+/// The variable with the toolchain that rustup chose.
+const RUSTUP: &str = "RUSTUP_TOOLCHAIN";
 
 /// Variables that stop a program from updating or installing anything while it prints its version.
 const QUIET: [(&str, &str); 4] = [
@@ -42,7 +42,7 @@ pub fn capture_stdout(command: &ProcessCommand) -> Option<String> {
     let is_inherited = |value: &Value| matches!(value, Value::FromCaller { .. });
     let own = command.env.iter().filter(|(_, value)| is_inherited(value));
     let own = command.inherit.iter().copied().chain(own.map(|(name, _)| name.as_str()));
-    for name in INHERITED.iter().copied().chain(RUSTUP).chain(own) {
+    for name in INHERITED.iter().copied().chain([RUSTUP]).chain(own) {
         if let Some(value) = crate::env::os_variable(name) {
             process.env(name, value);
         }

@@ -13,6 +13,7 @@ mod before_deploy;
 mod browser;
 mod budget;
 mod build_cache;
+mod build_command;
 mod canary;
 mod check;
 mod claims;

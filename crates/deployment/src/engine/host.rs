@@ -106,6 +106,20 @@ pub(super) fn urls(job: &ProjectRun<'_>, targets: &[String], previews: Vec<Strin
     }
 }
 
+/// Returns the last lines that a `build.command` printed. `None` if it did not fail. Wrangler prints an internal object after
+/// them, which is longer than `tail`, so they are read from the log.
+fn build_command_output(root: &Utf8Path, log: &str, tail: &[String]) -> Option<Vec<String>> {
+    const MAX_LINES: usize = 20;
+    if !tail.iter().any(|line| line.contains("[ERROR] Running custom build")) {
+        return None;
+    }
+    let text = std::fs::read_to_string(root.join(log)).unwrap_or_default();
+    let last_command = text.rsplit("\n$ ").next().unwrap_or_default();
+    let lines = last_command.lines().filter_map(|line| line.strip_prefix("[custom build] "));
+    let lines: Vec<String> = lines.skip(1).map(str::to_owned).collect();
+    Some(lines[lines.len().saturating_sub(MAX_LINES)..].to_vec())
+}
+
 /// Bundles the code if there is any, and writes the folder to upload from. Returns warnings.
 fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     let (paths, part) = (&job.run.paths, job.part);
@@ -122,9 +136,16 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
         let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
         let finished = job.execute(&paths.bundle(part, bundling))?;
         if matches!(finished.exit_reason, ExitReason::Code(code) if code != 0) {
-            let reason = format!("wrangler bundled nothing: it {}", finished.ending());
-            let failure =
-                failed(wrangler::excerpt(&reason, &finished.tail, Some(log(job, &finished))));
+            let log = log(job, &finished);
+            let command_output = build_command_output(root, log, &finished.tail);
+            let reason = match command_output {
+                Some(_) => {
+                    "wrangler bundled nothing: the `build.command` of its config failed".to_owned()
+                }
+                None => format!("wrangler bundled nothing: it {}", finished.ending()),
+            };
+            let output = command_output.as_ref().unwrap_or(&finished.tail);
+            let failure = failed(wrangler::excerpt(&reason, output, Some(log)));
             return Err(failure.hint(wrangler::BUNDLE));
         }
         finished.success().map_err(|failure| failure.hint_if_failed(wrangler::BUNDLE))?;

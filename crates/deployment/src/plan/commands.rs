@@ -21,6 +21,9 @@ use workspace::steps::Runtime;
 /// The timeout of a build.
 pub const BUILD_DEADLINE: Duration = Duration::from_secs(1200);
 
+/// The variable from which builds read the environment, as those of Cloudflare's plugin for Vite do.
+pub const BUILD_ENVIRONMENT: &str = "CLOUDFLARE_ENV";
+
 /// The timeout of an upload. Wrangler itself would retry a broken upload for up to 43 minutes
 /// (computed from the code of 4.164).
 pub const DEPLOY_DEADLINE: Duration = Duration::from_secs(900);
@@ -265,16 +268,25 @@ impl CommandPaths {
         if commands.is_empty() {
             commands.push(self.script(&dir, toolchain, "build"));
         }
-        let complete = |command: ProcessCommand| {
-            let mut command = command
-                .text("ASTRO_TELEMETRY_DISABLED", "1")
-                .inherits(&self.variables.build, false);
-            if let Some(name) = environment {
-                command = command.text("CLOUDFLARE_ENV", name);
-            }
-            self.with_path(command, toolchain)
-        };
-        commands.into_iter().map(complete).collect()
+        commands
+            .into_iter()
+            .map(|command| self.for_build(command, toolchain, environment))
+            .collect()
+    }
+
+    /// Gives a command the variables and the programs that builds see.
+    fn for_build(
+        &self,
+        command: ProcessCommand,
+        toolchain: &PackageToolchain,
+        environment: Option<&str>,
+    ) -> ProcessCommand {
+        let mut command =
+            command.text("ASTRO_TELEMETRY_DISABLED", "1").inherits(&self.variables.build, false);
+        if let Some(name) = environment {
+            command = command.text(BUILD_ENVIRONMENT, name);
+        }
+        self.with_path(command, toolchain)
     }
 
     /// Returns the command that runs a script of `package.json`. Bun runs it on Bun, even if the shebang of a
@@ -328,20 +340,23 @@ impl CommandPaths {
             }
             (_, Runtime::Node) => cmd!(dir, "sh -c {step}", BUILD_DEADLINE),
         };
-        command.path = self.programs_of_packages(build);
+        command.path = self.programs_of_packages(&build.dir, toolchain);
         command
     }
 
-    /// Returns the `.bin` folders, from the package's own up to the install's.
-    fn programs_of_packages(&self, build: &PackageBuild) -> Vec<Utf8PathBuf> {
-        let top = build.toolchain.installation.as_ref().map(|install| install.dir.as_path());
-        let folders =
-            build.dir.ancestors().take_while(|dir| top.is_some_and(|top| dir.starts_with(top)));
+    /// Returns the `.bin` folders, from that of the package in `dir` up to the install's.
+    fn programs_of_packages(
+        &self,
+        dir: &Utf8Path,
+        toolchain: &PackageToolchain,
+    ) -> Vec<Utf8PathBuf> {
+        let top = toolchain.installation.as_ref().map(|install| install.dir.as_path());
+        let folders = dir.ancestors().take_while(|dir| top.is_some_and(|top| dir.starts_with(top)));
         folders.map(|dir| self.root.join(dir).join("node_modules/.bin")).collect()
     }
 
     /// Bundles the Worker's code, without any credential in the environment, because a wrangler config can run a
-    /// program, and a bundle can import any file.
+    /// program, and a bundle can import any file. Its `build.command` sees what a build sees.
     #[must_use]
     pub fn bundle(&self, plan: &ProjectPlan, bundling: Bundling) -> ProcessCommand {
         let config = plan.config.file_name().filter(|_| !bundling.is_redirected);
@@ -355,7 +370,13 @@ impl CommandPaths {
             self.bundle_file(plan).as_str(),
         );
         arguments.extend(plan.bundle_flags());
-        self.wrangler(self.root.join(&plan.dir), arguments, BUILD_DEADLINE)
+        let mut command = self.wrangler(self.root.join(&plan.dir), arguments, BUILD_DEADLINE);
+        if !plan.target.has_build_command || bundling.is_redirected {
+            return command;
+        }
+        let toolchain = &plan.build_plan.toolchain;
+        command.path = self.programs_of_packages(&plan.dir, toolchain);
+        self.for_build(command, toolchain, plan.build_environment.as_deref())
     }
 
     /// Prepares the folder from which [`CommandPaths::upload`] uploads. `is_bundled` is true if [`CommandPaths::bundle`] ran.

@@ -186,8 +186,7 @@ fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<
     let builds: Vec<_> =
         part.build_plan.dependencies.iter().map(|build| (build, None)).chain(own).collect();
     if !builds.is_empty() {
-        let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.build).collect();
-        calls.extend(secrets(&names)?);
+        calls.extend(build_variables(settings)?);
     }
     for (build, environment) in builds {
         for command in paths.build(build, environment) {
@@ -276,6 +275,12 @@ fn run(command: &ProcessCommand) -> Result<Vec<String>> {
     }
     calls.push(exec(&command.argv)?);
     Ok(calls)
+}
+
+/// Returns the calls that pass the variables of builds to a container.
+pub(super) fn build_variables(settings: &ContainerInputs) -> Result<Vec<String>> {
+    let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.build).collect();
+    secrets(&names)
 }
 
 /// Returns the calls that pass variables of the caller to the container. Their values are in no script and no output.

@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::container::{ROOT, assignment, call, container_path, unbuilt_lines};
 use super::{container, has_code, quote, relative, token_variable};
-use crate::plan::commands::{PrepareRequest, upload_arguments};
+use crate::plan::commands::{BUILD_ENVIRONMENT, PrepareRequest, upload_arguments};
 use crate::plan::{Operation, Plan, ProjectPlan, UploadKind};
 use base::error::Result;
 use cloudflare::wrangler;
@@ -273,8 +273,15 @@ fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
         format!("with-directory {} $(directory)", quote(EMPTY)?),
         nonce(part)?,
         call("with-workdir", &[container_path(&part.dir).as_str()])?,
-        step(BUNDLE, &script, &wrangler(arguments))?,
     ]);
+    // It sees what a build sees.
+    if part.target.has_build_command {
+        calls.extend(container::build_variables(&part.build_plan.containers)?);
+        if let Some(environment) = &part.build_environment {
+            calls.push(call("with-env-variable", &[BUILD_ENVIRONMENT, environment])?);
+        }
+    }
+    calls.push(step(BUNDLE, &script, &wrangler(arguments))?);
     Ok(calls)
 }
 

@@ -11,9 +11,8 @@ use base::command::ProcessCommand;
 pub const RUN_DEADLINE: Duration = Duration::from_secs(2 * 3600);
 
 /// The variables that cargo, rustup and the C compiler need.
-pub const INHERITED: [&str; 13] = [
+pub const INHERITED: [&str; 11] = [
     "CARGO_BUILD_JOBS",
-    "CARGO_HOME",
     "CARGO_HTTP_CAINFO",
     "CARGO_INCREMENTAL",
     "CARGO_NET_OFFLINE",
@@ -21,7 +20,6 @@ pub const INHERITED: [&str; 13] = [
     "CC",
     "RUSTFLAGS",
     "RUSTUP_AUTO_INSTALL",
-    "RUSTUP_HOME",
     "RUSTUP_TOOLCHAIN",
     "RUST_BACKTRACE",
     "RUST_TEST_THREADS",
