@@ -1,6 +1,7 @@
 //! Serves everything on one loopback port. The host of a request selects the APIs and the page, or a Worker.
 
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -40,6 +41,8 @@ pub async fn serve(options: Serve) -> Result<()> {
     std::fs::create_dir_all(state).with_context(|| format!("cannot create {state}"))?;
     let _locks = lock_state(state)?;
     let server_file = state.join("server.json");
+    // A killed sandbox left it. The process id in it must be that of the lock's holder.
+    remove_if_there(&server_file)?;
     let token = Token::load(state)?;
     let identity = SandboxIdentity::load(state)?;
     let (first, port) = listen(state, options.port).await?;
@@ -62,7 +65,7 @@ pub async fn serve(options: Serve) -> Result<()> {
     // Browsers may resolve `*.localhost` to the IPv6 loopback address.
     listeners.extend(TcpListener::bind(("::1", port)).await);
     let router = router(&app);
-    announce(&server_file, port)?;
+    announce(&server_file, state, port)?;
     log::line(&format!("serving at http://127.0.0.1:{port} with {} Workers", app.store.count()));
     let ahead = Duration::from_secs(options.cron_clock_ahead);
     let stateful = tokio::spawn({
@@ -212,11 +215,11 @@ async fn listen_on_first(ports: &[u16]) -> Result<TcpListener> {
 }
 
 /// Writes `server.json`, from which clients learn the port.
-fn announce(path: &Utf8Path, port: u16) -> Result<()> {
+fn announce(path: &Utf8Path, state: &Utf8Path, port: u16) -> Result<()> {
     let started = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     let server = json!({
         "schema": 1, "pid": std::process::id(), "port": port,
-        "url": format!("http://127.0.0.1:{port}"), "started": started,
+        "url": format!("http://127.0.0.1:{port}"), "started": started, "state": state,
     });
     write_durably(path, &serde_json::to_vec_pretty(&server)?)
 }
@@ -227,9 +230,18 @@ fn withdraw(path: &Utf8Path) -> Result<()> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let server: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     if server["pid"] == std::process::id() {
-        std::fs::remove_file(path).with_context(|| format!("cannot remove {path}"))?;
+        remove_if_there(path)?;
     }
     Ok(())
+}
+
+fn remove_if_there(path: &Utf8Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {path}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Completes when the process gets SIGTERM or SIGINT.

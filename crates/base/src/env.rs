@@ -33,6 +33,16 @@ const KEPT: [&str; 10] = [
     "RUST_LIB_BACKTRACE",
 ];
 
+/// The variables that name a proxy.
+const PROXIES: [&str; 6] =
+    ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "all_proxy", "http_proxy", "https_proxy"];
+
+/// The variables with the hosts that are reached without a proxy.
+const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// The names and addresses of this machine, for [`NO_PROXY`].
+const LOOPBACK: [&str; 4] = ["localhost", ".localhost", "127.0.0.1", "::1"];
+
 static HIDDEN: OnceLock<BTreeMap<OsString, OsString>> = OnceLock::new();
 
 /// Removes every variable that no child sees from this process's environment, by restarting the program. Returns in
@@ -59,7 +69,8 @@ pub fn hide() {
         name.to_str().is_some_and(|name| INHERITED.contains(&name) || KEPT.contains(&name))
     };
     let (kept, hidden): (Vec<_>, Vec<_>) = std::env::vars_os().partition(|(name, _)| is_kept(name));
-    if hidden.is_empty() {
+    let no_proxy = no_proxy(|name| std::env::var(name).ok());
+    if hidden.is_empty() && no_proxy.is_none() {
         protect_memory();
         return;
     }
@@ -69,9 +80,32 @@ pub fn hide() {
     let name = arguments.next().unwrap_or_else(|| program.clone().into_os_string());
     let mut command = Command::new(program);
     command.arg0(name).args(arguments).env_clear().envs(kept);
+    if let Some(hosts) = no_proxy {
+        command.envs(NO_PROXY.map(|name| (name, hosts.clone())));
+    }
     command.env(DESCRIPTOR, memory.as_raw_fd().to_string());
     // Returns only on failure. The program then continues with its environment.
     let _failure = command.exec();
+}
+
+/// Returns the hosts that this program and its children reach without a proxy: those of the variables, and this machine.
+/// No proxy reaches the sandbox, and few programs except for Go's know that. Spaces go too, because not every program
+/// accepts them after a comma. `None` if no proxy is set or the variables need no change.
+fn no_proxy(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let is_set = |name: &str| variable(name).is_some_and(|value| !value.trim().is_empty());
+    if !PROXIES.iter().any(|name| is_set(name)) {
+        return None;
+    }
+    let given = NO_PROXY.map(&variable);
+    let text = given.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(",");
+    let mut hosts: Vec<&str> = Vec::new();
+    for host in text.split([',', ' ']).filter(|host| !host.is_empty()).chain(LOOPBACK) {
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+    let hosts = hosts.join(",");
+    given.iter().any(|one| one.as_ref() != Some(&hosts)).then_some(hosts)
 }
 
 /// Returns true if a variable seems to hold a credential, by its name and by the length of its value.
@@ -172,6 +206,25 @@ pub fn raw_variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn this_machine_is_reached_without_a_proxy() {
+        let check = |variables: &[(&str, &str)], expected: Option<&str>| {
+            let find = |name: &str| variables.iter().find(|(known, _)| *known == name);
+            let hosts = no_proxy(|name| find(name).map(|(_, value)| (*value).to_owned()));
+            assert_eq!(hosts.as_deref(), expected, "{variables:?}");
+        };
+        let proxy = ("HTTPS_PROXY", "http://proxy.example:8080");
+        let own = "localhost,.localhost,127.0.0.1,::1";
+        check(&[("NO_PROXY", "a.example")], None);
+        check(&[("HTTP_PROXY", " ")], None);
+        check(&[proxy], Some(own));
+        check(&[proxy, ("NO_PROXY", own), ("no_proxy", own)], None);
+        check(
+            &[proxy, ("NO_PROXY", "localhost, .a.example ,"), ("no_proxy", "b.example")],
+            Some("localhost,.a.example,b.example,.localhost,127.0.0.1,::1"),
+        );
+    }
 
     #[test]
     fn credentials_are_known_by_their_names() {

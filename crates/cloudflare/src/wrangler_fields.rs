@@ -19,10 +19,15 @@ pub struct UnknownField {
     pub hint: Option<String>,
 }
 
-/// The fields of a container that wrangler reads and its schema lacks, because they are deprecated or internal
-/// (`validateContainerApp` of wrangler 4.164).
-const OF_CONTAINERS: [&str; 5] =
-    ["affinities", "configuration", "instances", "rollout_kind", "wrangler_ssh"];
+/// The fields of the items of a list that wrangler reads and its schema lacks, because they are deprecated or internal
+/// (`validateContainerApp` and `validateServiceBinding` of wrangler 4.164).
+const OF_ITEMS: [(&str, &[&str]); 2] = [
+    ("containers", &["affinities", "configuration", "instances", "rollout_kind", "wrangler_ssh"]),
+    ("services", &["environment"]),
+];
+
+/// The fields of wrangler 1 to 3 without a successor. Wrangler ignores them with a warning, and no deployment needs them.
+const OBSOLETE: [&str; 5] = ["miniflare", "type", "usage_model", "webpack_config", "zone_id"];
 
 /// The JSON schema of wrangler's config, as far as it says which fields exist.
 ///
@@ -84,7 +89,7 @@ impl ConfigSchema {
                     self.check(field, inner, &path_of_field, unknown);
                 }
                 (Some(Schema::Any | Schema::Nothing), _) => {}
-                (None, _) if is_container(path) && OF_CONTAINERS.contains(&name.as_str()) => {}
+                (None, _) if is_unlisted(path, name) => {}
                 (None, Schema::Keywords(field)) => {
                     self.check(field, inner, &path_of_field, unknown);
                 }
@@ -302,10 +307,15 @@ impl<'de> Visitor<'de> for TypesVisitor {
     }
 }
 
-/// Returns true if `path` is that of a container, such as `env.staging.containers[0]`.
-fn is_container(path: &str) -> bool {
-    let list = path.split_once('[').map_or("", |(list, _)| list);
-    list == "containers" || list.ends_with(".containers")
+/// Returns true if the schema lacks the field `name` of `path`, and a config may have it. `path` is empty for the top level,
+/// or such as `env.staging` or `env.staging.containers[0]`.
+fn is_unlisted(path: &str, name: &str) -> bool {
+    let mut parts = path.rsplit('.');
+    let (last, before) = (parts.next().unwrap_or_default(), parts.next());
+    let is_level = path.is_empty() || (before == Some("env") && parts.next().is_none());
+    let list = last.split_once('[').map_or("", |(list, _)| list);
+    let is_of_item = |(own, names): &(&str, &[&str])| *own == list && names.contains(&name);
+    (is_level && OBSOLETE.contains(&name)) || OF_ITEMS.iter().any(is_of_item)
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -327,6 +337,8 @@ mod tests {
                     "env": {"type": "object", "additionalProperties": {"$ref": "#/definitions/Config"}},
                     "containers": {"type": "array", "items":
                         {"type": "object", "additionalProperties": false, "properties": {"image": {}}}},
+                    "services": {"type": "array", "items":
+                        {"type": "object", "additionalProperties": false, "properties": {"binding": {}}}},
                     "routes": {"type": "array", "items": {"anyOf": [{"type": "string"},
                         {"type": "object", "additionalProperties": false, "properties": {"pattern": {}}}]}}}},
                 "Assets": {"type": "object", "additionalProperties": false, "properties": {"directory": {}}}
@@ -339,7 +351,8 @@ mod tests {
         assert_eq!(reduced.to_text().expect("JSON"), text);
         let config = json!({"name": "a", "asssets": {}, "assets": {"directoy": "x"}, "vars": {"ANY": 1},
             "routes": ["a", {"patern": "b"}], "containers": [{"instances": 1, "imag": "i"}],
-            "env": {"staging": {"nam": "b", "containers": [{"configuration": {"image": "i"}}]}}});
+            "services": [{"binding": "B", "environment": "production"}], "zone_id": "",
+            "env": {"staging": {"nam": "b", "usage_model": "bundled", "containers": [{"configuration": {"image": "i"}}]}}});
         let found: Vec<(String, Option<String>)> =
             schema.unknown_fields(&config).into_iter().map(|f| (f.path, f.hint)).collect();
         assert_eq!(reduced.unknown_fields(&config), schema.unknown_fields(&config));

@@ -67,6 +67,7 @@ mod readiness;
 mod refused_uploads;
 mod required_secrets;
 mod sandbox_bindings;
+mod sandbox_process;
 mod script;
 
 mod secrets;

@@ -172,3 +172,40 @@ fn cron_triggers_run_when_asked_and_their_output_is_in_the_logs() {
     let requests = env.xtask(&["sandbox", "logs", "--requests"]).exits(0).stdout;
     assert!(requests.contains("/workers/scripts/code"), "{requests}");
 }
+
+#[test]
+fn a_worker_in_python_is_refused_before_anything_runs() {
+    let env = TestEnv::with_tools();
+    env.write(
+        "projects/snake/wrangler.json",
+        r#"{ "name": "snake", "main": "src/entry.py", "compatibility_date": "2026-10-01", "compatibility_flags": ["python_workers"] }"#,
+    );
+    env.write("projects/snake/src/entry.py", "async def on_fetch(request): pass\n");
+    env.commit("worker");
+    for arguments in [&["deploy", "snake"][..], &["deploy", "snake", "--allow-stub", "--dry-run"]] {
+        let ran = env.xtask(arguments).exits(3);
+        let message = "projects/snake/wrangler.json: the sandbox does not run Python Workers";
+        assert!((ran.stdout.clone() + &ran.stderr).contains(message), "{ran:?}");
+        assert!(!ran.stderr.contains("bundle"), "{ran:?}");
+    }
+    let table = env.xtask(&["doctor"]).stdout;
+    assert!(table.contains("at Cloudflare"), "{table}");
+}
+
+#[test]
+fn fields_that_wrangler_reads_or_ignores_are_deployed() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/api", "api");
+    let path = "projects/api/wrangler.toml";
+    let config = std::fs::read_to_string(env.root.join(path)).expect("a config");
+    let old = "usage_model = \"bundled\"\ntype = \"javascript\"\nzone_id = \"\"\n";
+    env.write(path, &format!("{old}{config}"));
+    env.worker("projects/caller", "caller");
+    let path = "projects/caller/wrangler.toml";
+    let config = std::fs::read_to_string(env.root.join(path)).expect("a config");
+    let binding =
+        "[[services]]\nbinding = \"API\"\nservice = \"api\"\nenvironment = \"production\"\n";
+    env.write(path, &format!("{config}{binding}"));
+    env.commit("workers");
+    env.xtask(&["deploy", "api", "caller", "--engine=host"]).exits(0);
+}

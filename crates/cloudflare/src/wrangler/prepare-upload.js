@@ -53,6 +53,8 @@ const LEFT_OUT = [
   "$schema", "account_id", "alias", "base_dir", "build", "define", "dependencies_instrumentation", "dev", "env",
   "find_additional_modules", "jsx_factory", "jsx_fragment", "keep_names", "minify", "no_bundle",
   "preserve_file_names", "python_modules", "rules", "send_metrics", "tsconfig",
+  // Wrangler ignores these of its older versions.
+  "miniflare", "type", "usage_model", "webpack_config", "zone_id",
 ];
 
 /** The fields that adapters write in addition to those of wrangler. */

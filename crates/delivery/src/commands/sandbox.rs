@@ -78,6 +78,7 @@ impl SandboxCommand {
         match self.action {
             SandboxAction::Up { port } => up(ctx, running, port),
             SandboxAction::Down => {
+                let running = running.or_else(|| process::holder(&ctx.root));
                 if let Some(server) = &running {
                     process::stop(&ctx.root, server)?;
                 }
@@ -155,8 +156,8 @@ fn reset(ctx: &Ctx, running: Option<&Server>, is_confirmed: bool) -> Result<Exit
     if !is_confirmed && ctx.ui.confirm(question) == Some(false) {
         return Ok(report(ctx, running.cloned(), "nothing was deleted"));
     }
-    if let Some(server) = running {
-        process::stop(&ctx.root, server)?;
+    if let Some(server) = running.cloned().or_else(|| process::holder(&ctx.root)) {
+        process::stop(&ctx.root, &server)?;
     }
     let state = process::state(&ctx.root);
     if state.exists() {

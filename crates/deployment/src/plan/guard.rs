@@ -88,6 +88,15 @@ pub fn check_account(config: &Config, project: &Project, environment: &str) -> R
     Ok(())
 }
 
+/// Refuses a Worker in Python for the sandbox, whose workerd would download an interpreter for it.
+pub fn check_local_runtime(config: &Utf8Path, target: &Target) -> Result<()> {
+    match target.main.as_deref().and_then(Utf8Path::extension) {
+        Some("py") => Err(refused(format!("{config}: the sandbox does not run Python Workers"))
+            .hint("deploy it to Cloudflare with `--env`")),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses to upload bindings to the sandbox that only Cloudflare can run. `is_set` returns whether a
 /// variable that makes a binding available locally is set.
 pub fn check_local_form(

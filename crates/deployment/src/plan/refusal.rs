@@ -249,10 +249,14 @@ impl<'a> Rules<'a> {
             let checked = guard::check_preview(project, environment, *strategy);
             broken.extend(broken_rule(RefusalRule::Preview, checked));
         }
-        if destination.sandbox.is_some() && !allow_stub {
+        if destination.sandbox.is_some() {
             let target = project.target(environment);
-            let checked = guard::check_local_form(&project.config, &target, self.facts.is_set);
+            let checked = guard::check_local_runtime(&project.config, &target);
             broken.extend(broken_rule(RefusalRule::LocalForm, checked));
+            if !allow_stub {
+                let checked = guard::check_local_form(&project.config, &target, self.facts.is_set);
+                broken.extend(broken_rule(RefusalRule::LocalForm, checked));
+            }
         }
         // A preview of the strategy `preview` has its own storage.
         let has_own = self.facts.strategies.get(&project.name) == Some(&Strategy::Preview);

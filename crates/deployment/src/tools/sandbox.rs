@@ -74,6 +74,17 @@ pub struct Server {
     pub url: String,
     /// The start time, RFC 3339.
     pub started: String,
+    /// The folder of its state when it started. `None` from older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Utf8PathBuf>,
+}
+
+impl Server {
+    /// Returns true if the checkout at `root` was moved since the start, so that the sandbox writes to another path.
+    fn is_moved(&self, root: &Utf8Path) -> bool {
+        let own = state(root).canonicalize_utf8().ok();
+        self.state.as_ref().is_some_and(|state| state.canonicalize_utf8().ok() != own)
+    }
 }
 
 /// Returns the folder of its state.
@@ -140,8 +151,20 @@ pub fn running(root: &Utf8Path) -> Option<Server> {
     }
     // The sandbox holds the lock of its state. If the lock is free, the folder is a copy, and the sandbox belongs
     // to another checkout.
-    let lock = File::open(state(root).join("lock")).ok()?;
-    lock.try_lock().is_err().then_some(server)
+    (is_locked(root) && !server.is_moved(root)).then_some(server)
+}
+
+/// Returns true if a process holds the lock of the sandbox's state.
+fn is_locked(root: &Utf8Path) -> bool {
+    File::open(state(root).join("lock")).is_ok_and(|lock| lock.try_lock().is_err())
+}
+
+/// Returns the sandbox that holds the state of this checkout, even if it does not respond.
+#[must_use]
+pub fn holder(root: &Utf8Path) -> Option<Server> {
+    // The sandbox writes the file after it got the lock.
+    let text = std::fs::read_to_string(state(root).join("server.json")).ok()?;
+    serde_json::from_str(&text).ok().filter(|_| is_locked(root))
 }
 
 /// The checkout and the time of the last proof that the sandbox runs, with its server.
@@ -391,6 +414,9 @@ pub fn start(
     for folder in [Some(state.as_path()), log.parent()].into_iter().flatten() {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot create {folder}"))?;
     }
+    if let Some(server) = holder(root).filter(|server| server.is_moved(root)) {
+        stop(root, &server)?;
+    }
     let out = File::options().create(true).append(true).open(&log)?;
     let program = program(root)?;
     let mut process = Process::new(&program);
@@ -428,8 +454,11 @@ pub fn start(
                 return Ok(server);
             }
             let output = last_lines(&log, 5).join("\n    ");
-            return Err(failed(format!("the sandbox did not start ({status}):\n    {output}"))
-                .hint(format!("read its log, {log}")));
+            let failure = failed(format!("the sandbox did not start ({status}):\n    {output}"));
+            return Err(match holder(root) {
+                Some(_) => failure.hint("run `cargo xtask sandbox down`, then retry"),
+                None => failure.hint(format!("read its log, {log}")),
+            });
         }
         std::thread::sleep(Duration::from_millis(50));
     }
