@@ -17,7 +17,7 @@ mod settings;
 pub mod wrangler;
 
 pub use changes::{affected, change_base, inputs, lock_changes, path_list, summaries, summary};
-pub use config::{modules, own_repository, pipeline, toolchain};
+pub use config::{cargo_config, modules, own_repository, pipeline, toolchain};
 pub use files::{key, names, paths, symlinks, yaml};
 pub use packages::{build_script, detect, installation, package, package_manager, range};
 pub use projects::{discovery, project};

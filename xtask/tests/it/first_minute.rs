@@ -72,10 +72,16 @@ fn a_bar_is_shown_before_xtask_is_compiled_and_nothing_afterwards() {
 fn the_alias_of_another_repository_does_the_same() {
     let env = TestEnv::new();
     write_crate(&env, "xtask/");
-    let delivery::init::alias::Alias::Addition(config) = delivery::init::alias::merge(None) else {
-        panic!("an alias for a repository that has none");
+    let merge = |config| match delivery::init::alias::merge(config) {
+        delivery::init::alias::Alias::Addition(config) => config,
+        other => panic!("an alias for a repository that has none, not {other:?}"),
     };
-    assert_alias(&env, &config);
+    assert_alias(&env, &merge(None));
+    // No toolchain has the standard library of this target.
+    let other = "[build]\ntarget = \"wasm64-unknown-unknown\"\n";
+    std::fs::remove_dir_all(env.folder.join("target")).expect("deleted");
+    std::fs::remove_file(env.folder.join("seen")).expect("deleted");
+    assert_alias(&env, &merge(Some(other)));
 }
 
 /// Writes the crates `xtask` and `delivery`, with the build script of ours. `delivery` is compiled until the file of the

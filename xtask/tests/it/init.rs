@@ -334,12 +334,38 @@ fn keeps_and_names_existing_files() {
     let ran = init(&env, &[]).exits(0);
     for message in [
         "kept      xtask/Cargo.toml\n            add `delivery = { path = ",
-        "kept      .cargo/config.toml\n            add the alias yourself: `xtask = ",
+        "kept      .cargo/config.toml\n            its alias `xtask` stays, because it runs the crate `xtask`",
     ] {
         assert!(ran.stdout.contains(message), "{}", ran.stdout);
     }
     let kept = std::fs::read_to_string(env.root.join("xtask/Cargo.toml")).expect("text");
     assert!(kept.contains("9.0.0"));
+}
+
+#[test]
+fn a_cargo_config_for_another_target_and_an_old_toolchain_are_respected() {
+    let env = monorepo(Manager::Bun);
+    // The name before Cargo 1.39, which wins.
+    env.write(".cargo/config", "[build]\ntarget = \"wasm32-unknown-unknown\"\n");
+    env.write(".gitignore", "/xtask\n/.cargo/config.toml\n");
+    env.write("rust-toolchain", "1.70.0\n");
+    env.commit("a Worker in Rust");
+    let ran = init(&env, &["--dry-run"]).exits(0);
+    for message in [
+        "added to  .cargo/config\n",
+        "new       xtask/Cargo.toml\n            git ignores it: run `git add --force xtask/Cargo.toml`\n",
+    ] {
+        assert!(ran.stdout.contains(message), "{}", ran.stdout);
+    }
+    let warning = "rust-toolchain pins Rust 1.70.0, and xtask needs 1.95: raise it, or run `cargo +stable xtask`";
+    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    init(&env, &[]).exits(0);
+    let config = std::fs::read_to_string(env.root.join(".cargo/config")).expect("text");
+    assert!(
+        config.contains(" --target host-tuple --manifest-path xtask/Cargo.toml --\"\n"),
+        "{config}"
+    );
+    assert!(!env.root.join(".cargo/config.toml").exists());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::ci;
+use crate::doctor::checks::tools::RUST;
 use crate::doctor::readiness::{self, ReadinessRow};
 use crate::init::source::LibrarySource;
 use crate::init::{self, FileAction, FileChange, defaults};
@@ -12,13 +13,14 @@ use base::error::{Exit, Result, refused, usage};
 use base::files::write_whole;
 use base::runner::CompletedProcess;
 use base::terminal::{BOLD, paint};
+use base::version::Version;
 use deployment::context::Ctx;
 use deployment::tools::cargo;
 use deployment::tools::checkout;
 use gitlab::pipeline::FILE;
-use workspace::Workspace;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::TOOL;
+use workspace::{Workspace, cargo_config, git};
 
 /// Set up delivery in a repository that exists.
 #[derive(Debug, Args)]
@@ -72,6 +74,8 @@ impl InitCommand {
         if !ctx.dry_run {
             write(ctx, &root, &changes)?;
         }
+        note_ignored(&root, &mut changes)?;
+        warn_of_toolchain(ctx, &root);
         let workspace = Workspace::survey_with(&root, config.clone())?;
         let rows = readiness::rows(&workspace);
         let report = InitReport { schema: 1, repository: &root, files: &changes, projects: &rows };
@@ -130,8 +134,35 @@ fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) {
         .run("init", &cargo::command(root, &arguments), &|_| ())
         .and_then(CompletedProcess::success);
     if let Err(error) = done {
-        ctx.ui.warn(&format!("the first `cargo xtask` will rewrite {TOOL}/Cargo.lock: {error:#}"));
+        let error = format!("{error:#}");
+        let reason = error.lines().next().unwrap_or_default();
+        ctx.ui.warn(&format!("the first `cargo xtask` will rewrite {TOOL}/Cargo.lock: {reason}"));
     }
+}
+
+/// Warns if the repository pins a toolchain that cannot compile xtask.
+fn warn_of_toolchain(ctx: &Ctx, root: &Utf8Path) {
+    let pinned = cargo_config::pinned_toolchain(root);
+    let minimum = Version::find(RUST);
+    if let Some((file, channel)) = pinned
+        && channel.starts_with(|c: char| c.is_ascii_digit())
+        && Version::find(&channel) < minimum
+    {
+        ctx.ui.warn(&format!(
+            "{file} pins Rust {channel}, and xtask needs {RUST}: raise it, or run `cargo +stable xtask`"
+        ));
+    }
+}
+
+/// Adds a note to each new file that git ignores, because a clone and a pipeline would lack it.
+fn note_ignored(root: &Utf8Path, changes: &mut [FileChange]) -> Result<()> {
+    let written = changes.iter().filter(|change| change.is_written());
+    let written: Vec<&Utf8Path> = written.map(|change| change.path.as_path()).collect();
+    let ignored = git::ignored_paths(root, &written)?;
+    for change in changes.iter_mut().filter(|change| ignored.contains(&change.path)) {
+        change.note = Some(format!("git ignores it: run `git add --force {}`", change.path));
+    }
+    Ok(())
 }
 
 fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[ReadinessRow]) -> String {

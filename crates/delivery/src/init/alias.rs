@@ -1,9 +1,8 @@
 //! Adds the alias `cargo xtask` to a Cargo config, which may exist.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
+use workspace::cargo_config::{has_build_target, parse};
 use workspace::modules::TOOL;
 
 /// The change to a Cargo config.
@@ -13,8 +12,11 @@ pub enum Alias {
     Present,
     /// The file's new text.
     Addition(String),
-    /// Another `xtask` alias exists, or the file cannot be parsed.
-    Conflict,
+    /// The file is not changed, and this step remains.
+    Kept {
+        /// The step.
+        note: String,
+    },
 }
 
 /// The arguments of Cargo that show a progress bar while it compiles, and nothing if it does not.
@@ -22,14 +24,14 @@ pub enum Alias {
 const PROGRESS: &str =
     "--quiet --config term.progress.when='always' --config term.progress.width=54";
 
-/// Returns the line of the alias.
-#[must_use]
-pub fn line() -> String {
-    format!("{TOOL} = \"{}\"", command())
+/// Returns the line of the alias in `config`, which may be null.
+fn line(config: &Value) -> String {
+    format!("{TOOL} = \"{}\"", command(config))
 }
 
-fn command() -> String {
-    format!("run {PROGRESS} --manifest-path {TOOL}/Cargo.toml --")
+fn command(config: &Value) -> String {
+    let target = if has_build_target(config) { "--target host-tuple " } else { "" };
+    format!("run {PROGRESS} {target}--manifest-path {TOOL}/Cargo.toml --")
 }
 
 /// Returns the alias that earlier versions wrote.
@@ -41,46 +43,67 @@ fn earlier_command() -> String {
 #[must_use]
 pub fn merge(text: Option<&str>) -> Alias {
     let Some(text) = text.filter(|text| !text.trim().is_empty()) else {
-        return Alias::Addition(format!("[alias]\n{}\n", line()));
+        return Alias::Addition(format!("[alias]\n{}\n", line(&Value::Null)));
     };
     let Some(before) = parse(text) else {
-        return Alias::Conflict;
+        let note = format!("correct it, which is not TOML, then add `{}`", line(&Value::Null));
+        return Alias::Kept { note };
     };
+    let command = command(&before);
     match &before["alias"][TOOL] {
         Value::Null => {}
-        Value::String(there) if *there == command() => return Alias::Present,
+        Value::String(there) if *there == command => return Alias::Present,
         Value::String(there) if *there == earlier_command() => {
-            let merged = text.replacen(&format!("\"{there}\""), &format!("\"{}\"", command()), 1);
+            let merged = text.replacen(&format!("\"{there}\""), &format!("\"{command}\""), 1);
             return only_addition(before, merged);
         }
-        _ => return Alias::Conflict,
+        there => return Alias::Kept { note: taken(there, &before) },
     }
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let header =
         |line: &String| line.split('#').next().is_some_and(|line| line.trim() == "[alias]");
     match lines.iter().position(header) {
-        Some(at) => lines.insert(at + 1, line()),
-        None => lines.extend([String::new(), "[alias]".to_owned(), line()]),
+        Some(at) => lines.insert(at + 1, line(&before)),
+        None => lines.extend([String::new(), "[alias]".to_owned(), line(&before)]),
     }
     only_addition(before, lines.join("\n") + "\n")
 }
 
 /// Returns `merged` if only the alias differs from the config `before`, independent of the formatting.
 fn only_addition(before: Value, merged: String) -> Alias {
+    let note = format!("add this line to its aliases: `{}`", line(&before));
+    let command = command(&before);
     let mut wanted = before;
     if wanted["alias"].is_null() {
         wanted["alias"] = Value::Object(serde_json::Map::new());
     }
-    wanted["alias"][TOOL] = command().into();
+    wanted["alias"][TOOL] = command.into();
     match parse(&merged) {
         Some(after) if after == wanted => Alias::Addition(merged),
-        _ => Alias::Conflict,
+        _ => Alias::Kept { note },
     }
 }
 
-fn parse(text: &str) -> Option<Value> {
-    let table: BTreeMap<String, Value> = toml::from_str(text).ok()?;
-    serde_json::to_value(table).ok()
+/// Returns the step that remains because an alias `xtask` exists in `config`.
+fn taken(there: &Value, config: &Value) -> String {
+    let words: Vec<&str> = match there {
+        Value::Array(words) => words.iter().filter_map(Value::as_str).collect(),
+        there => there.as_str().unwrap_or_default().split_whitespace().collect(),
+    };
+    let has = |options: &[&str], value: &str| {
+        let is_pair = |pair: &[&str]| options.contains(&pair[0]) && pair[1] == value;
+        let is_word =
+            |word: &&str| options.iter().any(|option| **word == format!("{option}={value}"));
+        words.windows(2).any(is_pair) || words.iter().any(is_word)
+    };
+    let runs_tool = has(&["-p", "--package", "--bin"], TOOL)
+        || has(&["--manifest-path"], &format!("{TOOL}/Cargo.toml"))
+        || has(&["--manifest-path"], &format!("./{TOOL}/Cargo.toml"));
+    if runs_tool {
+        format!("its alias `{TOOL}` stays, because it runs the crate `{TOOL}` of this repository")
+    } else {
+        format!("rename its alias `{TOOL}` (`{}`), then add `{}`", words.join(" "), line(config))
+    }
 }
 
 #[cfg(test)]
@@ -89,13 +112,18 @@ mod tests {
 
     #[test]
     fn adds_the_alias_to_an_existing_config() {
-        let alias = line();
+        let alias = line(&Value::Null);
+        let of_host = alias.replace("--manifest-path", "--target host-tuple --manifest-path");
         for (text, expected) in [
             (None, format!("[alias]\n{alias}\n")),
             (Some("[build]\njobs = 2\n"), format!("[build]\njobs = 2\n\n[alias]\n{alias}\n")),
             (
                 Some("[alias] # ours\nb = \"build\"\n\n[net]\noffline = true"),
                 format!("[alias] # ours\n{alias}\nb = \"build\"\n\n[net]\noffline = true\n"),
+            ),
+            (
+                Some("[build]\ntarget = \"wasm32-unknown-unknown\"\n"),
+                format!("[build]\ntarget = \"wasm32-unknown-unknown\"\n\n[alias]\n{of_host}\n"),
             ),
         ] {
             assert_eq!(merge(text), Alias::Addition(expected.clone()));
@@ -106,21 +134,29 @@ mod tests {
     #[test]
     fn replaces_a_previous_alias() {
         let there = "[net]\noffline = true\n[alias]\nb = \"build\"\nxtask = \"run --quiet --manifest-path xtask/Cargo.toml --\" # ours\n";
-        let expected =
-            format!("[net]\noffline = true\n[alias]\nb = \"build\"\n{} # ours\n", line());
+        let alias = line(&Value::Null);
+        let expected = format!("[net]\noffline = true\n[alias]\nb = \"build\"\n{alias} # ours\n");
         assert_eq!(merge(Some(there)), Alias::Addition(expected.clone()));
         assert_eq!(merge(Some(&expected)), Alias::Present);
     }
 
     #[test]
     fn keeps_a_config_that_it_cannot_merge() {
-        for text in [
-            "[alias]\nxtask = \"run -p xtask --\"\n",
-            "alias = { b = \"build\" }\n",
-            "alias.b = \"build\"\n",
-            "no toml",
+        let alias = line(&Value::Null);
+        let stays = "its alias `xtask` stays, because it runs the crate `xtask` of this repository";
+        let add = format!("add this line to its aliases: `{alias}`");
+        for (text, expected) in [
+            ("[alias]\nxtask = \"run -p xtask --\"\n", stays.to_owned()),
+            ("[alias]\nxtask = [\"run\", \"--package=xtask\"]\n", stays.to_owned()),
+            (
+                "[alias]\nxtask = \"run -p tasks --\"\n",
+                format!("rename its alias `xtask` (`run -p tasks --`), then add `{alias}`"),
+            ),
+            ("alias = { b = \"build\" }\n", add.clone()),
+            ("alias.b = \"build\"\n", add),
+            ("no toml", format!("correct it, which is not TOML, then add `{alias}`")),
         ] {
-            assert_eq!(merge(Some(text)), Alias::Conflict, "{text}");
+            assert_eq!(merge(Some(text)), Alias::Kept { note: expected }, "{text}");
         }
     }
 }

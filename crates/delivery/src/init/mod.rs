@@ -11,11 +11,9 @@ use serde::Serialize;
 use alias::Alias;
 use base::error::{Result, refused};
 use source::LibrarySource;
+use workspace::cargo_config;
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::{MODULES, TOOL, TOOL_LOCK};
-
-/// The Cargo config with the alias.
-const CARGO_CONFIG: &str = ".cargo/config.toml";
 
 /// The paths to add to `.gitignore`.
 const IGNORED: [&str; 2] = ["/.xtask/", "/xtask/target/"];
@@ -109,17 +107,15 @@ fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<FileChange> {
 }
 
 fn cargo_config(root: &Utf8Path) -> Result<FileChange> {
-    let there = read(root, CARGO_CONFIG.into())?;
+    let path = cargo_config::file(root);
+    let there = read(root, path)?;
     let (action, note, text) = match alias::merge(there.as_deref()) {
         Alias::Present => (FileAction::Keep, None, String::new()),
-        Alias::Conflict => {
-            let note = format!("add the alias yourself: `{}`", alias::line());
-            (FileAction::Keep, Some(note), String::new())
-        }
+        Alias::Kept { note } => (FileAction::Keep, Some(note), String::new()),
         Alias::Addition(text) if there.is_some() => (FileAction::Add, None, text),
         Alias::Addition(text) => (FileAction::Create, None, text),
     };
-    Ok(FileChange { path: CARGO_CONFIG.into(), action, note, text })
+    Ok(FileChange { path: path.to_owned(), action, note, text })
 }
 
 fn ignore_file(root: &Utf8Path) -> Result<Option<FileChange>> {

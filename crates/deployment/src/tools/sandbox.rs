@@ -25,6 +25,7 @@ use base::env::variable;
 use base::error::{ErrorContext as _, Result, failed, refused};
 use base::http;
 use base::secret::Secret;
+use workspace::cargo_config;
 use workspace::config::LOCAL;
 use workspace::key::hex;
 use workspace::own_repository::OwnRepository;
@@ -378,6 +379,10 @@ pub fn build(root: &Utf8Path) -> Option<ProcessCommand> {
     if let Some(target_dir) = &target_dir {
         arguments.extend(["--target-dir", target_dir.as_str()]);
     }
+    // Cargo reads the config of the current folder.
+    if cargo_config::sets_build_target(root) {
+        arguments.extend(["--target", "host-tuple"]);
+    }
     Some(cargo::command(root, &arguments))
 }
 
@@ -399,7 +404,19 @@ pub fn program(root: &Utf8Path) -> Result<Utf8PathBuf> {
     let folder =
         program_folder().ok_or_else(|| failed("cannot tell where xtask itself is installed"))?;
     let own = target_folder().filter(|_| build(root).is_some());
-    Ok(own.map_or(folder, |target| target.join(OWN_TARGET).join("debug")).join("sandbox"))
+    let own = own.map(|target| built_program(root, &target.join(OWN_TARGET)));
+    Ok(own.unwrap_or_else(|| folder.join("sandbox")))
+}
+
+/// Returns the path of the program that [`build`] writes into `target`. If the target is named, its folder is between them.
+fn built_program(root: &Utf8Path, target: &Utf8Path) -> Utf8PathBuf {
+    let program = |folder: &Utf8Path| folder.join("debug/sandbox");
+    let folders = target.read_dir_utf8().into_iter().flatten().filter_map(Result::ok);
+    let of_targets = folders.map(|entry| program(entry.path())).filter(|path| path.is_file());
+    let named = of_targets
+        .filter(|_| cargo_config::sets_build_target(root))
+        .max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok());
+    named.unwrap_or_else(|| program(target))
 }
 
 /// Starts the sandbox and waits until it responds. It outlives this process.

@@ -14,6 +14,7 @@ use deployment::plan::commands::CommandPaths;
 use deployment::tools::bun;
 use deployment::tools::packages::registry::manifest_version;
 use deployment::tools::program::{INSTALL_DEADLINE, Location, which};
+use workspace::cargo_config;
 use workspace::config::CONFIG_FILE;
 use workspace::toolchain::Toolchain;
 
@@ -22,7 +23,7 @@ use workspace::toolchain::Toolchain;
 const GIT: Version = Version([2, 35, 0]);
 
 /// The oldest supported Rust: `rust-version` of `Cargo.toml`.
-const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
+pub const RUST: &str = env!("CARGO_PKG_RUST_VERSION");
 
 /// Instructions to install npm.
 const GET_NPM: &str =
@@ -39,24 +40,30 @@ pub fn git(context: &Context) -> Finding {
 
 /// `cargo`
 pub fn cargo(context: &Context) -> Finding {
-    let get = "`rustup update stable`, or install it: https://rustup.rs";
     let minimum = Version::find(RUST).unwrap_or(Version([0; 3]));
+    let get = match cargo_config::pinned_toolchain(&context.root) {
+        Some((file, channel)) => format!(
+            "install what {file} pins, `{channel}`: `rustup toolchain install`; if it is older than {minimum}, raise it or run \
+             `cargo +stable xtask`"
+        ),
+        None => "`rustup update stable`, or install it: https://rustup.rs".to_owned(),
+    };
     let from_cargo = base::env::raw_variable("CARGO").map(Into::into);
     let Some(cargo) = from_cargo.or_else(|| which("cargo")) else {
         return Finding::fail("cargo is not on PATH")
             .with_expected(format!(">= {minimum}"))
-            .manual_fix(get);
+            .manual_fix(&get);
     };
     let Some(rustc) = which("rustc") else {
         return Finding::fail("rustc is not on PATH")
             .with_expected(format!(">= {minimum}"))
-            .manual_fix(get);
+            .manual_fix(&get);
     };
-    let cargo = at_least(context, &cargo, &["--version"], minimum, get);
+    let cargo = at_least(context, &cargo, &["--version"], minimum, &get);
     if cargo.is_problem() {
         return cargo;
     }
-    at_least(context, &rustc, &["--version"], minimum, get)
+    at_least(context, &rustc, &["--version"], minimum, &get)
 }
 
 fn at_least(
