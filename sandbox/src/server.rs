@@ -73,7 +73,13 @@ pub async fn serve(options: Serve) -> Result<()> {
         async move { app.runtime.update_stateful(&app.store).await }
     });
     let schedules = tokio::spawn(serving::cron::run_schedules(app.clone(), ahead));
-    listener::serve(listeners, router, stop_signal()).await;
+    let end = async {
+        tokio::select! {
+            () = stop_signal() => {}
+            () = removal(state) => log::line("the state folder was deleted"),
+        }
+    };
+    listener::serve(listeners, router, end).await;
     stateful.abort();
     schedules.abort();
     log::line("stopping");
@@ -241,6 +247,13 @@ fn remove_if_there(path: &Utf8Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove {path}"))
         }
         _ => Ok(()),
+    }
+}
+
+/// Completes when the state folder is deleted, as with its checkout. No command could find and stop the sandbox then.
+async fn removal(state: &Utf8Path) {
+    while state.exists() {
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
 }
 

@@ -96,8 +96,8 @@ fn no_proxy(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
     if !PROXIES.iter().any(|name| is_set(name)) {
         return None;
     }
-    let given = NO_PROXY.map(&variable);
-    let text = given.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(",");
+    let current = NO_PROXY.map(&variable);
+    let text = current.iter().flatten().map(String::as_str).collect::<Vec<_>>().join(",");
     let mut hosts: Vec<&str> = Vec::new();
     for host in text.split([',', ' ']).filter(|host| !host.is_empty()).chain(LOOPBACK) {
         if !hosts.contains(&host) {
@@ -105,7 +105,7 @@ fn no_proxy(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
         }
     }
     let hosts = hosts.join(",");
-    given.iter().any(|one| one.as_ref() != Some(&hosts)).then_some(hosts)
+    current.iter().any(|one| one.as_ref() != Some(&hosts)).then_some(hosts)
 }
 
 /// Returns true if a variable seems to hold a credential, by its name and by the length of its value.

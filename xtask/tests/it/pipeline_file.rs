@@ -140,6 +140,10 @@ fn generate_writes_checks_and_prints_the_file() {
     let env = with_pipeline();
     assert_eq!(env.xtask(&["ci", "generate"]).exits(0).stdout, "up to date\n");
     env.xtask(&["ci", "generate", "--check"]).exits(0);
+    // As git checks it out with `eol=crlf`.
+    let text = std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text");
+    env.write(".gitlab-ci.yml", &text.replace('\n', "\r\n"));
+    env.xtask(&["ci", "generate", "--check"]).exits(0);
     env.site("projects/c.com", "c");
     // The repository of xtask has files of these names, which its pipeline uses.
     env.write("docs/gitlab.md", "# Our GitLab\n");

@@ -130,8 +130,10 @@ fn differences(root: &Utf8Path, stale: &[String]) -> String {
 }
 
 fn stale(root: &Utf8Path, files: &[(String, String)]) -> Vec<String> {
+    // Git may check files out with CRLF.
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).ok();
     let differs = |path: &str, wanted: &String| {
-        std::fs::read_to_string(root.join(path)).ok().as_ref() != Some(wanted)
+        read(path).map(|text| text.replace("\r\n", "\n")).as_ref() != Some(wanted)
     };
     let stale = files.iter().filter(|(path, wanted)| differs(path, wanted));
     stale.map(|(path, _)| path.clone()).collect()

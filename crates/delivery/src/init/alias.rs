@@ -13,7 +13,7 @@ pub enum Alias {
     /// The file's new text.
     Addition(String),
     /// The file is not changed, and this step remains.
-    Kept {
+    ManualStep {
         /// The step.
         note: String,
     },
@@ -47,7 +47,7 @@ pub fn merge(text: Option<&str>) -> Alias {
     };
     let Some(before) = parse(text) else {
         let note = format!("correct it, which is not TOML, then add `{}`", line(&Value::Null));
-        return Alias::Kept { note };
+        return Alias::ManualStep { note };
     };
     let command = command(&before);
     match &before["alias"][TOOL] {
@@ -57,7 +57,7 @@ pub fn merge(text: Option<&str>) -> Alias {
             let merged = text.replacen(&format!("\"{there}\""), &format!("\"{command}\""), 1);
             return only_addition(before, merged);
         }
-        there => return Alias::Kept { note: taken(there, &before) },
+        there => return Alias::ManualStep { note: step_beside_another(there, &before) },
     }
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let header =
@@ -80,12 +80,12 @@ fn only_addition(before: Value, merged: String) -> Alias {
     wanted["alias"][TOOL] = command.into();
     match parse(&merged) {
         Some(after) if after == wanted => Alias::Addition(merged),
-        _ => Alias::Kept { note },
+        _ => Alias::ManualStep { note },
     }
 }
 
 /// Returns the step that remains because an alias `xtask` exists in `config`.
-fn taken(there: &Value, config: &Value) -> String {
+fn step_beside_another(there: &Value, config: &Value) -> String {
     let words: Vec<&str> = match there {
         Value::Array(words) => words.iter().filter_map(Value::as_str).collect(),
         there => there.as_str().unwrap_or_default().split_whitespace().collect(),
@@ -156,7 +156,7 @@ mod tests {
             ("alias.b = \"build\"\n", add),
             ("no toml", format!("correct it, which is not TOML, then add `{alias}`")),
         ] {
-            assert_eq!(merge(Some(text)), Alias::Kept { note: expected }, "{text}");
+            assert_eq!(merge(Some(text)), Alias::ManualStep { note: expected }, "{text}");
         }
     }
 }

@@ -111,7 +111,7 @@ fn cargo_config(root: &Utf8Path) -> Result<FileChange> {
     let there = read(root, path)?;
     let (action, note, text) = match alias::merge(there.as_deref()) {
         Alias::Present => (FileAction::Keep, None, String::new()),
-        Alias::Kept { note } => (FileAction::Keep, Some(note), String::new()),
+        Alias::ManualStep { note } => (FileAction::Keep, Some(note), String::new()),
         Alias::Addition(text) if there.is_some() => (FileAction::Add, None, text),
         Alias::Addition(text) => (FileAction::Create, None, text),
     };

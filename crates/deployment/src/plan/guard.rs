@@ -7,7 +7,7 @@ use base::text::is_control_or_bidi;
 use cloudflare::wrangler_fields::{ConfigSchema, UnknownField};
 use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
-use workspace::config::Config;
+use workspace::config::{CONFIG_FILE, Config};
 use workspace::files::folder_name;
 use workspace::package::Package;
 use workspace::paths::normalize;
@@ -83,7 +83,10 @@ pub fn check_account(config: &Config, project: &Project, environment: &str) -> R
             "{}: `account_id` is {account}, but `{environment}` is {}",
             project.config, here.account_id
         ))
-        .hint("remove it there: the shared config file decides"));
+        .hint(format!("remove `account_id` if its Worker is in {}", here.account_id))
+        .hint(format!(
+            "or give an environment of {CONFIG_FILE} this account, as its `cloudflare.accountId`, and deploy there"
+        )));
     }
     Ok(())
 }
