@@ -116,7 +116,7 @@ impl Package {
             needs_open_next: build_script::needs_open_next(&manifest.scripts),
             build,
             build_script: manifest.scripts.get("build").cloned(),
-            scripts: manifest.scripts.into_keys().collect(),
+            scripts: names_of_scripts(manifest.scripts),
             has_dependencies,
             local_dependencies,
             named_dependencies,
@@ -166,10 +166,26 @@ fn exported_folders(paths: &[String]) -> BTreeSet<Utf8PathBuf> {
     paths.iter().filter_map(first).filter(is_plain).collect()
 }
 
+/// The text of the script `test` that `npm init` writes, which always fails.
+const NO_TEST: &str = "echo \"Error: no test specified\" && exit 1";
+
+/// Returns the names of the scripts that do something.
+fn names_of_scripts(scripts: Specs) -> BTreeSet<String> {
+    scripts.into_iter().filter(|(_, text)| text.trim() != NO_TEST).map(|(name, _)| name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::settings::steps::Runtime;
+
+    #[test]
+    fn the_test_of_npm_init_is_no_script() {
+        let text =
+            r#"{"scripts":{"test":"echo \"Error: no test specified\" && exit 1","build":"tsc"}}"#;
+        let package = Package::parse(Utf8Path::new("p"), text).expect("a package");
+        assert_eq!(package.scripts, BTreeSet::from(["build".to_owned()]));
+    }
 
     #[test]
     fn the_build_is_the_setting_the_script_or_what_another_script_does() {
