@@ -9,7 +9,7 @@ use crate::plan::destination::Destination;
 use crate::plan::{Operation, ProjectPlan};
 use crate::tools::sandbox;
 use base::error::{Result, refused};
-use cloudflare::api::{Api, Live, TriggersInUse};
+use cloudflare::api::{Api, ListedVersion, Live, TriggersInUse};
 use workspace::strategy::Strategy;
 
 /// The state of a Worker before anything changes.
@@ -41,7 +41,7 @@ impl Before {
         if job.run.plan.operation != Operation::Deploy || !is_whole || self.live.is_none() {
             return;
         }
-        let versions = job.ask(|api| api.versions(&part.target.worker));
+        let versions = job.ask(|api| api.newest_versions(&part.target.worker));
         self.newest = versions.ok().and_then(|versions| Some(versions.first()?.id.clone()));
         match read_attached(job.run.ctx, &job.run.plan.destination, &part.target.worker) {
             Ok(attached) => {
@@ -139,8 +139,9 @@ impl ProjectRun<'_> {
         let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
         };
-        let versions = self.read("its versions", |api| api.versions(worker))?;
-        let newest = versions.iter().find(|version| version.alias() == Some(alias));
+        let has_alias = |version: &ListedVersion| version.alias() == Some(alias);
+        let versions = self.read("its versions", |api| api.versions_until(worker, has_alias))?;
+        let newest = versions.iter().find(|version| has_alias(version));
         let same =
             newest.filter(|version| version.annotation("workers/tag") == Some(&self.part.key));
         let Some(version) = same else { return Ok(None) };

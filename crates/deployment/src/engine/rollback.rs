@@ -88,10 +88,10 @@ impl Rollback {
             .live(&worker)
             .map_err(|error| read_failure("what is live", &error))?
             .ok_or_else(never)?;
+        let unreadable = |error: Error| read_failure("what is live", &error);
+        let deployments = api.deployments(&worker).map_err(unreadable)?;
         let versions =
-            api.versions(&worker).map_err(|error| read_failure("what is live", &error))?;
-        let deployments =
-            api.deployments(&worker).map_err(|error| read_failure("what is live", &error))?;
+            api.versions_and_deployed(&worker, &deployments, target.name()).map_err(unreadable)?;
         let version = resolve_version(&versions, &deployments, &live, target)?;
         refuse_unchanged(&live, &version.id, percent).map_err(|failure| {
             let versions = command_line("versions", &project.name, destination);
