@@ -28,6 +28,8 @@ pub enum RefusalRule {
     Account,
     /// No other environment changes the Workers and host names of a protected one.
     Protection,
+    /// An environment has a block if the top level is meant for no environment.
+    Block,
     /// A Worker, a domain and a route belong to one project and environment.
     Claim,
     /// The folder of assets is in the repository and not the project itself.
@@ -69,6 +71,7 @@ impl RefusalRule {
             RefusalRule::Content
             | RefusalRule::Account
             | RefusalRule::Protection
+            | RefusalRule::Block
             | RefusalRule::Claim
             | RefusalRule::Assets
             | RefusalRule::LocalForm
@@ -222,13 +225,17 @@ impl<'a> Rules<'a> {
             let checked = guard::check_account(&self.workspace.config, project, environment);
             broken.extend(broken_rule(RefusalRule::Account, checked));
         }
-        // Both would name a route of a protected environment.
+        // The others would name a Worker or a route of a protected environment too.
         let Workspace { config, projects, .. } = self.workspace;
         let protected = protection::check(config, projects, &[project], environment);
         match protected {
             Err(failure) => broken.push((RefusalRule::Protection, failure)),
-            Ok(()) => broken
-                .extend(broken_rule(RefusalRule::Claim, self.claims.check(project, environment))),
+            Ok(()) => {
+                let checked = guard::check_block(config, project, environment);
+                broken.extend(broken_rule(RefusalRule::Block, checked));
+                let checked = self.claims.check(project, environment);
+                broken.extend(broken_rule(RefusalRule::Claim, checked));
+            }
         }
         if self.facts.operation == Operation::Preview
             && let Some(alias) = alias
