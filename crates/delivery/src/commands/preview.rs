@@ -13,6 +13,7 @@ use base::error::{Exit, Result, usage};
 use deployment::context::Ctx;
 use deployment::engine::comment::Comment;
 use deployment::plan::destination::Destination;
+use deployment::plan::refusal::RefusalRule;
 use deployment::plan::{Operation, RunOptions, RunRequest, alias};
 use deployment::report::comment_outcome;
 use gitlab::comment::{CommentRow, PreviewStatus};
@@ -120,7 +121,7 @@ impl PreviewCommand {
             ..RunRequest::new(Operation::Preview, choice, destination)
         };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, request, reader)?;
+        let mut plan = chosen.plan(ctx, &workspace, request, reader)?;
         let building = plan
             .projects
             .iter()
@@ -133,6 +134,12 @@ impl PreviewCommand {
             ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
             let exit = super::build::tell_refused(ctx, &plan);
             return Ok(selection::end(ctx, exit, &broken));
+        }
+        let planned = plan.projects.iter().map(|part| part.project.clone());
+        for project in planned.collect::<Vec<_>>() {
+            if let Err(failure) = comment.refuse_outdated(&project, &announced) {
+                plan.refuse(&project, RefusalRule::Pipeline, &failure);
+            }
         }
         let records = super::build::execute(ctx, &workspace, plan)?;
         comment.finish(

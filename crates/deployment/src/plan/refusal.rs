@@ -1,8 +1,9 @@
 //! The rules for the projects of a run. All of them are checked here, before anything changes.
 //!
-//! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Two kinds of rules are elsewhere, because
-//! a plan does no IO: those about this machine (`doctor::preflight`), and those that need a file's content or a request to
-//! Cloudflare (`engine::uploader::refuse`, right before the upload).
+//! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Three kinds of rules are elsewhere, because
+//! a plan does no IO: those about this machine (`doctor::preflight`), the one that reads the merge request's comment
+//! (`engine::comment`), and those that need a file's content or a request to Cloudflare (`engine::uploader::refuse`, right
+//! before the upload).
 
 use std::collections::BTreeMap;
 
@@ -54,6 +55,8 @@ pub enum RefusalRule {
     Inputs,
     /// The Worker has the secrets that its config requires.
     Secrets,
+    /// No newer pipeline of the merge request has a preview.
+    Pipeline,
 }
 
 impl RefusalRule {
@@ -67,7 +70,7 @@ impl RefusalRule {
             RefusalRule::Inputs => "inputs",
             RefusalRule::Secrets => "required secrets",
             RefusalRule::Steps => "steps before the upload",
-            RefusalRule::Alias | RefusalRule::Preview => "preview",
+            RefusalRule::Alias | RefusalRule::Preview | RefusalRule::Pipeline => "preview",
             RefusalRule::Content
             | RefusalRule::Account
             | RefusalRule::Protection
