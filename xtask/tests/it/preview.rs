@@ -151,3 +151,33 @@ fn rolls_back_a_deployment_that_does_not_respond() {
     assert_eq!(kept["live"]["version"], kept["version"]);
     assert_eq!(env.fetch("api.localhost", "/up").0, 500);
 }
+
+/// The sandbox has no HTTPS, so the redirect is the answer of the Worker.
+#[test]
+fn a_worker_that_redirects_to_https_passes_in_the_sandbox() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/api", "api");
+    let worker = |text: &str| {
+        format!(
+            "export default {{ fetch(request) {{\n  const url = new URL(request.url);\n  if (url.protocol === 'http:') \
+             return Response.redirect(`https://${{url.host}}${{url.pathname}}`, 301);\n  return new Response('{text}');\n}} }};\n"
+        )
+    };
+    env.write("projects/api/src/worker.ts", &worker("one"));
+    env.commit("worker");
+    let deployed = json(&env, &["deploy", "api"]).exits(0).record("api");
+    assert_eq!((&deployed["status"], &deployed["error"]), (&"live".into(), &Value::Null));
+    assert_eq!(env.fetch("api.localhost", "/up").0, 301);
+    let again = json(&env, &["deploy", "api"]).exits(0).record("api");
+    assert_eq!(again["status"], "unchanged");
+    env.write("projects/api/src/worker.ts", &worker("two"));
+    let ready = json(&env, &["preview", "api", "--alias", "mr-1"]).exits(0).record("api");
+    assert_eq!(ready["status"], "ready");
+    env.write(
+        "projects/api/src/worker.ts",
+        "export default { fetch: () => Response.redirect('https://login.example/', 302) };\n",
+    );
+    let elsewhere = json(&env, &["preview", "api", "--alias", "mr-2"]).exits(1).record("api");
+    let error = error_text(&elsewhere);
+    assert!(error.contains("answered 302 (to https://login.example/)"), "{error}");
+}
