@@ -50,7 +50,7 @@ impl OpenCommand {
                     )));
                 }
                 let suffix = api.preview_suffix(&worker)?;
-                suffix.map(|suffix| target.destination.preview_url(alias, &worker, &suffix))
+                suffix.and_then(|suffix| target.destination.preview_url(alias, &worker, &suffix))
             }
         };
         let url = url.ok_or_else(|| {

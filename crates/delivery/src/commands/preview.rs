@@ -12,6 +12,7 @@ use super::selection::{self, PlanReader, Selection};
 use base::error::{Exit, Result, usage};
 use deployment::context::Ctx;
 use deployment::engine::comment::Comment;
+use deployment::plan::alias::LONGEST_WORKER;
 use deployment::plan::destination::Destination;
 use deployment::plan::refusal::RefusalRule;
 use deployment::plan::{Operation, RunOptions, RunRequest, alias};
@@ -175,7 +176,6 @@ pub(super) fn destination(
 /// Returns the alias or name of a preview: the requested one, else that of the merge request, else that of the
 /// branch.
 pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result<String> {
-    let longest = workers.iter().map(String::len).max().unwrap_or(0);
     if let Some(alias) = given {
         return Ok(alias.to_owned());
     }
@@ -187,6 +187,9 @@ pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result
     let branch = branch.ok_or_else(|| {
         usage("no branch is checked out, so the preview has no name").hint("name it with `--alias`")
     })?;
+    // A longer name is refused for itself, and does not shorten the alias of the others.
+    let lengths = workers.iter().map(String::len).filter(|length| *length <= LONGEST_WORKER);
+    let longest = lengths.max().unwrap_or(LONGEST_WORKER);
     Ok(alias::of_branch(&branch, longest))
 }
 

@@ -43,7 +43,7 @@ struct VersionRow {
     key: Option<String>,
     created: Option<String>,
     author: Option<String>,
-    /// Its preview URL. `None` if the Worker's preview URLs are off.
+    /// Its preview URL. `None` if the Worker's preview URLs are off, or its name is too long.
     url: Option<String>,
 }
 
@@ -71,8 +71,7 @@ impl VersionsCommand {
         let deployments = api.deployments(&worker)?;
         let suffix = api.preview_suffix(&worker)?;
         let destination = &target.destination;
-        let url =
-            |id: &str| Some(destination.preview_url(id.get(..8)?, &worker, suffix.as_deref()?));
+        let url = |id: &str| destination.preview_url(id.get(..8)?, &worker, suffix.as_deref()?);
         let versions = api.versions_and_deployed(&worker, &deployments, None)?;
         let rows = versions.into_iter().map(|version| {
             let url = url(&version.id);

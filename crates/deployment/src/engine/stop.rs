@@ -180,7 +180,7 @@ impl<'a> Previews<'a> {
             let suffix = api.preview_suffix(&worker)?;
             all.push(RemainingAlias {
                 project: project.name.clone(),
-                url: suffix.map(|suffix| self.destination.preview_url(name, &worker, &suffix)),
+                url: suffix.and_then(|suffix| self.destination.preview_url(name, &worker, &suffix)),
                 worker,
                 alias: name.to_owned(),
                 version: version.id,

@@ -73,9 +73,9 @@ pub fn check(project: &Project, environment: &str) -> Result<()> {
     Ok(())
 }
 
-/// Refuses an environment without an `env` block if the top level cannot be meant for it, although the config has other
-/// blocks. The top level is nobody's Worker if it has no name, or if it lacks bindings that every block has. Wrangler refuses
-/// each environment without a block. But a config often has production at the top level and a block for staging.
+/// Refuses an environment without an `env` block if the config has other blocks and the top level belongs to no environment,
+/// because it has no name, or lacks bindings that every block has. Wrangler refuses each environment without a block. But a
+/// config often has production at the top level and a block for staging.
 pub fn check_block(config: &Config, project: &Project, environment: &str) -> Result<()> {
     let wrangler = &project.wrangler;
     if environment == LOCAL || wrangler.environments.is_empty() || wrangler.has(environment) {
