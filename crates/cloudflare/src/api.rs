@@ -1,6 +1,7 @@
 //! Reads the live versions and their tags from Cloudflare's API.
 
 mod triggers;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,7 @@ use base::secret::Secret;
 use workspace::triggers::digest_in;
 
 pub use triggers::TriggersInUse;
+pub use versions::{ListedVersion, MAX_VERSIONS, Metadata};
 
 /// The public URL of the API.
 pub const PUBLIC_API: &str = "https://api.cloudflare.com/client/v4";
@@ -100,6 +102,9 @@ pub struct Api<'a> {
     retry_budget: Option<&'a RetryBudget>,
 }
 
+/// The number of deployments that Cloudflare lists.
+pub const MAX_DEPLOYMENTS: usize = 10;
+
 /// The deadline of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -156,15 +161,8 @@ impl<'a> Api<'a> {
         let Some(serving) = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)) else {
             return Ok(None);
         };
-        // It becomes a part of an address.
         let id = &serving.version_id;
-        if id.len() > 64 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return Err(failed(
-                "Cloudflare's list of deployments names a version whose id is not valid",
-            ));
-        }
-        let found = self.get(&format!("workers/scripts/{worker}/versions/{id}"))?;
-        let found = found.unwrap_or_default();
+        let found = self.version_document(worker, id)?.unwrap_or_default();
         let handlers = found["resources"]["script"]["handlers"].clone();
         let own: Option<ListedVersion> = serde_json::from_value(found).ok();
         let origin = match own {
@@ -196,14 +194,6 @@ impl<'a> Api<'a> {
         }))
     }
 
-    /// Returns the newest uploaded version that is older than the versions of changed secrets. It has
-    /// the same content.
-    fn origin(&self, worker: &str, version: ListedVersion) -> Result<Option<ListedVersion>> {
-        let versions = self.versions(worker)?;
-        let older = versions.into_iter().skip_while(|other| other.id != version.id).skip(1);
-        Ok(older.into_iter().find(|other| !other.is_of_secret()).or(Some(version)))
-    }
-
     /// Returns the names of all Workers of the account. The API returns them on one page.
     pub fn worker_names(&self) -> Result<Vec<String>> {
         let found = self.get("workers/scripts")?.unwrap_or_else(|| Value::Array(Vec::new()));
@@ -211,15 +201,7 @@ impl<'a> Api<'a> {
         Ok(workers.into_iter().map(|worker| worker.id).collect())
     }
 
-    /// Returns the last ten versions of `worker`, newest first. Empty if it does not exist.
-    pub fn versions(&self, worker: &str) -> Result<Vec<ListedVersion>> {
-        let Some(result) = self.get(&format!("workers/scripts/{worker}/versions"))? else {
-            return Ok(Vec::new());
-        };
-        parse_as(result["items"].clone(), "list of versions")
-    }
-
-    /// Returns the last ten deployments of `worker` in Cloudflare's order, which does not depend on clocks: the
+    /// Returns the last [`MAX_DEPLOYMENTS`] deployments of `worker` in Cloudflare's order, which does not depend on clocks: the
     /// first one is live
     /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/deployments/>).
     /// Empty if the Worker does not exist.
@@ -330,13 +312,26 @@ impl<'a> Api<'a> {
         self.read(&format!("accounts/{}/{path}", self.account))
     }
 
+    /// Returns a page of a list below the account. `None` as for [`Api::get`].
+    fn get_page(&self, path: &str) -> Result<Option<ListPage>> {
+        let found = self.send_get(&format!("accounts/{}/{path}", self.account))?;
+        Ok(found.map(|Envelope { result, result_info, .. }| ListPage {
+            result,
+            size: result_info.and_then(|info| info.per_page),
+        }))
+    }
+
     /// Returns the `result` of a GET anywhere in the API.
     fn read(&self, path: &str) -> Result<Option<Value>> {
+        Ok(self.send_get(path)?.map(|envelope| envelope.result))
+    }
+
+    fn send_get(&self, path: &str) -> Result<Option<Envelope>> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
         let response =
             self.send_with_retries(|| http::get(&self.agent, &url, &[("Authorization", &bearer)]))?;
-        result("GET", path, &response)
+        unwrap_envelope("GET", path, &response)
     }
 
     /// Sends an idempotent request.
@@ -352,8 +347,13 @@ impl<'a> Api<'a> {
     }
 }
 
-/// Unwraps the envelope of a response.
+/// Returns the `result` of a response.
 pub(super) fn result(method: &str, path: &str, response: &HttpResponse) -> Result<Option<Value>> {
+    Ok(unwrap_envelope(method, path, response)?.map(|envelope| envelope.result))
+}
+
+/// Returns the envelope of a successful response. `None` if the requested thing does not exist.
+fn unwrap_envelope(method: &str, path: &str, response: &HttpResponse) -> Result<Option<Envelope>> {
     let refusal = |detail: &str| {
         let wait = response.retry_after.map(|wait| format!("; retry after {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
@@ -363,7 +363,7 @@ pub(super) fn result(method: &str, path: &str, response: &HttpResponse) -> Resul
     let envelope: Envelope = serde_json::from_slice(&response.body)
         .map_err(|_| refusal(" with something that is not JSON"))?;
     if envelope.success {
-        return Ok(Some(envelope.result));
+        return Ok(Some(envelope));
     }
     if envelope
         .errors
@@ -437,64 +437,6 @@ struct NamedWorker {
     id: String,
 }
 
-/// A version in the API's list.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ListedVersion {
-    /// Its id.
-    pub id: String,
-    /// `workers/tag`, `workers/message`, `workers/alias`, `workers/triggered_by`.
-    #[serde(default)]
-    pub annotations: BTreeMap<String, Value>,
-    /// The metadata of the upload, such as its time.
-    #[serde(default)]
-    pub metadata: Metadata,
-}
-
-/// The API's metadata of a version's upload.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Metadata {
-    /// The time of the upload, RFC 3339.
-    pub created_on: Option<String>,
-    /// The tool that uploaded it, such as `wrangler`, `dash` or `api`.
-    pub source: Option<String>,
-    /// The email address of the person who uploaded it.
-    pub author_email: Option<String>,
-}
-
-impl ListedVersion {
-    /// Returns the alias that it was uploaded with.
-    #[must_use]
-    pub fn alias(&self) -> Option<&str> {
-        self.annotation("workers/alias")
-    }
-
-    /// Returns true if it was built from a working tree with uncommitted changes.
-    #[must_use]
-    pub fn is_dirty(&self) -> bool {
-        self.annotation("workers/message").is_some_and(|message| message.contains(DIRTY))
-    }
-
-    /// Returns true if a changed secret created it. It has the content of the version before it, and
-    /// neither tag nor message.
-    #[must_use]
-    pub fn is_of_secret(&self) -> bool {
-        self.annotation("workers/triggered_by") == Some("secret")
-            && self.annotation("workers/tag").is_none()
-    }
-
-    /// Returns the commit that it was built from: the first word of its message, if that is a commit id.
-    #[must_use]
-    pub fn commit(&self) -> Option<&str> {
-        commit_in(self.annotation("workers/message")?)
-    }
-
-    /// Returns an annotation.
-    #[must_use]
-    pub fn annotation(&self, name: &str) -> Option<&str> {
-        self.annotations.get(name)?.as_str()
-    }
-}
-
 /// A Worker Preview, or one of its deployments.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Preview {
@@ -521,6 +463,22 @@ struct Envelope {
     errors: Vec<ApiError>,
     #[serde(default)]
     result: Value,
+    #[serde(default)]
+    result_info: Option<ResultInfo>,
+}
+
+/// The description of a page of a list.
+#[derive(Deserialize)]
+struct ResultInfo {
+    #[serde(default)]
+    per_page: Option<usize>,
+}
+
+/// A page of a list.
+struct ListPage {
+    result: Value,
+    /// The number of items of a full page. `None` if the API does not name it.
+    size: Option<usize>,
 }
 
 #[derive(Deserialize)]

@@ -353,6 +353,23 @@ fn ask(server: &Server, answer: &Answer) {
 }
 
 #[test]
+fn a_list_of_versions_is_read_to_its_end() {
+    let server = Server::start();
+    let token = Secret::new("token");
+    let base = format!("{}/client/v4", server.address);
+    let api = Api::new(&base, "account", &token).within(Duration::from_secs(20));
+    // Each page of this server is the first one.
+    for (count, size, requests) in [(3, 10, 1), (10, 10, 2), (100, 100, 1), (101, 101, 1)] {
+        let items: Vec<_> = (0..count).map(|id| json!({ "id": format!("v{id}") })).collect();
+        let body = json!({ "success": true, "result": { "items": items }, "result_info": { "per_page": size } });
+        let body = body.to_string().into_bytes();
+        server.says(&Answer { status: 200, headers: Vec::new(), body });
+        let versions = api.versions("w").expect("a list");
+        assert_eq!((versions.len(), server.request_count()), (count.min(100), requests));
+    }
+}
+
+#[test]
 fn arbitrary_responses_are_errors_at_worst() {
     let server = Server::start();
     let mut runner = TestRunner::deterministic();

@@ -162,6 +162,92 @@ fn refuses_a_preview_without_a_url_before_the_upload() {
     assert!(run.stdout.contains("versions upload"), "{}", run.stdout);
 }
 
+/// Adds an environment to the shared config.
+fn add_environment(env: &TestEnv, name: &str) {
+    let path = "dagger/config/config.json";
+    let shared = std::fs::read_to_string(env.root.join(path)).expect("text");
+    let more = format!("\"{name}\": {{}}, \"staging\": {{}}");
+    env.write(path, &shared.replace("\"staging\": {}", &more));
+}
+
+/// Returns the blocks of three environments, each with its name in place of `@`.
+fn three_blocks(block: &str) -> String {
+    let blocks = ["dev", "staging", "production"]
+        .map(|name| format!(r#""{name}": {}"#, block.replace('@', name)));
+    format!(r#""env": {{ {} }}"#, blocks.join(", "))
+}
+
+#[test]
+fn refuses_an_environment_without_a_block_if_the_top_level_is_not_for_it() {
+    let kv =
+        r#""kv_namespaces": [{ "binding": "CACHE", "id": "00000000000000000000000000000001" }]"#;
+    let bound = three_blocks(&format!("{{ {kv} }}"));
+    let staged = three_blocks(r#"{ "vars": { "STAGE": "@" } }"#);
+    let lacks = |names: &str| {
+        format!(
+            "no block `env.preview` (its blocks: dev, production, staging), and the Worker of the top level, `web`, lacks {names}, which every block has"
+        )
+    };
+    for (config, message, hint) in [
+        (format!(r#""name": "web", {bound}"#), lacks("`CACHE`"), "or add `CACHE` to the top level"),
+        (format!(r#""name": "web", {staged}"#), lacks("`STAGE`"), "or add `STAGE` to the top level"),
+        (
+            three_blocks(r#"{ "name": "web-@" }"#),
+            "no block `env.preview` (its blocks: dev, production, staging), and the top level has no `name` for its Worker".to_owned(),
+            "or add `name` to the top level",
+        ),
+    ] {
+        let env = env(&[("web", &config)]);
+        add_environment(&env, "preview");
+        env.commit("project");
+        for arguments in [
+            &["deploy", "web", "--env", "preview"][..],
+            &["deploy", "web", "--env", "preview", "--dry-run"],
+            &["deploy", "web", "--env", "preview", "--sandbox", "--dry-run"],
+            &["preview", "web", "--env", "preview", "--alias", "mr-1"],
+        ] {
+            let stderr = refusal(&env, arguments);
+            assert!(stderr.contains(&message), "{arguments:?}: {stderr}");
+            for hint in [r#"add `"env": { "preview": { … } }`"#, hint] {
+                assert!(stderr.contains(hint), "{arguments:?}: {stderr}");
+            }
+        }
+        let doctor = ["doctor", "deploy", "web", "--env", "preview", "--offline"];
+        let doctor = env.xtask(&doctor).stdout;
+        assert!(doctor.contains("no block `env.preview`"), "{doctor}");
+        // The sandbox's own environment is the top level, with or without blocks.
+        env.xtask(&["deploy", "web", "--dry-run"]).exits(0);
+        env.xtask(&["deploy", "web", "--env", "staging", "--dry-run"]).exits(0);
+    }
+}
+
+#[test]
+fn a_top_level_serves_an_environment_without_a_block() {
+    let kv =
+        r#""kv_namespaces": [{ "binding": "CACHE", "id": "00000000000000000000000000000001" }]"#;
+    let staging = format!(r#""staging": {{ {kv}, "vars": {{ "STAGE": "staging" }} }}"#);
+    let qa = format!(r#""qa": {{ {kv}, "vars": {{ "STAGE": "qa" }} }}"#);
+    for (config, environment) in [
+        // Production is the top level, and staging or several others have a block.
+        (format!(r#""name": "web", "env": {{ {staging} }}"#), "production"),
+        (format!(r#""name": "web", "env": {{ {staging}, {qa} }}"#), "production"),
+        // Production has the block.
+        (format!(r#""name": "web", "env": {{ "production": {{ {kv} }} }}"#), "staging"),
+        (
+            format!(r#""name": "web", {}"#, three_blocks(r#"{ "vars": { "NOINDEX": "1" } }"#)),
+            "preview",
+        ),
+        (format!(r#""name": "web", {kv}, {}"#, three_blocks(&format!("{{ {kv} }}"))), "preview"),
+        (r#""name": "web""#.to_owned(), "production"),
+    ] {
+        let env = env(&[("web", &config)]);
+        add_environment(&env, "preview");
+        env.commit("project");
+        let plan = env.xtask(&["deploy", "web", "--env", environment, "--dry-run"]);
+        assert_eq!(plan.code, 0, "{config}: {}", plan.stderr);
+    }
+}
+
 #[test]
 fn refuses_an_alias_with_the_url_of_another_worker() {
     let env = env(&[("a", r#""name": "site""#), ("b", r#""name": "mr-1-site""#)]);

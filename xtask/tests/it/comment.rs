@@ -172,47 +172,42 @@ fn the_dagger_module_writes_the_same_comment() {
 fn reports_what_was_written() {
     let sandbox = Sandbox::start();
     let start = |notes: &[NewNote]| sandbox.merge_request(notes, Behaviour::default());
-    let written =
-        |action, note, deleted: &[u64]| WriteResult { action, note, deleted: deleted.to_vec() };
+    let written = |action, note, deleted: &[u64]| (action, note, deleted.to_vec());
+    // Every result has the rows of the note.
+    let write = |server: &GitLab, change: &RowChange<'_>| {
+        let result = write(server, change).0.expect("done");
+        let notes = server.notes();
+        let note = notes.iter().find(|note| Some(note.id) == result.note);
+        assert_eq!(result.rows, note.map(|note| state::rows(&note.body)).unwrap_or_default());
+        (result.action, result.note, result.deleted)
+    };
     let rows = [ready("site")];
     let change = RowChange::Rows(&rows);
     let server = start(&[]);
-    let created = write(&server, &change).0.expect("done");
+    let created = write(&server, &change);
     let id = server.notes()[0].id;
     assert_eq!(created, written(CommentAction::Created, Some(id), &[]));
-    assert_eq!(
-        write(&server, &change).0.expect("done"),
-        written(CommentAction::Unchanged, Some(id), &[])
-    );
+    assert_eq!(write(&server, &change), written(CommentAction::Unchanged, Some(id), &[]));
     assert_eq!(server.writes(), ["POST"]);
     let server =
         start(&[ours(body(&["a"])), ours(body(&["b", "c"])), theirs("hello"), ours(body(&["b"]))]);
     let ids: Vec<u64> = server.notes().into_iter().map(|note| note.id).collect();
     let [first, second, _, fourth] = ids[..] else { panic!("{ids:?}") };
     assert_eq!(
-        write(&server, &change).0.expect("done"),
+        write(&server, &change),
         written(CommentAction::Edited, Some(first), &[second, fourth])
     );
     let merged = (body(&["a", "b", "c", "site"]), true);
     assert_eq!(server.texts(), [merged, ("hello".to_owned(), false)]);
     let gone = RowChange::End { time: "2026-11-24T13:00:00Z", aliases: &[] };
-    assert_eq!(
-        write(&server, &gone).0.expect("done"),
-        written(CommentAction::Edited, Some(first), &[])
-    );
+    assert_eq!(write(&server, &gone), written(CommentAction::Edited, Some(first), &[]));
     let rows = state::rows(&server.notes()[0].body);
     assert!(
         rows.len() == 4 && rows.iter().all(|row| row.status == PreviewStatus::Removed),
         "{rows:?}"
     );
-    assert_eq!(
-        write(&server, &gone).0.expect("done"),
-        written(CommentAction::Unchanged, Some(first), &[])
-    );
-    assert_eq!(
-        write(&start(&[]), &gone).0.expect("done"),
-        written(CommentAction::Unchanged, None, &[])
-    );
+    assert_eq!(write(&server, &gone), written(CommentAction::Unchanged, Some(first), &[]));
+    assert_eq!(write(&start(&[]), &gone), written(CommentAction::Unchanged, None, &[]));
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod known_files;
 mod language;
 mod lock_files;
 mod machine;
+mod many_previews;
 mod merge_request;
 mod module_arguments;
 mod new;

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 use crate::browser::Browser;
 use crate::preview_strategy;
 use crate::support::wait::max_wait;
-use crate::support::{Ran, TestEnv, repository};
+use crate::support::{Ran, TestEnv, error_text, repository};
 
 const TOKEN: &str = "canary-comment-9d41";
+const TOKEN_VARIABLE: &str = "CICD_COMMENT_TOKEN";
 const PERSON: &str = "canary-person-2c77";
 
 /// A repository with what is deployed and an open merge request, `!42` of project 7.
@@ -72,6 +73,18 @@ impl MergeRequest {
     /// Commits what is there, and runs the merge request's job on it.
     fn push(&self, pipeline: &str, arguments: &[&str]) -> Ran {
         self.env.commit(pipeline);
+        self.job(pipeline, arguments)
+    }
+
+    /// Runs the merge request's job on the commit that is checked out.
+    fn job(&self, pipeline: &str, arguments: &[&str]) -> Ran {
+        let variables = self.variables(pipeline);
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.env.xtask_with(arguments, &variables)
+    }
+
+    fn variables(&self, pipeline: &str) -> Vec<(&'static str, String)> {
         let commit = self.env.sh("git rev-parse HEAD").exits(0).stdout.trim().to_owned();
         let api = format!("http://127.0.0.1:{}/api/v4", self.port);
         let variables = [
@@ -88,9 +101,9 @@ impl MergeRequest {
             ("CI_API_V4_URL", &api),
             ("CI_JOB_URL", "https://gitlab.example.com/group/project/-/jobs/1"),
             ("CI_PIPELINE_ID", pipeline),
-            ("CICD_COMMENT_TOKEN", TOKEN),
+            (TOKEN_VARIABLE, TOKEN),
         ];
-        self.env.xtask_with(arguments, &variables)
+        variables.map(|(name, value)| (name, value.to_owned())).into()
     }
 
     fn preview(&self, pipeline: &str) -> Ran {
@@ -210,6 +223,53 @@ fn one_comment_follows_a_merge_request_from_push_to_merge() {
         assert_eq!(found.stdout, "", "a token was written down");
         assert!(!runs.iter().any(|ran| ran.stdout.contains(secret) || ran.stderr.contains(secret)));
     }
+}
+
+#[test]
+fn a_retried_job_of_an_older_pipeline_replaces_no_preview() {
+    let request = MergeRequest::open();
+    let env = &request.env;
+    let (website, docs) = ("rawkode.academy/website", "rawkode.academy/docs");
+    let content = format!("projects/{website}/content.txt");
+    let preview = ["preview", "--sandbox", "--engine", "host", "--json"];
+    for (pipeline, text) in [("20", "older"), ("30", "newer")] {
+        env.write(&content, text);
+        request.preview(pipeline).exits(0);
+    }
+    let shown = request.body();
+    let versions = || {
+        let versions = ["versions", website, "--env", "production", "--sandbox", "--json"];
+        env.xtask(&versions).exits(0).json()["versions"].clone()
+    };
+    let uploaded = versions();
+    // The row of a project that the newer pipeline did not change is newer too.
+    env.git(&["checkout", "--quiet", "HEAD~1"]);
+    let both = ["preview", website, docs, "--sandbox", "--engine", "host", "--json"];
+    for arguments in [&preview[..], &both] {
+        let ran = request.job("20", arguments).exits(3);
+        let record = ran.record(website);
+        assert_eq!(record["status"], "refused");
+        expect_test::expect![[r"
+            the comment of the merge request shows pipeline 30, so this job of the older pipeline 20 uploads no preview; nothing was changed
+            hint: retry the job of pipeline 30, or start a new pipeline of the merge request"]]
+        .assert_eq(&error_text(&record));
+    }
+    assert_eq!(env.fetch("mr-42-website.localhost", "/").1, "newer");
+    assert_eq!((request.body(), versions()), (shown, uploaded));
+    // A retried job of the newest pipeline, and a newer pipeline of the older commit.
+    for pipeline in ["30", "31"] {
+        let record = request.job(pipeline, &preview).exits(0).record(website);
+        assert_eq!(record["status"], if pipeline == "30" { "ready" } else { "unchanged" });
+    }
+    assert_eq!(env.fetch("mr-42-website.localhost", "/").1, "older");
+    // Without a comment nothing is known.
+    let job = [&preview[..], &["--force"]].concat();
+    let mut command = env.command(&job, &[]);
+    for (name, value) in request.variables("20").iter().filter(|(name, _)| *name != TOKEN_VARIABLE)
+    {
+        command.env(name, value);
+    }
+    crate::support::ran(command.output().expect("a run")).exits(0);
 }
 
 /// The documented commands, docs/gitlab.md.

@@ -151,3 +151,63 @@ fn rolls_back_a_deployment_that_does_not_respond() {
     assert_eq!(kept["live"]["version"], kept["version"]);
     assert_eq!(env.fetch("api.localhost", "/up").0, 500);
 }
+
+/// The sandbox has no HTTPS, so the redirect is the answer of the Worker.
+#[test]
+fn a_worker_that_redirects_to_https_passes_in_the_sandbox() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/api", "api");
+    let worker = |text: &str| {
+        format!(
+            "export default {{ fetch(request) {{\n  const url = new URL(request.url);\n  if (url.protocol === 'http:') \
+             return Response.redirect(`https://${{url.host}}${{url.pathname}}`, 301);\n  return new Response('{text}');\n}} }};\n"
+        )
+    };
+    env.write("projects/api/src/worker.ts", &worker("one"));
+    env.commit("worker");
+    let deployed = json(&env, &["deploy", "api"]).exits(0).record("api");
+    assert_eq!((&deployed["status"], &deployed["error"]), (&"live".into(), &Value::Null));
+    assert_eq!(env.fetch("api.localhost", "/up").0, 301);
+    let again = json(&env, &["deploy", "api"]).exits(0).record("api");
+    assert_eq!(again["status"], "unchanged");
+    env.write("projects/api/src/worker.ts", &worker("two"));
+    let ready = json(&env, &["preview", "api", "--alias", "mr-1"]).exits(0).record("api");
+    assert_eq!(ready["status"], "ready");
+    env.write(
+        "projects/api/src/worker.ts",
+        "export default { fetch: () => Response.redirect('https://login.example/', 302) };\n",
+    );
+    let elsewhere = json(&env, &["preview", "api", "--alias", "mr-2"]).exits(1).record("api");
+    let error = error_text(&elsewhere);
+    assert!(error.contains("answered 302 (to https://login.example/)"), "{error}");
+}
+
+#[test]
+fn a_long_name_of_a_worker_is_named_and_has_no_address_of_a_version() {
+    let env = TestEnv::with_tools();
+    let (long, too_long) = ("w".repeat(56), "x".repeat(57));
+    env.site("projects/long", &long);
+    env.site("projects/too-long", &too_long);
+    env.commit("sites");
+    env.git(&["checkout", "--quiet", "-b", "feature/search"]);
+    let plan = env.xtask(&["preview", "--all", "--env", "local", "--dry-run"]).exits(3);
+    let shown = plan.stderr.replace(&too_long, "WORKER");
+    let hash = shown.split_once("`f-").and_then(|(_, rest)| rest.get(..4)).expect("an alias");
+    expect_test::expect![[r"
+        error: `f-HASH-WORKER` has 64 characters (6 of the alias, 57 of the Worker's name), and a host name's part at most 63
+        hint: give the Worker a `name` of at most 56 characters
+        hint: or choose an alias of at most 5 characters with `--alias`
+    "]]
+    .assert_eq(&shown.replace(hash, "HASH"));
+    assert!(plan.stdout.contains(&format!("--preview-alias=f-{hash}")), "{}", plan.stdout);
+
+    env.xtask(&["deploy", "long"]).exits(0);
+    env.write("projects/long/content.txt", "two");
+    for _ in 0..2 {
+        let ready = json(&env, &["preview", "long", "--alias", "mr-1"]).exits(0).record("long");
+        let urls = serde_json::json!([format!("http://mr-1-{long}.localhost:{}/", env.port())]);
+        assert_eq!(ready["urls"], urls);
+    }
+    let versions = env.xtask(&["versions", "long", "--json"]).exits(0).json();
+    assert_eq!(versions["versions"][0]["url"], Value::Null);
+}

@@ -61,7 +61,7 @@ impl DeleteCommand {
             json!({ "schema": 1, "project": name, "environment": environment, "worker": worker,
                     "deleted": deleted, "version": version })
         };
-        if api.versions(&worker)?.is_empty() {
+        if api.newest_versions(&worker)?.is_empty() {
             let text = format!("there is no Worker `{worker}` in {environment}");
             ctx.ui.report(&report(false, None), &text);
             return Ok(Exit::Done);
@@ -122,7 +122,7 @@ fn delete(
     let log = record.nonce.clone();
     let finished = ctx.run(&log, deletion, &|line| task.output(line))?;
     // Exit 0 alone proves nothing.
-    let remaining = api.versions(&worker);
+    let remaining = api.newest_versions(&worker);
     let is_gone = remaining.as_ref().is_ok_and(Vec::is_empty);
     let result =
         if is_gone { Ok(()) } else { Err(not_deleted(&worker, &look, &finished, remaining)) };

@@ -5,6 +5,7 @@ use clap::Args;
 use super::target::TargetArgs;
 use base::error::{Exit, Result, refused};
 use base::interactive::open;
+use cloudflare::api::ListedVersion;
 use deployment::context::Ctx;
 use deployment::engine::job::command_line;
 
@@ -36,8 +37,9 @@ impl OpenCommand {
                 target.urls(&api)?.into_iter().next()
             }
             Some(alias) => {
-                let versions = api.versions(&worker)?;
-                let is_there = versions.iter().any(|one| one.alias() == Some(alias));
+                let has_alias = |one: &ListedVersion| one.alias() == Some(alias);
+                let versions = api.versions_until(&worker, has_alias)?;
+                let is_there = versions.iter().any(has_alias);
                 if !is_there {
                     return Err(refused(format!(
                         "no version of {name} in {environment} has the alias `{alias}`"
@@ -48,7 +50,7 @@ impl OpenCommand {
                     )));
                 }
                 let suffix = api.preview_suffix(&worker)?;
-                suffix.map(|suffix| target.destination.preview_url(alias, &worker, &suffix))
+                suffix.and_then(|suffix| target.destination.preview_url(alias, &worker, &suffix))
             }
         };
         let url = url.ok_or_else(|| {

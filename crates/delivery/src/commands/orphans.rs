@@ -124,7 +124,7 @@ fn in_account(
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some(worker) = next else { break };
-                    match api.versions(worker) {
+                    match api.newest_versions(worker) {
                         Ok(versions) => {
                             if let Some(commit) = uploaded_commit(&ctx.root, &versions) {
                                 let mut workers =

@@ -12,7 +12,9 @@ use super::selection::{self, PlanReader, Selection};
 use base::error::{Exit, Result, usage};
 use deployment::context::Ctx;
 use deployment::engine::comment::Comment;
+use deployment::plan::alias::LONGEST_WORKER;
 use deployment::plan::destination::Destination;
+use deployment::plan::refusal::RefusalRule;
 use deployment::plan::{Operation, RunOptions, RunRequest, alias};
 use deployment::report::comment_outcome;
 use gitlab::comment::{CommentRow, PreviewStatus};
@@ -120,7 +122,7 @@ impl PreviewCommand {
             ..RunRequest::new(Operation::Preview, choice, destination)
         };
         let broken = chosen.broken.clone();
-        let plan = chosen.plan(ctx, &workspace, request, reader)?;
+        let mut plan = chosen.plan(ctx, &workspace, request, reader)?;
         let building = plan
             .projects
             .iter()
@@ -133,6 +135,12 @@ impl PreviewCommand {
             ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
             let exit = super::build::tell_refused(ctx, &plan);
             return Ok(selection::end(ctx, exit, &broken));
+        }
+        let planned = plan.projects.iter().map(|part| part.project.clone());
+        for project in planned.collect::<Vec<_>>() {
+            if let Err(failure) = comment.refuse_outdated(&project, &announced) {
+                plan.refuse(&project, RefusalRule::Pipeline, &failure);
+            }
         }
         let records = super::build::execute(ctx, &workspace, plan)?;
         comment.finish(
@@ -168,7 +176,6 @@ pub(super) fn destination(
 /// Returns the alias or name of a preview: the requested one, else that of the merge request, else that of the
 /// branch.
 pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result<String> {
-    let longest = workers.iter().map(String::len).max().unwrap_or(0);
     if let Some(alias) = given {
         return Ok(alias.to_owned());
     }
@@ -180,6 +187,9 @@ pub(super) fn name(ctx: &Ctx, given: Option<&str>, workers: &[String]) -> Result
     let branch = branch.ok_or_else(|| {
         usage("no branch is checked out, so the preview has no name").hint("name it with `--alias`")
     })?;
+    // A longer name is refused for itself, and does not shorten the alias of the others.
+    let lengths = workers.iter().map(String::len).filter(|length| *length <= LONGEST_WORKER);
+    let longest = lengths.max().unwrap_or(LONGEST_WORKER);
     Ok(alias::of_branch(&branch, longest))
 }
 

@@ -21,6 +21,9 @@ pub struct VersionsCommand {
     target: TargetArgs,
 }
 
+/// The number of newest versions in the table. It lists older ones only if they are or were live.
+const MAX_ROWS: usize = 10;
+
 /// One version.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,7 +43,7 @@ struct VersionRow {
     key: Option<String>,
     created: Option<String>,
     author: Option<String>,
-    /// Its preview URL. `None` if the Worker's preview URLs are off.
+    /// Its preview URL. `None` if the Worker's preview URLs are off, or its name is too long.
     url: Option<String>,
 }
 
@@ -68,9 +71,9 @@ impl VersionsCommand {
         let deployments = api.deployments(&worker)?;
         let suffix = api.preview_suffix(&worker)?;
         let destination = &target.destination;
-        let url =
-            |id: &str| Some(destination.preview_url(id.get(..8)?, &worker, suffix.as_deref()?));
-        let rows = api.versions(&worker)?.into_iter().map(|version| {
+        let url = |id: &str| destination.preview_url(id.get(..8)?, &worker, suffix.as_deref()?);
+        let versions = api.versions_and_deployed(&worker, &deployments, None)?;
+        let rows = versions.into_iter().map(|version| {
             let url = url(&version.id);
             VersionRow::new(&version, &deployments, url)
         });
@@ -152,10 +155,19 @@ impl VersionsReport {
         }
         let heading = ["VERSION", "STATE", "COMMIT", "SOURCE", "ALIAS", "AGE", "URL"];
         let mut table = Table::new(&heading).with_movable_last_column();
-        for version in &self.versions {
-            table.row(version.cells(now));
+        let is_deployed = |row: &VersionRow| row.live.is_some() || row.was_live;
+        let older = self.versions.iter().skip(MAX_ROWS);
+        let unlisted = older.filter(|row| !is_deployed(row)).count();
+        for (number, version) in self.versions.iter().enumerate() {
+            if number < MAX_ROWS || is_deployed(version) {
+                table.row(version.cells(now));
+            }
         }
         let mut text = paint(BOLD, &subject) + "\n" + &table.text(width);
+        if unlisted > 0 {
+            let noun = if unlisted == 1 { "version" } else { "versions" };
+            text += &format!("and {unlisted} older {noun}; `--json` lists them\n");
+        }
         if let Some(previous) = self.versions.iter().find(|row| row.was_live) {
             let id = short_version(&previous.id);
             text += &format!("next: `{} --to {id}`\n", self.rollback);

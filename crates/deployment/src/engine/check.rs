@@ -229,7 +229,7 @@ impl Checker<'_> {
     }
 
     /// Sends the request and follows redirects within the project's own hosts. `Err` is a final finding:
-    /// no response, or a redirect to another host.
+    /// no response, a redirect to another host, or one to HTTPS in the sandbox.
     fn follow(
         &self,
         url: &str,
@@ -253,6 +253,9 @@ impl Checker<'_> {
             }
             if !is_own(&url, &next, friends) {
                 return Err(self.expected.classify_redirect(&response));
+            }
+            if is_upgrade_in_sandbox(&url, &next) {
+                return Err(ResponseProof::Right);
             }
             (url, hops) = (next, hops + 1);
         }
@@ -362,6 +365,12 @@ fn is_own(url: &str, next: &str, friends: &[String]) -> bool {
     next.is_some() && (next == host(url) || friends.iter().any(|friend| next == host(friend)))
 }
 
+/// Returns true if the Worker redirects the sandbox's `url` to HTTPS. The sandbox has no HTTPS, and only the Worker's code can
+/// have sent the response.
+fn is_upgrade_in_sandbox(url: &str, next: &str) -> bool {
+    http::loopback(url).1.is_some() && next.starts_with("https://")
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
@@ -421,6 +430,41 @@ mod tests {
         let limits = Limits { total, same_answer: total };
         let verdict = Checker { expected: &expected, token: None }.check(&[url], || None, limits);
         assert!(matches!(verdict, Verdict::Right { .. }), "{verdict:?}");
+    }
+
+    /// Answers every request with this status line and these headers. Returns its port.
+    fn server(head: &'static str) -> u16 {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        std::thread::spawn(move || {
+            for mut connection in listener.incoming().flatten() {
+                let _read = connection.read(&mut [0; 4096]);
+                let response =
+                    format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                let _closed = connection.write_all(response.as_bytes());
+            }
+        });
+        port
+    }
+
+    #[test]
+    fn a_redirect_to_https_is_an_answer_in_the_sandbox() {
+        // A site with code and assets, which must not answer just anything.
+        let expected = ExpectedResponse { path: "/".to_owned(), ..ExpectedResponse::default() };
+        let checker = Checker { expected: &expected, token: None };
+        let limit = Duration::from_millis(500);
+        let limits = Limits { total: limit, same_answer: limit };
+        for (head, is_right) in [
+            ("301 Moved\r\nLocation: https://web.localhost/", true),
+            ("308 Moved\r\nLocation: https://web.localhost:8787/up?x=1", true),
+            ("302 Found\r\nLocation: //web.localhost/", false),
+            ("301 Moved\r\nLocation: https://other.localhost/", false),
+            ("301 Moved\r\nLocation: https://example.com/", false),
+        ] {
+            let url = format!("http://web.localhost:{}/", server(head));
+            let verdict = checker.check(&[url], || None, limits);
+            assert_eq!(matches!(verdict, Verdict::Right { .. }), is_right, "{head}: {verdict:?}");
+        }
     }
 
     #[test]

@@ -118,7 +118,7 @@ fn may_go_live(job: &ProjectRun<'_>, before: &Before, failed: &FailedUpload) -> 
     if order == Some(Order::Refused) {
         return false;
     }
-    let newest = job.ask(|api| api.versions(&job.part.target.worker));
+    let newest = job.ask(|api| api.newest_versions(&job.part.target.worker));
     let newest = newest.ok().and_then(|versions| Some(versions.first()?.id.clone()));
     newest.is_none() || before.newest.is_none() || newest != before.newest
 }

@@ -5,11 +5,12 @@ use super::job::ProjectRun;
 use super::response::{Cause, Unclear};
 use super::verify::check;
 use crate::context::Ctx;
+use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, ProjectPlan};
 use crate::tools::sandbox;
 use base::error::{Result, refused};
-use cloudflare::api::{Api, Live, TriggersInUse};
+use cloudflare::api::{Api, ListedVersion, Live, TriggersInUse};
 use workspace::strategy::Strategy;
 
 /// The state of a Worker before anything changes.
@@ -41,7 +42,7 @@ impl Before {
         if job.run.plan.operation != Operation::Deploy || !is_whole || self.live.is_none() {
             return;
         }
-        let versions = job.ask(|api| api.versions(&part.target.worker));
+        let versions = job.ask(|api| api.newest_versions(&part.target.worker));
         self.newest = versions.ok().and_then(|versions| Some(versions.first()?.id.clone()));
         match read_attached(job.run.ctx, &job.run.plan.destination, &part.target.worker) {
             Ok(attached) => {
@@ -139,8 +140,9 @@ impl ProjectRun<'_> {
         let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
         };
-        let versions = self.read("its versions", |api| api.versions(worker))?;
-        let newest = versions.iter().find(|version| version.alias() == Some(alias));
+        let has_alias = |version: &ListedVersion| version.alias() == Some(alias);
+        let versions = self.read("its versions", |api| api.versions_until(worker, has_alias))?;
+        let newest = versions.iter().find(|version| has_alias(version));
         let same =
             newest.filter(|version| version.annotation("workers/tag") == Some(&self.part.key));
         let Some(version) = same else { return Ok(None) };
@@ -151,7 +153,7 @@ impl ProjectRun<'_> {
         let Some(suffix) = suffix else { return Ok(None) };
         let short = version.id.get(..8).unwrap_or(&version.id);
         let url = |label: &str| self.run.plan.destination.preview_url(label, worker, &suffix);
-        let urls = vec![url(alias), url(short)];
+        let urls = [url(alias), url(short)].into_iter().flatten().collect();
         Ok(Some((version.id.clone(), urls)))
     }
 
@@ -170,16 +172,18 @@ impl ProjectRun<'_> {
             return Ok(None);
         }
         let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
-        let urls = self.preview_urls(&latest.id).unwrap_or_else(|| known_urls().collect());
+        let mut urls = self.preview_urls(&latest.id).unwrap_or_else(|| known_urls().collect());
+        urls.retain(|url| alias::has_valid_host(url));
         Ok((!urls.is_empty()).then_some((latest.id, urls)))
     }
 
-    /// Returns the URLs of a preview in the sandbox. `None` at Cloudflare.
+    /// Returns the URLs of a preview in the sandbox, without one that would be too long. `None` at Cloudflare.
     pub(super) fn preview_urls(&self, version: &str) -> Option<Vec<String>> {
         let (worker, alias) = (&self.part.target.worker, self.part.alias.as_ref()?);
         let short = version.get(..8)?;
-        let labels = [format!("{alias}-{worker}"), format!("{short}-{worker}")];
-        labels.iter().map(|label| self.run.plan.destination.sandbox_url(label)).collect()
+        let labels = [alias::label(alias, worker), alias::label(short, worker)];
+        let labels = labels.into_iter().flatten();
+        labels.map(|label| self.run.plan.destination.sandbox_url(&label)).collect()
     }
 }
 

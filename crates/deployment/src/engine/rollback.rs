@@ -88,10 +88,10 @@ impl Rollback {
             .live(&worker)
             .map_err(|error| read_failure("what is live", &error))?
             .ok_or_else(never)?;
+        let unreadable = |error: Error| read_failure("what is live", &error);
+        let deployments = api.deployments(&worker).map_err(unreadable)?;
         let versions =
-            api.versions(&worker).map_err(|error| read_failure("what is live", &error))?;
-        let deployments =
-            api.deployments(&worker).map_err(|error| read_failure("what is live", &error))?;
+            api.versions_and_deployed(&worker, &deployments, target.name()).map_err(unreadable)?;
         let version = resolve_version(&versions, &deployments, &live, target)?;
         refuse_unchanged(&live, &version.id, percent).map_err(|failure| {
             let versions = command_line("versions", &project.name, destination);
@@ -295,7 +295,7 @@ fn other_version<'l>(live: &'l Live, version: &str) -> &'l str {
     other.filter(|_| has_share).map_or(&live.version, |share| &share.version_id)
 }
 
-/// Returns the preview URL of this version. `None` if preview URLs are off, or cannot be read.
+/// Returns the preview URL of this version. `None` if preview URLs are off, too long, or cannot be read.
 fn own_address(
     api: &Api<'_>,
     destination: &Destination,
@@ -303,7 +303,7 @@ fn own_address(
     version: &str,
 ) -> Option<String> {
     let (suffix, short) = (api.preview_suffix(worker).ok()??, version.get(..8)?);
-    Some(destination.preview_url(short, worker, &suffix))
+    destination.preview_url(short, worker, &suffix)
 }
 
 fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {

@@ -12,7 +12,7 @@ use base::secret::Secret;
 use base::text::short_version;
 use base::time::parse_rfc3339;
 use cloudflare::api;
-use cloudflare::api::Api;
+use cloudflare::api::{Api, ListedVersion};
 use workspace::project::Project;
 
 /// The outcome for one project's preview.
@@ -172,14 +172,15 @@ impl<'a> Previews<'a> {
             if alias::check(name, &worker).is_err() {
                 continue;
             }
-            let versions = api.versions(&worker)?;
-            let Some(version) = versions.into_iter().find(|one| one.alias() == Some(name)) else {
+            let has_alias = |one: &ListedVersion| one.alias() == Some(name);
+            let versions = api.versions_until(&worker, has_alias)?;
+            let Some(version) = versions.into_iter().find(has_alias) else {
                 continue;
             };
             let suffix = api.preview_suffix(&worker)?;
             all.push(RemainingAlias {
                 project: project.name.clone(),
-                url: suffix.map(|suffix| self.destination.preview_url(name, &worker, &suffix)),
+                url: suffix.and_then(|suffix| self.destination.preview_url(name, &worker, &suffix)),
                 worker,
                 alias: name.to_owned(),
                 version: version.id,

@@ -9,7 +9,7 @@ use super::deployment::Uploaded;
 use super::job::ProjectRun;
 use super::lock::FileLock;
 use super::{dagger, host, secrets, setup};
-use crate::plan::{Engine, Operation, guard};
+use crate::plan::{Engine, Operation, alias, guard};
 use crate::record::StepResult;
 use base::command::ProcessCommand;
 use base::error::Result;
@@ -132,6 +132,8 @@ fn read_upload(
         // wrangler prints the URLs of the version, which is not live yet.
         version.urls = live_urls(job);
     }
+    // wrangler names the address of a version also if it is too long for a host name.
+    version.urls.retain(|url| alias::has_valid_host(url));
     let built = job.part.dist.as_ref().map(|dist| {
         let handling = job.part.target.html_handling.as_deref();
         let dist = job.run.ctx.root.join(dist);

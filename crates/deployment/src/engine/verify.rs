@@ -224,11 +224,11 @@ pub(super) fn check(
 }
 
 /// Returns the preview URL of this version, which has no zone in front of it. `None` if preview URLs are
-/// off, or cannot be read.
+/// off, too long, or cannot be read.
 fn own_address(job: &ProjectRun<'_>, version: &str) -> Option<String> {
     let (worker, short) = (&job.part.target.worker, version.get(..8)?);
     let suffix = job.ask(|api| api.preview_suffix(worker)).ok()??;
-    Some(job.run.plan.destination.preview_url(short, worker, &suffix))
+    job.run.plan.destination.preview_url(short, worker, &suffix)
 }
 
 /// Reads the live version after something was `done`. If that fails, it is unknown: the previous live version may

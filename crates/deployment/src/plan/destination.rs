@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::alias;
 use super::protection::objection;
 use base::command::Value;
 use base::error::{Result, refused};
@@ -122,12 +123,13 @@ impl Destination {
         }
     }
 
-    /// Returns the preview URL of a label: an alias, or the first 8 digits of a version. `suffix` is that of the
-    /// Worker's preview host names at Cloudflare.
+    /// Returns the preview URL of an alias, or of the first 8 digits of a version. `suffix` is that of the
+    /// Worker's preview host names at Cloudflare. `None` if the host name would be too long.
     #[must_use]
-    pub fn preview_url(&self, label: &str, worker: &str, suffix: &str) -> String {
-        let in_sandbox = self.sandbox_url(&format!("{label}-{worker}"));
-        in_sandbox.unwrap_or_else(|| format!("https://{label}{suffix}/"))
+    pub fn preview_url(&self, prefix: &str, worker: &str, suffix: &str) -> Option<String> {
+        let in_sandbox = self.sandbox_url(&format!("{prefix}-{worker}"));
+        let url = in_sandbox.unwrap_or_else(|| format!("https://{prefix}{suffix}/"));
+        alias::has_valid_host(&url).then_some(url)
     }
 
     /// Returns the URLs of the live version, custom domains first. `address` reads the workers.dev URL from

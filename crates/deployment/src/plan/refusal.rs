@@ -1,8 +1,9 @@
 //! The rules for the projects of a run. All of them are checked here, before anything changes.
 //!
-//! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Two kinds of rules are elsewhere, because
-//! a plan does no IO: those about this machine (`doctor::preflight`), and those that need a file's content or a request to
-//! Cloudflare (`engine::uploader::refuse`, right before the upload).
+//! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Three kinds of rules are elsewhere, because
+//! a plan does no IO: those about this machine (`doctor::preflight`), the one that reads the merge request's comment
+//! (`engine::comment`), and those that need a file's content or a request to Cloudflare (`engine::uploader::refuse`, right
+//! before the upload).
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,8 @@ pub enum RefusalRule {
     Account,
     /// No other environment changes the Workers and host names of a protected one.
     Protection,
+    /// An environment has a block if the top level is meant for no environment.
+    Block,
     /// A Worker, a domain and a route belong to one project and environment.
     Claim,
     /// The folder of assets is in the repository and not the project itself.
@@ -52,6 +55,8 @@ pub enum RefusalRule {
     Inputs,
     /// The Worker has the secrets that its config requires.
     Secrets,
+    /// No newer pipeline of the merge request has a preview.
+    Pipeline,
 }
 
 impl RefusalRule {
@@ -65,10 +70,11 @@ impl RefusalRule {
             RefusalRule::Inputs => "inputs",
             RefusalRule::Secrets => "required secrets",
             RefusalRule::Steps => "steps before the upload",
-            RefusalRule::Alias | RefusalRule::Preview => "preview",
+            RefusalRule::Alias | RefusalRule::Preview | RefusalRule::Pipeline => "preview",
             RefusalRule::Content
             | RefusalRule::Account
             | RefusalRule::Protection
+            | RefusalRule::Block
             | RefusalRule::Claim
             | RefusalRule::Assets
             | RefusalRule::LocalForm
@@ -222,13 +228,17 @@ impl<'a> Rules<'a> {
             let checked = guard::check_account(&self.workspace.config, project, environment);
             broken.extend(broken_rule(RefusalRule::Account, checked));
         }
-        // Both would name a route of a protected environment.
+        // The others would name a Worker or a route of a protected environment too.
         let Workspace { config, projects, .. } = self.workspace;
         let protected = protection::check(config, projects, &[project], environment);
         match protected {
             Err(failure) => broken.push((RefusalRule::Protection, failure)),
-            Ok(()) => broken
-                .extend(broken_rule(RefusalRule::Claim, self.claims.check(project, environment))),
+            Ok(()) => {
+                let checked = guard::check_block(config, project, environment);
+                broken.extend(broken_rule(RefusalRule::Block, checked));
+                let checked = self.claims.check(project, environment);
+                broken.extend(broken_rule(RefusalRule::Claim, checked));
+            }
         }
         if self.facts.operation == Operation::Preview
             && let Some(alias) = alias

@@ -1,5 +1,6 @@
 //! The fields of a wrangler config file that delivery depends on.
 
+mod block_bindings;
 pub mod bound_workers;
 pub mod dev_vars;
 pub mod host_name;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::context::Ctx;
 use crate::plan::merge_request::MergeRequest;
-use base::error::{Error, ErrorKind, Result};
+use base::error::{Error, ErrorKind, Result, refused};
 use base::secret::{Secret, TokenProblem};
 use base::terminal::{CYAN, paint};
 use base::time::{rfc3339, unix_now};
@@ -43,6 +43,9 @@ pub struct CommentResult {
     pub message: Option<String>,
     /// The next steps.
     pub hints: Vec<String>,
+    /// The rows that it has now. Empty if they are unknown.
+    #[serde(skip)]
+    pub rows: Vec<CommentRow>,
     /// In a dry run, the exact Markdown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub markdown: Option<String>,
@@ -117,6 +120,22 @@ impl<'a> Comment<'a> {
     /// Shows the results of these projects.
     pub fn finish(&self, rows: &[CommentRow]) -> CommentResult {
         self.change(&RowChange::Rows(&self.with_job(rows)), true)
+    }
+
+    /// Refuses the preview of `project` if `shown` has a row of a newer pipeline for it. Otherwise a retried job of an older
+    /// pipeline would take the URL back to an older commit.
+    pub fn refuse_outdated(&self, project: &str, shown: &CommentResult) -> Result<()> {
+        let own = self.merge_request.as_ref().and_then(|request| request.pipeline);
+        let row = shown.rows.iter().find(|row| row.project == project);
+        let Some((newer, own)) = row.and_then(|row| row.pipeline).zip(own) else { return Ok(()) };
+        if newer <= own {
+            return Ok(());
+        }
+        Err(refused(format!(
+            "the comment of the merge request shows pipeline {newer}, so this job of the older pipeline {own} uploads no \
+             preview; nothing was changed"
+        ))
+        .hint(format!("retry the job of pipeline {newer}, or start a new pipeline of the merge request")))
     }
 
     /// Shows every preview as ended. The aliases of the projects in `aliases` still work. Creates no comment.
@@ -218,10 +237,10 @@ impl<'a> Comment<'a> {
             return self.outcome(CommentAction::Skipped);
         };
         match self.attempt(client, merge_request, change, lasting) {
-            Ok(WriteResult { action, note, deleted }) => {
+            Ok(WriteResult { action, note, deleted, rows }) => {
                 let page = merge_request.page.as_ref();
                 let url = page.and_then(|page| Some(format!("{page}#note_{}", note?)));
-                CommentResult { note, url, deleted, ..self.outcome(action) }
+                CommentResult { note, url, deleted, rows, ..self.outcome(action) }
             }
             Err(error) => {
                 // A token that is refused now is refused later; a server that is down may be back.
@@ -280,6 +299,7 @@ impl<'a> Comment<'a> {
             deleted: Vec::new(),
             message,
             hints: Vec::new(),
+            rows: Vec::new(),
             markdown,
         }
     }

@@ -69,6 +69,8 @@ pub struct WriteResult {
     pub note: Option<u64>,
     /// The duplicates that were deleted.
     pub deleted: Vec<u64>,
+    /// The rows that it has now.
+    pub rows: Vec<CommentRow>,
 }
 
 /// One job's change of the comment.
@@ -96,7 +98,7 @@ impl Writer<'_> {
             let Some((first, others)) = ours.split_first() else {
                 let rows = change.apply(Vec::new());
                 if rows.is_empty() {
-                    return Ok(WriteResult { action, note: None, deleted: Vec::new() });
+                    return Ok(WriteResult { action, note: None, deleted: Vec::new(), rows });
                 }
                 if created == CREATED {
                     break;
@@ -121,7 +123,7 @@ impl Writer<'_> {
                 shown == state::rows(&body)
             };
             if right {
-                return self.tidy(action, &note, others);
+                return self.tidy(action, &note, others, &body);
             }
             if read.elapsed() > self.timing.settle / 2 {
                 continue;
@@ -138,7 +140,7 @@ impl Writer<'_> {
                 WriteOutcome::Done(_) => {}
             }
             if !lasting && others.is_empty() {
-                return self.tidy(action, &note, others);
+                return self.tidy(action, &note, others, &body);
             }
             slowest = slowest.max(started.elapsed());
             self.settle(lasting, slowest)?;
@@ -147,14 +149,21 @@ impl Writer<'_> {
             .hint("give the jobs that write it one `resource_group`"))
     }
 
-    fn tidy(&self, action: CommentAction, note: &Note, others: &[Note]) -> Result<WriteResult> {
+    /// Deletes the duplicates of a note whose body is now `body`.
+    fn tidy(
+        &self,
+        action: CommentAction,
+        note: &Note,
+        others: &[Note],
+        body: &str,
+    ) -> Result<WriteResult> {
         let mut deleted = Vec::new();
         for other in others {
             if self.notes.delete(other.id)? {
                 deleted.push(other.id);
             }
         }
-        Ok(WriteResult { action, note: Some(note.id), deleted })
+        Ok(WriteResult { action, note: Some(note.id), deleted, rows: state::rows(body) })
     }
 
     /// Waits until jobs that read before our write have written. The delay is random. `slowest` is the duration of the

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use crate::report::status::age;
 use base::error::{Result, did_you_mean, refused, usage};
-use base::text::{short_commit, short_version};
+use base::text::{list_first, short_commit, short_version};
 use base::time::{parse_rfc3339, unix_now};
-use cloudflare::api::{DIRTY, Deployment, ListedVersion, Live};
+use cloudflare::api::{DIRTY, Deployment, ListedVersion, Live, MAX_DEPLOYMENTS, MAX_VERSIONS};
 
 /// The requested version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,16 @@ pub enum RollbackTarget {
     Version(String),
     /// An uploaded version: the newest of an alias, or by its id.
     Alias(String),
+}
+
+impl RollbackTarget {
+    /// Returns the text that names a version. `None` if nothing names it.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self {
+            RollbackTarget::Previous => None,
+            RollbackTarget::Version(name) | RollbackTarget::Alias(name) => Some(name),
+        }
+    }
 }
 
 /// Describes a version in a few words: its id, its commit and how old it is.
@@ -61,19 +71,30 @@ fn uploaded_version<'a>(versions: &'a [ListedVersion], name: &str) -> Result<&'a
     let has_alias = |version: &&ListedVersion| version.alias() == Some(name);
     let has_id = |version: &&ListedVersion| has_id(version, name);
     versions.iter().find(has_alias).or_else(|| versions.iter().find(has_id)).ok_or_else(|| {
-        let known: BTreeSet<&str> = versions.iter().filter_map(|version| version.alias()).collect();
-        let failure = usage(format!("no version has the alias `{name}`"));
+        let mut known: Vec<&str> = Vec::new();
+        for alias in versions.iter().filter_map(ListedVersion::alias) {
+            if !known.contains(&alias) {
+                known.push(alias);
+            }
+        }
+        let failure = usage(match versions.len() {
+            0..MAX_VERSIONS => format!("no version has the alias `{name}`"),
+            _ => format!("none of the last {MAX_VERSIONS} versions has the alias `{name}`"),
+        });
         match did_you_mean(name, known.iter().copied()) {
             Some(hint) => failure.hint(hint),
-            None if !known.is_empty() => {
-                let known: Vec<&str> = known.into_iter().collect();
-                failure.hint(format!("name one of its aliases: {}", known.join(", ")))
-            }
+            None if !known.is_empty() => failure.hint(format!(
+                "name one of its aliases: {}",
+                list_first(MAX_LISTED, &known)
+            )),
             None => failure
                 .hint("deploy the commit instead, because a preview of the strategy `preview` is not a version"),
         }
     })
 }
+
+/// The number of aliases or versions that a hint names.
+const MAX_LISTED: usize = 10;
 
 /// Finds the version `name` among those that were live. An upload that was never live is a preview. Its
 /// commit may belong to a merge request that was never merged.
@@ -106,10 +127,17 @@ fn was_live<'a>(
     match (lived.as_slice(), found.as_slice()) {
         ([version], _) => Ok(version),
         ([], []) => {
-            let live: Vec<&ListedVersion> =
-                versions.iter().filter(|version| deployed.contains(version.id.as_str())).collect();
+            let live = versions.iter().filter(|version| deployed.contains(version.id.as_str()));
+            let live: Vec<&ListedVersion> = live.take(MAX_LISTED).collect();
             Err(usage(format!("no version is `{name}`"))
                 .hint(format!("name one of the last that were live:{}", lines(&live))))
+        }
+        ([], uploads) if uploads.iter().any(|version| is_before_list(version, deployments)) => {
+            Err(refused(format!(
+                "`{name}` is not in the last {MAX_DEPLOYMENTS} deployments, which are all that Cloudflare lists: {}",
+                list(uploads).join(", ")
+            ))
+            .hint("if it was live before them, run `cargo xtask promote PROJECT --from VERSION`"))
         }
         ([], uploads) => Err(refused(format!(
             "no version of `{name}` was live: {} was uploaded as a preview",
@@ -126,8 +154,13 @@ fn has_id(version: &ListedVersion, name: &str) -> bool {
     version.id == name || name.len() >= 7 && version.id.starts_with(name)
 }
 
-/// The number of versions that Cloudflare lists.
-const LISTED_VERSIONS: usize = 10;
+/// Returns true if a version may have been live before the listed deployments.
+fn is_before_list(version: &ListedVersion, deployments: &[Deployment]) -> bool {
+    let oldest = deployments.last().and_then(|one| parse_rfc3339(one.created_on.as_deref()?));
+    let uploaded = version.metadata.created_on.as_deref().and_then(parse_rfc3339);
+    let is_newer = uploaded.zip(oldest).is_some_and(|(uploaded, oldest)| uploaded > oldest);
+    deployments.len() >= MAX_DEPLOYMENTS && !is_newer
+}
 
 /// Finds the previous live version. Only versions that were uploaded before the live one count. So a
 /// second rollback goes further back, and never returns to the version that the first one replaced.
@@ -142,15 +175,21 @@ fn previous<'a>(
     let mut found =
         deployed.filter_map(|share| older.iter().find(|version| version.id == share.version_id));
     found.next().ok_or_else(|| {
-        if older.is_empty() && at.is_some() && versions.len() < LISTED_VERSIONS {
-            let live = short_version(live);
+        let live = short_version(live);
+        // All versions or all deployments are known.
+        let is_complete = versions.len() < MAX_VERSIONS && older.is_empty()
+            || deployments.len() < MAX_DEPLOYMENTS;
+        if at.is_some() && is_complete {
             return refused(format!(
                 "no version that was live before {live} exists; it is the first one"
             ))
             .hint("deploy an earlier commit instead");
         }
-        refused("no version that was live before is still known")
-            .hint("name one with `--to VERSION`; Cloudflare lists the last ten")
+        refused(format!(
+            "the last {MAX_DEPLOYMENTS} deployments, which are all that Cloudflare lists, have no version before {live}"
+        ))
+        .hint("list the versions with `cargo xtask versions PROJECT`")
+        .hint("make one live with `cargo xtask promote PROJECT --from VERSION`")
     })
 }
 
@@ -273,6 +312,15 @@ mod tests {
         assert!(
             several.hints[0].contains("a2-0000-") && several.hints[0].contains("a1-0000-"),
             "{several:?}"
+        );
+        // Cloudflare lists ten deployments. A version that is older than all of them may have been live.
+        let (_, full) = history(&[], &["b"; MAX_DEPLOYMENTS]);
+        let before = find(&full, &commit("a")[..7]).expect_err("not listed");
+        assert_eq!(
+            before.with_hints(),
+            "`a000000` is not in the last 10 deployments, which are all that Cloudflare lists: a2-0000- (commit \
+             a000000), a1-0000- (commit a000000)\nhint: if it was live before them, run `cargo xtask promote PROJECT \
+             --from VERSION`"
         );
         let unknown = find(&both, "deadbeef").expect_err("unknown");
         assert!(unknown.hints[0].starts_with("name one of the last that were live"), "{unknown:?}");
