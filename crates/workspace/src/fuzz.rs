@@ -8,6 +8,8 @@ use std::hint::black_box;
 use camino::Utf8Path;
 
 use super::mutation;
+use crate::cargo::manifest::CargoManifest;
+use crate::cargo::settings::CargoSettings;
 use crate::files::pattern::Patterns;
 use crate::graph::references;
 use crate::packages::locks::LockFile;
@@ -49,6 +51,17 @@ fn wrangler_configs_of_json() {
 #[test]
 fn wrangler_configs_of_toml() {
     run("wrangler-toml", |text| wrangler("wrangler.toml", text));
+}
+
+#[test]
+fn manifests_and_settings_of_cargo() {
+    run("cargo-toml", |text| {
+        if let Ok(manifest) = CargoManifest::parse(text) {
+            let table = manifest.workspace.as_ref();
+            black_box(table.map(|table| table.excludes(Utf8Path::new("apps/shop"))));
+        }
+        black_box(CargoSettings::parse(text));
+    });
 }
 
 #[test]
