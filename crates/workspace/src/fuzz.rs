@@ -8,6 +8,7 @@ use std::hint::black_box;
 use camino::Utf8Path;
 
 use super::mutation;
+use crate::cargo::lock::CargoLock;
 use crate::cargo::manifest::CargoManifest;
 use crate::cargo::settings::CargoSettings;
 use crate::files::pattern::Patterns;
@@ -70,6 +71,15 @@ fn manifests() {
         if let Ok(package) = Package::parse(Utf8Path::new("a"), text) {
             let files = RootFiles { package: Some(&package), ..RootFiles::default() };
             Root::new(&files).map(|root| root.names(Utf8Path::new("apps/shop")));
+        }
+    });
+}
+
+#[test]
+fn lock_files_of_cargo() {
+    run("cargo-lock", |text| {
+        if let Some(lock) = CargoLock::parse(text) {
+            black_box(lock.slice(&BTreeSet::from(["api".to_owned()])));
         }
     });
 }

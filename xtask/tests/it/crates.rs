@@ -179,6 +179,49 @@ fn the_files_of_cargo_above_a_crate_are_inputs() {
 }
 
 #[test]
+fn a_lock_file_affects_the_projects_whose_locked_crates_changed() {
+    let env = TestEnv::new();
+    let krate = |name: &str, more: &str| {
+        format!("[[package]]\nname = \"{name}\"\nversion = \"1.0.0\"\n{more}\n")
+    };
+    let on = |names: &str| format!("dependencies = [\n{names}]\n");
+    let source = "source = \"registry+https://example.com\"\n";
+    let lock = "version = 4\n\n".to_owned()
+        + &krate("api", &on(" \"shared\",\n"))
+        + &krate("both", source)
+        + &krate("cron", &on(" \"both\",\n"))
+        + &krate("deep", source)
+        + &krate("shared", &on(" \"both\",\n \"deep\",\n"));
+    env.write("Cargo.lock", &lock);
+    env.write("Cargo.toml", "[workspace]\nmembers = [\"workers/*\"]\n");
+    for name in ["api", "cron", "named"] {
+        worker(&env, &format!("workers/{name}"), name);
+    }
+    self::krate(&env, "workers/api", "");
+    self::krate(&env, "workers/cron", "");
+    env.write("workers/named/package.json", r#"{ "xtask": { "inputs": ["Cargo.lock"] } }"#);
+    env.commit("tree");
+    env.git(&["checkout", "--quiet", "-b", "change"]);
+    let change = |from: &str, to: &str| format!("perl -0pi -e 's/{from}/{to}/' Cargo.lock");
+    let all = ["workers/api", "workers/cron", "workers/named"];
+    for (from, to, expected) in [
+        ("\"deep\"\\nversion = \"1.0.0", "\"deep\"\\nversion = \"1.0.1", &[all[0], all[2]][..]),
+        ("\"both\"\\nversion = \"1.0.0", "\"both\"\\nversion = \"1.0.1", &all),
+        ("\"cron\"\\nversion = \"1.0.0", "\"cron\"\\nversion = \"1.0.1", &all[1..]),
+        ("\\[\\[", "[[package]]\\nname = \"new\"\\nversion = \"1.0.0\"\\n\\n[[", &all[2..]),
+        // A project that is not locked yet.
+        ("\"api\"", "\"other\"", &[all[0], all[2]]),
+        ("version = 4", "<<<<<<< HEAD", &all),
+    ] {
+        let why = assert_affects(&env, &change(from, to), expected);
+        if expected.contains(&"workers/api") {
+            let reason = "workers/api\n  is compiled with Cargo.lock: Cargo.lock changed\n";
+            assert!(why.contains(reason), "{why}");
+        }
+    }
+}
+
+#[test]
 fn a_crate_below_another_workspace_is_compiled_with_the_files_of_its_own() {
     let env = tree();
     env.write("workers/web/Cargo.toml", "[package]\nname = \"web\"\n[workspace]\n");

@@ -193,7 +193,7 @@ impl<'a> Reach<'a> {
         let changed = self.direct[node].iter();
         let mut reasons: Vec<Reason> =
             changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
-        reasons.extend(self.locked[node].iter().map(|path| global_input(path)));
+        reasons.extend(self.locked[node].iter().map(|path| self.locked_reason(node, path)));
         let steps = self.graph.steps(node).iter();
         reasons.extend(steps.filter_map(|(to, origin)| self.dependency(node, *to, *origin)));
         if !self.lost.is_empty() {
@@ -204,6 +204,21 @@ impl<'a> Reach<'a> {
             reasons.extend(self.lost.iter().filter(above).map(|path| global_input(path)));
         }
         reasons
+    }
+
+    /// Returns the reason for a change of locked packages. Of `Cargo.lock`, the reason is that of the dependency.
+    fn locked_reason(&self, node: NodeIndex, lock: &Utf8PathBuf) -> Reason {
+        let mut steps = self.graph.steps(node).iter();
+        let step = steps.find(|(to, _)| self.graph.path(*to) == lock);
+        match step.map(|(_, origin)| *origin) {
+            Some(origin) if lock.file_name() == Some(CARGO_LOCK) => Reason::Dependency {
+                on: lock.clone(),
+                origin,
+                through: Vec::new(),
+                path: lock.clone(),
+            },
+            _ => global_input(lock),
+        }
     }
 
     /// Returns the reason for a dependency on `on`. `None` if it leads to no changed file, or only to
