@@ -377,6 +377,8 @@ fn the_crates_of_a_project_start_its_deployment() {
 #[test]
 fn a_changed_crate_is_deployed_again() {
     let env = TestEnv::with_tools();
+    // Without a lock file, which Cargo would write here.
+    env.write("Cargo.toml", "[workspace]\nmembers = [\"workers/*\"]\n");
     worker(&env, "workers/api", "api");
     krate(&env, "workers/api", "[dependencies]\nshared = { path = \"../../crates/shared\" }\n");
     krate(&env, "crates/shared", "");
