@@ -109,6 +109,8 @@ fn imported_packages<'w>(
             .filter(|edge| match edge.origin {
                 Origin::Manifest | Origin::Package | Origin::Config | Origin::Link => true,
                 Origin::DependsOn => !is_project(edge.to),
+                // Cargo compiles the crates of a project together with it.
+                Origin::Crate | Origin::Cargo => false,
                 Origin::Install | Origin::Module | Origin::Input => false,
             })
             .map(|edge| edge.to.to_owned())

@@ -8,6 +8,9 @@ use std::hint::black_box;
 use camino::Utf8Path;
 
 use super::mutation;
+use crate::cargo::lock::CargoLock;
+use crate::cargo::manifest::CargoManifest;
+use crate::cargo::settings::CargoSettings;
 use crate::files::pattern::Patterns;
 use crate::graph::references;
 use crate::packages::locks::LockFile;
@@ -52,11 +55,31 @@ fn wrangler_configs_of_toml() {
 }
 
 #[test]
+fn manifests_and_settings_of_cargo() {
+    run("cargo-toml", |text| {
+        if let Ok(manifest) = CargoManifest::parse(text) {
+            let table = manifest.workspace.as_ref();
+            black_box(table.map(|table| table.excludes(Utf8Path::new("apps/shop"))));
+        }
+        black_box(CargoSettings::parse(text));
+    });
+}
+
+#[test]
 fn manifests() {
     run("package-json", |text| {
         if let Ok(package) = Package::parse(Utf8Path::new("a"), text) {
             let files = RootFiles { package: Some(&package), ..RootFiles::default() };
             Root::new(&files).map(|root| root.names(Utf8Path::new("apps/shop")));
+        }
+    });
+}
+
+#[test]
+fn lock_files_of_cargo() {
+    run("cargo-lock", |text| {
+        if let Some(lock) = CargoLock::parse(text) {
+            black_box(lock.slice(&BTreeSet::from(["api".to_owned()])));
         }
     });
 }

@@ -2,6 +2,7 @@
 //!
 //! Each folder is a domain. The modules that other crates use have one path, without the folder.
 
+mod cargo;
 mod changes;
 pub mod config;
 pub mod files;
@@ -30,7 +31,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Error, Result, refused, usage};
 use config::Config;
-use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARNRC, is_install_file};
+use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARNRC, cargo_folder, is_install_file};
 use files::symlinks::SymlinkReader;
 use files::{Source, folder_name};
 use git::{FileList, Listing};
@@ -70,6 +71,8 @@ pub struct Workspace {
     pub current_folder: Option<Utf8PathBuf>,
     /// Every file of the working tree. `None` for a commit, or if a path is not UTF-8.
     pub all_files: Option<FileList>,
+    /// The files of Cargo that git lists. Some may be deleted.
+    cargo_files: BTreeSet<Utf8PathBuf>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
     /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
@@ -116,6 +119,7 @@ impl Workspace {
         let folders = SearchFolders::new(&files, &config)?;
         let Listing { files: mut listed, links, all: all_files } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
+        let cargo_files = listed.extract_if(.., |path| cargo_folder(path).is_some()).collect();
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
         let found = Discovery::new(&files, folders, &packages, &unreadable).find(&listed);
         let Discoveries { projects, broken, ignored: ignored_configs } = found;
@@ -135,6 +139,7 @@ impl Workspace {
             current_folder: current_folder(root),
             roots: find_roots(&files, &packages, &install_files),
             packages,
+            cargo_files,
             install_files,
             tsconfigs,
             links,

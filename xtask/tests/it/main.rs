@@ -23,6 +23,7 @@ mod comment;
 mod comment_job;
 mod completions;
 mod contents;
+mod crates;
 mod dagger;
 mod dagger_api;
 mod dagger_choice;

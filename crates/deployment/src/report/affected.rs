@@ -129,11 +129,12 @@ pub fn sentence(reason: &Reason) -> String {
 fn verb(origin: Origin) -> &'static str {
     match origin {
         Origin::Package => "is built by",
-        Origin::Manifest | Origin::DependsOn => "depends on",
+        Origin::Manifest | Origin::DependsOn | Origin::Crate => "depends on",
         Origin::Module => "its Dagger module uses",
         Origin::Input => "is made from",
         Origin::Install => "is installed by",
         Origin::Config => "its wrangler config names",
         Origin::Link => "has a link to",
+        Origin::Cargo => "is compiled with",
     }
 }

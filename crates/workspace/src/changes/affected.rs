@@ -10,7 +10,7 @@ use crate::changes::lock_changes::LockChanges;
 use crate::changes::summary::{NamedNode, Summary};
 use crate::config::CONFIG_FILE;
 use crate::config::modules::{BUN_TOOLCHAIN, TOOL_LOCK, WRANGLER_TOOLCHAIN};
-use crate::files::names::is_install_file;
+use crate::files::names::{CARGO_LOCK, CARGO_MANIFEST, cargo_folder, is_install_file};
 use crate::graph::{Graph, NodeIndex, Origin};
 use crate::projects::discovery::BrokenConfig;
 
@@ -155,6 +155,7 @@ impl<'a> Reach<'a> {
                 nodes.iter().for_each(|node| locked[*node].push(path));
             }
         }
+        add_lost_cargo_files(graph, changed, &mut direct);
         let mut via: Vec<Option<NodeIndex>> = vec![None; graph.len()];
         let mut waiting: VecDeque<NodeIndex> = (0..graph.len())
             .filter(|node| !direct[*node].is_empty() || !locked[*node].is_empty())
@@ -192,7 +193,7 @@ impl<'a> Reach<'a> {
         let changed = self.direct[node].iter();
         let mut reasons: Vec<Reason> =
             changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
-        reasons.extend(self.locked[node].iter().map(|path| global_input(path)));
+        reasons.extend(self.locked[node].iter().map(|path| self.locked_reason(node, path)));
         let steps = self.graph.steps(node).iter();
         reasons.extend(steps.filter_map(|(to, origin)| self.dependency(node, *to, *origin)));
         if !self.lost.is_empty() {
@@ -203,6 +204,21 @@ impl<'a> Reach<'a> {
             reasons.extend(self.lost.iter().filter(above).map(|path| global_input(path)));
         }
         reasons
+    }
+
+    /// Returns the reason for a change of locked packages. Of `Cargo.lock`, the reason is that of the dependency.
+    fn locked_reason(&self, node: NodeIndex, lock: &Utf8PathBuf) -> Reason {
+        let mut steps = self.graph.steps(node).iter();
+        let step = steps.find(|(to, _)| self.graph.path(*to) == lock);
+        match step.map(|(_, origin)| *origin) {
+            Some(origin) if lock.file_name() == Some(CARGO_LOCK) => Reason::Dependency {
+                on: lock.clone(),
+                origin,
+                through: Vec::new(),
+                path: lock.clone(),
+            },
+            _ => global_input(lock),
+        }
     }
 
     /// Returns the reason for a dependency on `on`. `None` if it leads to no changed file, or only to
@@ -238,4 +254,25 @@ fn changed_nodes<'a>(graph: &Graph, changed: &'a [Utf8PathBuf]) -> Vec<Vec<&'a U
         }
     }
     found
+}
+
+/// Adds the changed files of Cargo that no longer exist to the crates below them, because Cargo read them before the change.
+/// Each existing file of Cargo above such a crate is a node, also the manifest of the crate. A lock file is an input even if
+/// it does not exist.
+fn add_lost_cargo_files<'a>(
+    graph: &Graph,
+    changed: &'a [Utf8PathBuf],
+    direct: &mut [Vec<&'a Utf8PathBuf>],
+) {
+    let is_lock = |path: &Utf8Path| path.file_name() == Some(CARGO_LOCK);
+    for path in changed.iter().filter(|path| !is_lock(path) && graph.number(path).is_none()) {
+        let Some(folder) = cargo_folder(path) else { continue };
+        let manifests = (0..graph.len()).map(|node| graph.path(node));
+        let manifests = manifests.filter(|path| path.file_name() == Some(CARGO_MANIFEST));
+        let crates = manifests.filter_map(Utf8Path::parent);
+        let below = crates.filter(|dir| *dir != folder && dir.starts_with(folder));
+        for node in below.filter_map(|dir| graph.number(dir)) {
+            direct[node].push(path);
+        }
+    }
 }

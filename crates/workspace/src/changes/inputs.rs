@@ -7,8 +7,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use base::error::{Error, Result};
 
 use crate::Workspace;
+use crate::cargo::lock::CargoLock;
 use crate::changes::lock_changes;
 use crate::files::key::Blob;
+use crate::files::names::CARGO_LOCK;
 use crate::git::{self, KnownFiles};
 use crate::packages::locks::LockFile;
 use crate::packages::package_manager::is_lock_file;
@@ -45,6 +47,7 @@ pub fn read(
     let contents = git::contents(root, &all.into_iter().collect::<Vec<_>>(), known)?;
     // Projects share the lock file of their workspace. It is long, so it is parsed once, and only if it is needed.
     let mut locks: BTreeMap<Utf8PathBuf, Option<LockFile>> = BTreeMap::new();
+    let mut cargo_locks: BTreeMap<Utf8PathBuf, Option<CargoLock>> = BTreeMap::new();
     let mut inputs = |all: &BTreeSet<Utf8PathBuf>| {
         let paths: Vec<&Utf8Path> = all.iter().map(Utf8PathBuf::as_path).collect();
         let found = git::below(&contents.blobs, &paths).into_iter();
@@ -60,6 +63,16 @@ pub fn read(
             let lock = lock.as_ref();
             if let Some(id) = lock.and_then(|lock| lock_changes::slice(workspace, all, path, lock))
             {
+                blobs.insert(path.clone(), Blob { mode: "locked".to_owned(), id });
+            }
+        }
+        let above = all.iter().filter(|path| path.file_name() == Some(CARGO_LOCK));
+        for path in above.filter(|path| is_above(path, &paths)) {
+            let lock = cargo_locks
+                .entry(path.clone())
+                .or_insert_with(|| CargoLock::parse(&workspace.files.read(path).ok()?));
+            let slice = |lock: &CargoLock| lock_changes::cargo_slice(workspace, all, path, lock);
+            if let Some(id) = lock.as_ref().and_then(slice) {
                 blobs.insert(path.clone(), Blob { mode: "locked".to_owned(), id });
             }
         }

@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::Workspace;
+use crate::cargo::lock::CargoLock;
+use crate::cargo::manifest::CargoManifest;
 use crate::changes::change_base::{Base, Changes};
 use crate::changes::summary::Summary;
-use crate::files::names::MANIFEST;
+use crate::files::names::{CARGO_LOCK, CARGO_MANIFEST, MANIFEST};
 use crate::git::objects::contents;
 use crate::graph::{Graph, NodeIndex, Origin};
 use crate::packages::locks::LockFile;
@@ -34,9 +36,16 @@ impl LockChanges {
         };
         let before = Side::Commit { root, commit };
         let mut found = LockChanges::default();
-        for path in changes.paths.iter().filter(|path| is_lock_file(path)) {
-            let compared = Comparison::new(&before, &now, path);
-            if let Some(nodes) = compared.and_then(|compared| compared.nodes(summary, &now)) {
+        for path in &changes.paths {
+            let nodes = if is_lock_file(path) {
+                let compared = Comparison::new(&before, &now, path);
+                compared.and_then(|compared| compared.nodes(summary, &now))
+            } else if path.file_name() == Some(CARGO_LOCK) {
+                nodes_of_cargo_lock(&summary.graph, path, &before, &now)
+            } else {
+                None
+            };
+            if let Some(nodes) = nodes {
                 found.affected.insert(path.clone(), nodes);
             }
         }
@@ -145,6 +154,59 @@ impl<'p> Comparison<'p> {
         let now = slice(&self.now);
         now.is_none() || slice(&self.before) != now
     }
+}
+
+/// Returns the nodes that a changed `Cargo.lock` affects: the projects whose locked crates changed, and those that the lock file
+/// affects for another reason. `None` if it cannot be read on either side.
+fn nodes_of_cargo_lock(
+    graph: &Graph,
+    path: &Utf8Path,
+    before: &Side,
+    now: &Side,
+) -> Option<BTreeSet<NodeIndex>> {
+    let lock = graph.number(path)?;
+    let parse = |side: &Side| CargoLock::parse(&side.read(&[path.to_owned()])?.pop()?);
+    let (before, after) = (parse(before)?, parse(now)?);
+    let users = |of_cargo: bool| {
+        (0..graph.len()).filter(move |node| {
+            let mut steps = graph.steps(*node).iter().filter(|(to, _)| *to == lock);
+            steps.any(|(_, origin)| (*origin == Origin::Cargo) == of_cargo)
+        })
+    };
+    let projects: Vec<NodeIndex> = users(true).collect();
+    let manifests = projects.iter().map(|node| graph.path(*node).join(CARGO_MANIFEST));
+    let texts = now.read(&manifests.collect::<Vec<_>>())?;
+    let is_changed = |text: &str| {
+        let name = CargoManifest::parse(text).ok().and_then(|manifest| manifest.package);
+        let names = name.into_iter().collect();
+        let slice = after.slice(&names);
+        slice.is_none() || slice != before.slice(&names)
+    };
+    let changed = projects.iter().zip(&texts).filter(|(_, text)| is_changed(text));
+    Some(changed.map(|(node, _)| *node).chain(users(false)).collect())
+}
+
+/// Returns a digest of the locked crates that the projects among `inputs` are compiled with, by the `Cargo.lock` at `path`.
+/// `None` if the whole file counts.
+pub(crate) fn cargo_slice(
+    workspace: &Workspace,
+    inputs: &BTreeSet<Utf8PathBuf>,
+    path: &Utf8Path,
+    lock: &CargoLock,
+) -> Option<String> {
+    let mut names = BTreeSet::new();
+    for dir in inputs {
+        let mut edges = workspace.graph.edges(dir).filter(|edge| edge.to == path).peekable();
+        if edges.peek().is_none() {
+            continue;
+        }
+        if edges.any(|edge| edge.origin != Origin::Cargo) {
+            return None;
+        }
+        let text = workspace.files.read(&dir.join(CARGO_MANIFEST)).ok()?;
+        names.insert(CargoManifest::parse(&text).ok()?.package?);
+    }
+    lock.slice(&names)
 }
 
 /// Returns a digest of the locked packages that `inputs` install by the lock file at `path`. `None` if the

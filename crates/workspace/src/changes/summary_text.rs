@@ -61,7 +61,7 @@ pub(crate) fn decode(text: &str) -> Option<Summary> {
 }
 
 /// Every origin, by its index.
-const ORIGINS: [Origin; 8] = [
+const ORIGINS: [Origin; 10] = [
     Origin::Package,
     Origin::Manifest,
     Origin::Install,
@@ -70,6 +70,8 @@ const ORIGINS: [Origin; 8] = [
     Origin::Input,
     Origin::Config,
     Origin::Link,
+    Origin::Crate,
+    Origin::Cargo,
 ];
 
 #[derive(Deserialize, Serialize)]
@@ -142,7 +144,7 @@ mod tests {
         lost.packages.reverse();
         assert_eq!(encode(&lost), None, "a name without its node");
         let text = encode(&summary(["a", "b"])).expect("text");
-        for (good, bad) in [("a-b\t", "z\t"), (" 26", " 99"), ("=b", "b\tx"), ("[{", "[")] {
+        for (good, bad) in [("a-b\t", "z\t"), (" 32", " 99"), ("=b", "b\tx"), ("[{", "[")] {
             assert!(text.contains(good) && decode(&text.replacen(good, bad, 1)).is_none(), "{bad}");
         }
     }

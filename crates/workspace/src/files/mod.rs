@@ -106,6 +106,17 @@ impl Source {
         }
     }
 
+    /// Does the same for several files. Reads those of a commit with one process.
+    #[must_use]
+    pub(crate) fn read_all(&self, paths: &[Utf8PathBuf]) -> Vec<Result<String>> {
+        match self {
+            Source::WorkingTree { root } => {
+                paths.iter().map(|path| symlinks::read(root, path)).collect()
+            }
+            Source::Commit(tree) => tree.read_all(paths),
+        }
+    }
+
     /// Returns the path that `path` resolves to. `None` if no symbolic link redirects it within the
     /// repository.
     #[must_use]

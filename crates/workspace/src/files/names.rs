@@ -19,6 +19,18 @@ pub const MODULE: &str = "dagger.json";
 /// The name of the file that makes a pnpm workspace.
 pub const PNPM: &str = "pnpm-workspace.yaml";
 
+/// The file that makes a folder a crate or a workspace of Cargo.
+pub const CARGO_MANIFEST: &str = "Cargo.toml";
+
+/// The lock file of Cargo, beside the manifest of the root of a workspace.
+pub const CARGO_LOCK: &str = "Cargo.lock";
+
+/// The files that choose the version of Rust.
+pub const RUST_TOOLCHAINS: [&str; 2] = ["rust-toolchain", "rust-toolchain.toml"];
+
+/// The settings of Cargo.
+pub const CARGO_CONFIGS: [&str; 2] = [".cargo/config", ".cargo/config.toml"];
+
 /// Settings of npm and pnpm.
 pub const NPMRC: &str = ".npmrc";
 
@@ -54,17 +66,39 @@ pub fn is_config_name(name: &str) -> bool {
     name.starts_with("wrangler.") && ends.iter().any(|end| name.ends_with(end))
 }
 
-/// Returns true if a file of this name defines a package, a project or a module.
+/// Returns the folder whose crates the file at `path` affects, and of all folders below it. `None` if it is not a file of Cargo.
+pub(crate) fn cargo_folder(path: &Utf8Path) -> Option<&Utf8Path> {
+    let folder = path.parent()?;
+    let name = path.file_name()?;
+    if [CARGO_MANIFEST, CARGO_LOCK].contains(&name) || RUST_TOOLCHAINS.contains(&name) {
+        return Some(folder);
+    }
+    CARGO_CONFIGS.iter().any(|config| path.ends_with(config)).then(|| folder.parent())?
+}
+
+/// Returns true if a file of this name may be a file of Cargo.
+fn is_cargo_name(name: &str) -> bool {
+    [CARGO_MANIFEST, CARGO_LOCK, "config", "config.toml"].contains(&name)
+        || RUST_TOOLCHAINS.contains(&name)
+}
+
+/// Returns true if a file of this name may define a package, a crate, a project or a module.
 pub(crate) fn is_defining_name(name: &str) -> bool {
-    name == MANIFEST || is_config_name(name) || TSCONFIGS.contains(&name) || is_install_file(name)
+    name == MANIFEST
+        || is_config_name(name)
+        || TSCONFIGS.contains(&name)
+        || is_install_file(name)
+        || is_cargo_name(name)
 }
 
 /// Returns true if the uncommitted file at `path` below `root` can change the set of projects or
 /// their graph.
 #[must_use]
 pub fn is_defining_path(path: &Utf8Path, root: &Utf8Path) -> bool {
+    let is_cargo = path.file_name().is_some_and(is_cargo_name);
     path == CONFIG_FILE
-        || path.file_name().is_some_and(|name| is_defining_name(name) || name == MODULE)
+        || is_cargo && cargo_folder(path).is_some()
+        || !is_cargo && path.file_name().is_some_and(|name| is_defining_name(name) || name == MODULE)
         // Without the folder, projects are searched everywhere.
         || path.starts_with(PROJECTS) && !root.join(PROJECTS).is_dir()
 }

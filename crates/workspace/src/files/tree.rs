@@ -1,6 +1,6 @@
 //! The files of a commit, and the resolution of its paths.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -95,13 +95,35 @@ impl Tree {
 
     /// Returns the text of a file. Reads it now if it did not pass the filter.
     pub fn read(&self, path: &Utf8Path) -> Result<String> {
+        self.text(path, |real| self.read_now(real))
+    }
+
+    /// Returns the texts of several files. Reads those that did not pass the filter together.
+    pub(crate) fn read_all(&self, paths: &[Utf8PathBuf]) -> Vec<Result<String>> {
+        let real: BTreeSet<Utf8PathBuf> = paths.iter().filter_map(|path| self.real(path)).collect();
+        let unread = real.iter().filter(|path| !self.texts.contains_key(path.as_str()));
+        let entries = unread.filter_map(|path| self.entry(path));
+        let entries: Vec<&CommitFile> = entries.filter(|entry| entry.mode != REPOSITORY).collect();
+        let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
+        let contents = contents(&self.root, &ids).unwrap_or_default();
+        let names = entries.iter().map(|entry| entry.path.as_str());
+        let texts: HashMap<&str, Vec<u8>> = names.zip(contents).collect();
+        let read = |path: &Utf8PathBuf| self.text(path, |real| texts.get(real.as_str()).cloned());
+        paths.iter().map(read).collect()
+    }
+
+    fn text(
+        &self,
+        path: &Utf8Path,
+        unread: impl Fn(&Utf8Path) -> Option<Vec<u8>>,
+    ) -> Result<String> {
         let real = self.real(path).ok_or_else(|| {
             refused(format!("{path} leads out of the repository, in {}", self.commit))
         })?;
         let because = |why: &str| refused(format!("cannot read {path}: {why} {}", self.commit));
         let text = match self.texts.get(real.as_str()) {
             Some(text) => text.clone(),
-            None => self.read_now(&real).ok_or_else(|| because("not in"))?,
+            None => unread(&real).ok_or_else(|| because("not in"))?,
         };
         String::from_utf8(text).map_err(|_| because("not UTF-8 in"))
     }

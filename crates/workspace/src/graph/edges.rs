@@ -6,9 +6,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 
 use crate::Workspace;
+use crate::cargo::crates::Crates;
 use crate::config::modules;
 use crate::files::config_text::parse_jsonc;
-use crate::files::names::{MANIFEST, MODULE, PNPM};
+use crate::files::names::{CARGO_MANIFEST, MANIFEST, MODULE, PNPM};
 use crate::files::paths::normalize;
 use crate::graph::builder::GraphBuilder;
 use crate::graph::imports::{self, FoundImport, ImportMapping};
@@ -98,9 +99,40 @@ impl<'w> EdgeBuilder<'w> {
                 self.modules(&project.dir);
             }
         }
+        self.crates();
         self.shared_modules();
         self.links();
         self.graph
+    }
+
+    /// Adds the inputs of the projects that are crates, also those of their crates: the folder of a crate may be an input of
+    /// projects that do not compile it, so it has no edges itself. The files of Cargo that exist are nodes, so that [`find_affected`] recognizes a deleted
+    /// one.
+    ///
+    /// [`find_affected`]: crate::affected::find_affected
+    fn crates(&mut self) {
+        let Workspace { files, root, cargo_files, projects, .. } = self.workspace;
+        let dirs = projects.iter().map(|project| project.dir.as_path());
+        let dirs: BTreeSet<&Utf8Path> =
+            dirs.filter(|dir| cargo_files.contains(&dir.join(CARGO_MANIFEST))).collect();
+        let dirs: Vec<&Utf8Path> = dirs.into_iter().collect();
+        let crates = Crates::read(files, root, cargo_files, &dirs);
+        for dir in dirs {
+            let Some(inputs) = crates.inputs(dir) else { continue };
+            let node = self.graph.node(dir);
+            for to in &inputs.crates {
+                self.graph.add(node, to, Origin::Crate);
+            }
+            for to in &inputs.files {
+                self.graph.add(node, to, Origin::Cargo);
+            }
+            for path in &inputs.existing {
+                self.graph.node(path);
+            }
+            if let Some(problem) = inputs.problem {
+                self.graph.refuse(node, problem);
+            }
+        }
     }
 
     /// Adds the targets of the symbolic links in each folder. Git stores a link as the path of its target, but a

@@ -34,6 +34,10 @@ pub enum Origin {
     Config,
     /// A symbolic link that leads out of its folder.
     Link,
+    /// A crate that the project is compiled with: a path dependency of its `Cargo.toml`, directly or through others.
+    Crate,
+    /// A file that Cargo reads when it compiles the project: a manifest, a lock file, settings.
+    Cargo,
 }
 
 /// An edge from a folder to one of its inputs.
