@@ -19,7 +19,9 @@ pub mod wrangler;
 pub use changes::{affected, change_base, inputs, lock_changes, path_list, summaries, summary};
 pub use config::{modules, own_repository, pipeline, toolchain};
 pub use files::{key, names, paths, symlinks, yaml};
-pub use packages::{build_script, detect, installation, package, package_manager, range};
+pub use packages::{
+    build_script, detect, install_coverage, installation, package, package_manager, range,
+};
 pub use projects::{discovery, project};
 pub use settings::{before_deploy, health, steps, strategy, wrangler_flags};
 pub use wrangler::{bound_workers, dev_vars, remote_binding, routes, triggers};
@@ -30,7 +32,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Error, Result, refused, usage};
 use config::Config;
-use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARNRC, is_install_file};
+use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARN_LOCK, YARNRC, is_install_file};
 use files::symlinks::SymlinkReader;
 use files::{Source, folder_name};
 use git::{FileList, Listing};
@@ -72,6 +74,8 @@ pub struct Workspace {
     pub all_files: Option<FileList>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
+    /// The managers of the lock files in each folder.
+    locks: BTreeMap<String, Vec<PackageManager>>,
     /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
     tsconfigs: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>>,
     /// The symbolic links of the repository.
@@ -134,6 +138,7 @@ impl Workspace {
             graph: Graph::default(),
             current_folder: current_folder(root),
             roots: find_roots(&files, &packages, &install_files),
+            locks: packages::lock_folder::locks_by_folder(&install_files),
             packages,
             install_files,
             tsconfigs,
@@ -218,13 +223,14 @@ impl Workspace {
         Ok(selected)
     }
 
-    /// Returns notes on the configs that are not projects.
+    /// Returns notes on the configs that are not projects, and on the lock files that are not used.
     #[must_use]
     pub fn config_notes(&self) -> Vec<String> {
         let projects = self.projects.iter().map(|project| project.dir.as_path());
         let used = projects.chain(self.broken.iter().map(|broken| broken.dir.as_path())).collect();
         let ignored = ignored_notes(&self.ignored_configs, &used);
-        unnamed_note(&self.broken).into_iter().chain(ignored).collect()
+        let notes = unnamed_note(&self.broken).into_iter().chain(ignored);
+        notes.chain(self.unused_lock_notes()).collect()
     }
 
     /// Returns the project whose folder contains the caller's. `None` in the repository's root, which selects every
@@ -345,6 +351,12 @@ fn find_roots(
             names.contains(&name).then(|| files.read(&path).ok()).flatten()
         };
         let (pnpm_workspace, npmrc, yarnrc) = (read(PNPM), read(NPMRC), read(YARNRC));
+        // It is long, and its format matters only beside another one.
+        let is_below = |path: &Utf8PathBuf| {
+            has_name(path, |name| name == YARN_LOCK)
+                && path.parent().is_some_and(|folder| folder != dir && folder.starts_with(dir))
+        };
+        let yarn_lock = install_files.iter().any(is_below).then(|| read(YARN_LOCK)).flatten();
         let locks: Vec<_> =
             names.iter().filter_map(|name| PackageManager::of_lock_file(name)).collect();
         Root::new(&RootFiles {
@@ -352,6 +364,7 @@ fn find_roots(
             pnpm_workspace: pnpm_workspace.as_deref(),
             npmrc: npmrc.as_deref(),
             yarnrc: yarnrc.as_deref(),
+            yarn_lock: yarn_lock.as_deref(),
             locks: &locks,
         })
     };

@@ -80,4 +80,5 @@ mod triggers;
 mod two_steps;
 mod upgrade;
 mod variables;
+mod workspace_members;
 mod wrangler;

@@ -47,6 +47,9 @@ pub(crate) fn is_install_file(name: &str) -> bool {
 /// The settings of Yarn berry.
 pub const YARNRC: &str = ".yarnrc.yml";
 
+/// The lock file of both generations of Yarn.
+pub const YARN_LOCK: &str = "yarn.lock";
+
 /// Returns true if a file of this name is a wrangler config, the main one or another one of the folder.
 #[must_use]
 pub fn is_config_name(name: &str) -> bool {

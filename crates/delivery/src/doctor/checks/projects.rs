@@ -78,7 +78,7 @@ pub fn lock(context: &Context) -> Finding {
 /// cannot be installed.
 pub fn installation(workspace: &Workspace, project: &Project) -> Result<Option<Installation>> {
     let Some(package) = &project.package else { return Ok(None) };
-    match detect::installation(&workspace.root, package, &workspace.config.tools)? {
+    match detect::installation(workspace, package)? {
         None if package.has_dependencies => Err(guard::no_lock_file(workspace, package)),
         found => Ok(found.filter(|_| package.has_dependencies)),
     }
