@@ -61,6 +61,10 @@ pub struct Workspace {
     pub broken: Vec<BrokenConfig>,
     /// The wrangler configs that are a variant of a project in the same folder.
     pub ignored_configs: Vec<Utf8PathBuf>,
+    /// The folders that are searched for projects.
+    pub folders: SearchFolders,
+    /// The configs that wrangler would use, in folders that are not searched.
+    pub outside_configs: Vec<Utf8PathBuf>,
     /// Every package of the repository, by the text of its folder: comparing paths part by part is
     /// slow.
     pub packages: BTreeMap<String, Package>,
@@ -117,12 +121,14 @@ impl Workspace {
     }
 
     fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
-        let folders = SearchFolders::new(&files, &config)?;
+        let folders = SearchFolders::new(&config)?;
         let Listing { files: mut listed, links, all: all_files } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
-        let found = Discovery::new(&files, folders, &packages, &unreadable).find(&listed);
-        let Discoveries { projects, broken, ignored: ignored_configs } = found;
+        let (found, folders) =
+            Discovery::new(&files, folders, &packages, &unreadable).find(&listed);
+        let Discoveries { projects, broken, ignored: ignored_configs, outside: outside_configs } =
+            found;
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
         let code: BTreeSet<&str> = packages.keys().map(String::as_str).chain(dirs).collect();
         let tsconfigs = find_tsconfigs(&listed, &code);
@@ -134,6 +140,8 @@ impl Workspace {
             projects,
             broken,
             ignored_configs,
+            folders,
+            outside_configs,
             unreadable,
             graph: Graph::default(),
             current_folder: current_folder(root),
@@ -202,9 +210,7 @@ impl Workspace {
 
     /// Returns the packages in the folders that are searched for projects.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
-        let folders = SearchFolders::new(&self.files, &self.config).ok();
-        let holds = move |dir: &Utf8Path| folders.as_ref().is_none_or(|folders| folders.holds(dir));
-        self.packages.values().filter(move |package| holds(&package.dir))
+        self.packages.values().filter(|package| self.folders.holds(&package.dir))
     }
 
     /// Returns the projects with these names, or all projects if `names` is empty. Errors if a name refers
@@ -229,7 +235,8 @@ impl Workspace {
         let projects = self.projects.iter().map(|project| project.dir.as_path());
         let used = projects.chain(self.broken.iter().map(|broken| broken.dir.as_path())).collect();
         let ignored = ignored_notes(&self.ignored_configs, &used);
-        let notes = unnamed_note(&self.broken).into_iter().chain(ignored);
+        let notes =
+            unnamed_note(&self.broken).into_iter().chain(ignored).chain(self.outside_note());
         notes.chain(self.unused_lock_notes()).collect()
     }
 
@@ -266,6 +273,7 @@ impl Workspace {
             return self.project_here();
         }
         project::select(&self.projects, name).map_err(|unknown| {
+            let unknown = self.explain_unknown(name, unknown);
             let broken = self.broken.iter().find(|broken| broken.answers_to(name));
             let found = broken.map(|broken| broken.failure.clone());
             found

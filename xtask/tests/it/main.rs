@@ -68,6 +68,7 @@ mod required_secrets;
 mod sandbox_bindings;
 mod script;
 
+mod search_folders;
 mod secrets;
 mod setup;
 mod site;

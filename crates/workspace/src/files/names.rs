@@ -7,7 +7,7 @@ use crate::packages::package_manager::is_lock_file;
 /// The path of the config file, relative to the repository's root.
 pub const CONFIG_FILE: &str = "dagger/config/config.json";
 
-/// The folder of projects, in a repository that has it.
+/// The folder of projects, in a repository that has projects in it.
 pub const PROJECTS: &str = "projects";
 
 /// The file that makes a folder a package.
@@ -62,14 +62,11 @@ pub(crate) fn is_defining_name(name: &str) -> bool {
     name == MANIFEST || is_config_name(name) || TSCONFIGS.contains(&name) || is_install_file(name)
 }
 
-/// Returns true if the uncommitted file at `path` below `root` can change the set of projects or
-/// their graph.
+/// Returns true if the uncommitted file at `path` can change the set of projects or their graph.
 #[must_use]
-pub fn is_defining_path(path: &Utf8Path, root: &Utf8Path) -> bool {
+pub fn is_defining_path(path: &Utf8Path) -> bool {
     path == CONFIG_FILE
         || path.file_name().is_some_and(|name| is_defining_name(name) || name == MODULE)
-        // Without the folder, projects are searched everywhere.
-        || path.starts_with(PROJECTS) && !root.join(PROJECTS).is_dir()
 }
 
 /// Returns true if the content of `path` is read, and not only its existence.
