@@ -12,6 +12,7 @@ use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::Workspace;
 use workspace::detect;
 use workspace::graph::{Graph, Origin};
+use workspace::install_coverage;
 use workspace::installation::{PackageToolchain, Tool};
 use workspace::modules::WRANGLER_TOOLCHAIN;
 use workspace::package::Package;
@@ -31,7 +32,7 @@ pub fn plan_builds(workspace: &Workspace, graph: &Graph, projects: &[&Project]) 
 pub type Builds = BTreeMap<String, Result<BuildPlan>>;
 
 fn build_plan(workspace: &Workspace, graph: &Graph, project: &Project) -> Result<BuildPlan> {
-    let (root, tools) = (&workspace.root, &workspace.config.tools);
+    let root = &workspace.root;
     let mut containers = ContainerInputs {
         members: BTreeSet::new(),
         images: workspace.config.images.clone(),
@@ -48,12 +49,15 @@ fn build_plan(workspace: &Workspace, graph: &Graph, project: &Project) -> Result
         Ok(PackageBuild {
             dir: package.dir.clone(),
             steps: package.settings.build.clone(),
-            toolchain: detect::toolchain(root, package, tools)?,
+            toolchain: detect::toolchain(workspace, package)?,
             inputs,
             exported: package.exported_folders.iter().map(|dir| package.dir.join(dir)).collect(),
         })
     };
-    let toolchain = detect::toolchain(root, package, tools)?;
+    let toolchain = detect::toolchain(workspace, package)?;
+    if let Some(install) = &toolchain.installation {
+        install_coverage::check(workspace, project, install)?;
+    }
     if let Some(install) = &toolchain.installation
         && install.manager == Manager::YarnClassic
     {

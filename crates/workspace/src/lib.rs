@@ -20,7 +20,9 @@ pub mod wrangler;
 pub use changes::{affected, change_base, inputs, lock_changes, path_list, summaries, summary};
 pub use config::{cargo_config, modules, own_repository, pipeline, toolchain};
 pub use files::{key, names, paths, symlinks, yaml};
-pub use packages::{build_script, detect, installation, package, package_manager, range};
+pub use packages::{
+    build_script, detect, install_coverage, installation, package, package_manager, range,
+};
 pub use projects::{discovery, project};
 pub use settings::{before_deploy, health, steps, strategy, wrangler_flags};
 pub use wrangler::{bound_workers, dev_vars, remote_binding, routes, triggers};
@@ -31,7 +33,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::{Error, Result, refused, usage};
 use config::Config;
-use files::names::{MANIFEST, NPMRC, PNPM, TSCONFIGS, YARNRC, cargo_folder, is_install_file};
+use files::names::{
+    MANIFEST, NPMRC, PNPM, TSCONFIGS, YARN_LOCK, YARNRC, cargo_folder, is_install_file,
+};
 use files::symlinks::SymlinkReader;
 use files::{Source, folder_name};
 use git::{FileList, Listing};
@@ -60,6 +64,10 @@ pub struct Workspace {
     pub broken: Vec<BrokenConfig>,
     /// The wrangler configs that are a variant of a project in the same folder.
     pub ignored_configs: Vec<Utf8PathBuf>,
+    /// The folders that are searched for projects.
+    pub folders: SearchFolders,
+    /// The configs that wrangler would use, in folders that are not searched.
+    pub outside_configs: Vec<Utf8PathBuf>,
     /// Every package of the repository, by the text of its folder: comparing paths part by part is
     /// slow.
     pub packages: BTreeMap<String, Package>,
@@ -75,6 +83,8 @@ pub struct Workspace {
     cargo_files: BTreeSet<Utf8PathBuf>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
+    /// The managers of the lock files in each folder.
+    locks: BTreeMap<String, Vec<PackageManager>>,
     /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
     tsconfigs: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>>,
     /// The symbolic links of the repository.
@@ -116,13 +126,15 @@ impl Workspace {
     }
 
     fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
-        let folders = SearchFolders::new(&files, &config)?;
+        let folders = SearchFolders::new(&config)?;
         let Listing { files: mut listed, links, all: all_files } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         let cargo_files = listed.extract_if(.., |path| cargo_folder(path).is_some()).collect();
         listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
-        let found = Discovery::new(&files, folders, &packages, &unreadable).find(&listed);
-        let Discoveries { projects, broken, ignored: ignored_configs } = found;
+        let (found, folders) =
+            Discovery::new(&files, folders, &packages, &unreadable).find(&listed);
+        let Discoveries { projects, broken, ignored: ignored_configs, outside: outside_configs } =
+            found;
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
         let code: BTreeSet<&str> = packages.keys().map(String::as_str).chain(dirs).collect();
         let tsconfigs = find_tsconfigs(&listed, &code);
@@ -134,10 +146,13 @@ impl Workspace {
             projects,
             broken,
             ignored_configs,
+            folders,
+            outside_configs,
             unreadable,
             graph: Graph::default(),
             current_folder: current_folder(root),
             roots: find_roots(&files, &packages, &install_files),
+            locks: packages::lock_folder::locks_by_folder(&install_files),
             packages,
             cargo_files,
             install_files,
@@ -202,9 +217,7 @@ impl Workspace {
 
     /// Returns the packages in the folders that are searched for projects.
     pub fn packages_beside_projects(&self) -> impl Iterator<Item = &Package> {
-        let folders = SearchFolders::new(&self.files, &self.config).ok();
-        let holds = move |dir: &Utf8Path| folders.as_ref().is_none_or(|folders| folders.holds(dir));
-        self.packages.values().filter(move |package| holds(&package.dir))
+        self.packages.values().filter(|package| self.folders.holds(&package.dir))
     }
 
     /// Returns the projects with these names, or all projects if `names` is empty. Errors if a name refers
@@ -223,13 +236,15 @@ impl Workspace {
         Ok(selected)
     }
 
-    /// Returns notes on the configs that are not projects.
+    /// Returns notes on the configs that are not projects, and on the lock files that are not used.
     #[must_use]
     pub fn config_notes(&self) -> Vec<String> {
         let projects = self.projects.iter().map(|project| project.dir.as_path());
         let used = projects.chain(self.broken.iter().map(|broken| broken.dir.as_path())).collect();
         let ignored = ignored_notes(&self.ignored_configs, &used);
-        unnamed_note(&self.broken).into_iter().chain(ignored).collect()
+        let notes =
+            unnamed_note(&self.broken).into_iter().chain(ignored).chain(self.outside_note());
+        notes.chain(self.unused_lock_notes()).collect()
     }
 
     /// Returns the project whose folder contains the caller's. `None` in the repository's root, which selects every
@@ -265,6 +280,7 @@ impl Workspace {
             return self.project_here();
         }
         project::select(&self.projects, name).map_err(|unknown| {
+            let unknown = self.explain_unknown(name, unknown);
             let broken = self.broken.iter().find(|broken| broken.answers_to(name));
             let found = broken.map(|broken| broken.failure.clone());
             found
@@ -350,6 +366,12 @@ fn find_roots(
             names.contains(&name).then(|| files.read(&path).ok()).flatten()
         };
         let (pnpm_workspace, npmrc, yarnrc) = (read(PNPM), read(NPMRC), read(YARNRC));
+        // It is long, and its format matters only beside another one.
+        let is_below = |path: &Utf8PathBuf| {
+            has_name(path, |name| name == YARN_LOCK)
+                && path.parent().is_some_and(|folder| folder != dir && folder.starts_with(dir))
+        };
+        let yarn_lock = install_files.iter().any(is_below).then(|| read(YARN_LOCK)).flatten();
         let locks: Vec<_> =
             names.iter().filter_map(|name| PackageManager::of_lock_file(name)).collect();
         Root::new(&RootFiles {
@@ -357,6 +379,7 @@ fn find_roots(
             pnpm_workspace: pnpm_workspace.as_deref(),
             npmrc: npmrc.as_deref(),
             yarnrc: yarnrc.as_deref(),
+            yarn_lock: yarn_lock.as_deref(),
             locks: &locks,
         })
     };

@@ -10,7 +10,10 @@ use crate::support::{Ran, TestEnv, ran};
 /// A workspace of npm, a Worker that uses one of its packages, and one without dependencies.
 pub fn tree() -> TestEnv {
     let env = TestEnv::new();
-    env.write("package.json", r#"{ "name": "root", "workspaces": ["projects/*", "packages/*"] }"#);
+    env.write(
+        "package.json",
+        r#"{ "name": "root", "workspaces": ["projects/*", "packages/*", "!projects/alone"] }"#,
+    );
     env.write("bun.lock", "{}\n");
     env.write("packages/tokens/package.json", r#"{ "name": "tokens", "version": "1.2.0" }"#);
     env.write("packages/tokens/a b.ts", "1\n");

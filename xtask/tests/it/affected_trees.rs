@@ -87,7 +87,9 @@ fn project_patterns_come_from_the_working_tree() {
     env.commit("moved");
     env.git(&["checkout", "--quiet", "-b", "change"]);
     env.write("sites/alone/text", "1\n");
-    assert_eq!(names(&affected_json(&env, &[])), [""; 0]);
+    assert_eq!(names(&affected_json(&env, &[])), ["sites/alone"], "no project is in the folder");
+    env.site("projects/new", "new");
+    assert_eq!(names(&affected_json(&env, &[])), ["new"]);
     std::fs::remove_dir_all(env.root.join("projects")).expect("removed");
     assert_eq!(names(&affected_json(&env, &[])), ["sites/alone"]);
 }

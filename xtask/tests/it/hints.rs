@@ -10,7 +10,7 @@ use crate::support::TestEnv;
 const DEPLOY: [&str; 4] = ["deploy", "app", "--engine", "host"];
 
 /// Returns the errors that a run printed, with names of this run replaced.
-fn errors(env: &TestEnv, output: &str) -> String {
+pub fn errors(env: &TestEnv, output: &str) -> String {
     let output = output.replace(env.root.as_str(), "ROOT");
     let mut text = String::new();
     for line in output.lines().skip_while(|line| !line.starts_with("error: ")) {

@@ -72,6 +72,7 @@ mod sandbox_bindings;
 mod sandbox_process;
 mod script;
 
+mod search_folders;
 mod secrets;
 mod setup;
 mod site;
@@ -84,4 +85,5 @@ mod triggers;
 mod two_steps;
 mod upgrade;
 mod variables;
+mod workspace_members;
 mod wrangler;

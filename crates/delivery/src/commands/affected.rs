@@ -64,7 +64,7 @@ impl AffectedCommand {
         let names = (self.base.as_deref(), self.head.as_deref(), self.env.as_deref());
         let compare = |question: Question| question.changes_and(|head| summary(&ctx.root, head));
         let (changes, committed) = ask(ctx, names, compare)?;
-        let changes_graph = changes.working.iter().any(|path| is_defining_path(path, &ctx.root));
+        let changes_graph = changes.working.iter().any(|path| is_defining_path(path));
         let summary = match committed {
             Some(summary) if self.head.is_some() => summary?,
             // The working tree may have the files that the commit lacks.

@@ -88,10 +88,8 @@ impl DoctorCommand {
             && let Ok(workspace) = scene.workspace()
         {
             report.projects = readiness::rows(workspace);
-            text = format!(
-                "{}\n{text}",
-                readiness::text(&report.projects, &workspace.config_notes(), ctx.ui.width())
-            );
+            text =
+                format!("{}\n{text}", readiness::text(workspace, &report.projects, ctx.ui.width()));
         }
         ctx.ui.report(&report, &text);
         Ok(report.exit)

@@ -180,7 +180,7 @@ fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[Readin
             text += &format!("            {note}\n");
         }
     }
-    text += &format!("\n{}\n", readiness::text(rows, &workspace.config_notes(), ctx.ui.width()));
+    text += &format!("\n{}\n", readiness::text(workspace, rows, ctx.ui.width()));
     let usable = rows.iter().filter(|row| row.problem.is_none());
     let usable = usable.min_by_key(|row| row.sandbox_problem.is_some());
     text += &match usable.map(|row| row.project.as_str()) {

@@ -97,6 +97,9 @@ impl Selection {
         environment: Option<&str>,
     ) -> Result<SelectedProjects<'w>> {
         if self.all || !self.names.is_empty() {
+            if self.all {
+                require_any(workspace)?;
+            }
             let reason = if self.all { "every project" } else { "named on the command line" };
             let mut chosen =
                 SelectedProjects::new(workspace.select(&self.names)?, |_| reason.to_owned());
@@ -118,6 +121,7 @@ impl Selection {
             affected.projects.iter().map(|each| (each.dir.as_str(), line(&each.reasons))).collect();
         let reason = |project: &Project| reasons.get(project.dir.as_str()).cloned();
         if affected.projects.is_empty() && stands_on_default_branch(&changes) {
+            require_any(workspace)?;
             let reason = "every project, since the default branch is checked out";
             let mut chosen = SelectedProjects::new(workspace.select(&[])?, |_| reason.to_owned());
             chosen.broken.clone_from(&workspace.broken);
@@ -131,6 +135,12 @@ impl Selection {
         chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
         Ok(chosen)
     }
+}
+
+/// Errors if the repository has neither a project nor a config that has its row.
+fn require_any(workspace: &Workspace) -> Result<()> {
+    let has_rows = BrokenConfig::needing_attention(&workspace.broken).next().is_some();
+    workspace.no_project().filter(|_| !has_rows).map_or(Ok(()), Err)
 }
 
 /// Returns true if the working tree is compared, and the commit of the default branch is checked

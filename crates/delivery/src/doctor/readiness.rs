@@ -201,15 +201,19 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Returns the rows as a table for a terminal with `width` columns, and the problems below it. `notes` are lines about
-/// configs that are no projects.
+/// Returns the rows of `workspace` as a table for a terminal with `width` columns, with the problems and the notes on
+/// configs that are no projects below it.
 #[must_use]
-pub fn text(rows: &[ReadinessRow], notes: &[String], width: Option<usize>) -> String {
+pub fn text(workspace: &Workspace, rows: &[ReadinessRow], width: Option<usize>) -> String {
+    let notes = workspace.config_notes();
     let notes: String = notes.iter().map(|note| paint(DIM, note) + "\n").collect();
     if rows.is_empty() {
-        return format!(
-            "no projects: no folder has a wrangler config that git does not ignore\n{notes}"
-        );
+        let reason = workspace.no_project();
+        let hints = reason.iter().flat_map(|reason| &reason.hints);
+        let hints: String =
+            hints.map(|hint| format!("    {}\n", paint(DIM, &format!("fix: {hint}")))).collect();
+        let reason = reason.map(|reason| format!(": {}", reason.message)).unwrap_or_default();
+        return format!("no projects{reason}\n{hints}{notes}");
     }
     let mut table = Table::new(&["PROJECT", "INSTALL", "BUILD", "HEALTH", "BINDINGS", "READY"]);
     for row in rows {

@@ -121,7 +121,7 @@ fn account(workspace: &Workspace) -> Option<String> {
 /// and templates. `None` means the whole repository.
 fn projects(workspace: &Workspace) -> Option<Vec<String>> {
     let top = |dir: &Utf8Path| dir.components().next().map(|part| part.as_str().to_owned());
-    if workspace.root.join("projects").is_dir() {
+    if workspace.folders.is_projects_folder() {
         return None;
     }
     let tops: Option<BTreeSet<String>> =

@@ -156,7 +156,7 @@ impl CommandPaths {
         toolchain: &PackageToolchain,
         installation: &Installation,
     ) -> Vec<ProcessCommand> {
-        self.install_with(toolchain, installation, installation.manager.frozen_install())
+        self.install_with(toolchain, installation, &installation.frozen_arguments())
     }
 
     /// Returns the commands of the same install for a development server. They keep what is installed, if it fits.
@@ -166,7 +166,7 @@ impl CommandPaths {
         toolchain: &PackageToolchain,
         installation: &Installation,
     ) -> Vec<ProcessCommand> {
-        self.install_with(toolchain, installation, installation.manager.install_in_place())
+        self.install_with(toolchain, installation, &installation.arguments_in_place())
     }
 
     fn install_with(

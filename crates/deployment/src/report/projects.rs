@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use base::error::Error;
 use base::terminal::DIM;
 use base::terminal::table::{Cell, Table};
 use workspace::Workspace;
@@ -29,6 +30,9 @@ pub struct ProjectsReport<'a> {
     pub projects: Vec<ProjectEntry<'a>>,
     /// Wrangler configs that cannot be used.
     pub broken: &'a [BrokenConfig],
+    /// The reason why there is no project.
+    #[serde(skip)]
+    no_project: Option<Error>,
 }
 
 impl<'a> ProjectsReport<'a> {
@@ -40,17 +44,16 @@ impl<'a> ProjectsReport<'a> {
             depends_on: graph.edges(&project.dir).collect(),
         };
         let projects = workspace.projects.iter().map(entry).collect();
-        ProjectsReport { schema: 1, projects, broken: &workspace.broken }
+        let (broken, no_project) = (&workspace.broken, workspace.no_project());
+        ProjectsReport { schema: 1, projects, broken, no_project }
     }
 
     /// Returns the list as a table for a terminal with `width` columns.
     #[must_use]
     pub fn text(&self, width: Option<usize>) -> String {
-        if self.projects.is_empty() {
-            return match self.broken {
-                [] => "no projects: none has a wrangler config".to_owned(),
-                _ => "no projects: no wrangler config can be used".to_owned(),
-            };
+        if let Some(reason) = &self.no_project {
+            let hints: String = reason.hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
+            return format!("no projects: {}{hints}", reason.message);
         }
         let mut table = Table::new(&["PROJECT", "WORKER", "ENVIRONMENTS"]);
         for ProjectEntry { project, .. } in &self.projects {

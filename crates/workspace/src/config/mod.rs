@@ -53,7 +53,7 @@ pub struct Config {
     pub dagger: DaggerSettings,
     /// The folders that are searched for projects, as patterns like those of `workspaces` in a
     /// `package.json`: `apps/*`, `services/**`, `!apps/fixture`. By default `projects/`, or the whole
-    /// repository if there is no such folder.
+    /// repository if that folder has no project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub projects: Option<Vec<String>>,
 }

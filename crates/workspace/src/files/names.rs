@@ -7,7 +7,7 @@ use crate::packages::package_manager::is_lock_file;
 /// The path of the config file, relative to the repository's root.
 pub const CONFIG_FILE: &str = "dagger/config/config.json";
 
-/// The folder of projects, in a repository that has it.
+/// The folder of projects, in a repository that has projects in it.
 pub const PROJECTS: &str = "projects";
 
 /// The file that makes a folder a package.
@@ -59,6 +59,9 @@ pub(crate) fn is_install_file(name: &str) -> bool {
 /// The settings of Yarn berry.
 pub const YARNRC: &str = ".yarnrc.yml";
 
+/// The lock file of both generations of Yarn.
+pub const YARN_LOCK: &str = "yarn.lock";
+
 /// Returns true if a file of this name is a wrangler config, the main one or another one of the folder.
 #[must_use]
 pub fn is_config_name(name: &str) -> bool {
@@ -91,16 +94,13 @@ pub(crate) fn is_defining_name(name: &str) -> bool {
         || is_cargo_name(name)
 }
 
-/// Returns true if the uncommitted file at `path` below `root` can change the set of projects or
-/// their graph.
+/// Returns true if the uncommitted file at `path` can change the set of projects or their graph.
 #[must_use]
-pub fn is_defining_path(path: &Utf8Path, root: &Utf8Path) -> bool {
+pub fn is_defining_path(path: &Utf8Path) -> bool {
     let is_cargo = path.file_name().is_some_and(is_cargo_name);
     path == CONFIG_FILE
         || is_cargo && cargo_folder(path).is_some()
         || !is_cargo && path.file_name().is_some_and(|name| is_defining_name(name) || name == MODULE)
-        // Without the folder, projects are searched everywhere.
-        || path.starts_with(PROJECTS) && !root.join(PROJECTS).is_dir()
 }
 
 /// Returns true if the content of `path` is read, and not only its existence.

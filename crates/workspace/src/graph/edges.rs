@@ -19,7 +19,6 @@ use crate::graph::{NodeIndex, Origin};
 use crate::packages::installs::NamedPaths;
 use crate::packages::members::Members;
 use crate::packages::package::Package;
-use crate::packages::package_manager::is_lock_file;
 use crate::packages::spec::{PatchSpec, Spec};
 use crate::projects::sparse;
 use base::error::{Error, refused};
@@ -359,13 +358,14 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Adds the files above a folder that affect its installed packages, up to the nearest lock file,
+    /// Adds the files above a folder that affect its installed packages, up to the lock file that installs it,
     /// and everything that those files refer to.
     fn installed_by(&mut self, node: NodeIndex, folder: &Utf8Path) {
         // Dagger installs the dependencies of a module only by the files in its folder.
         if folder.parent() == Utf8Path::new(modules::BUN).parent() {
             return;
         }
+        let lock_folder = self.workspace.lock_folder(folder);
         for dir in folder.ancestors() {
             let files = self.installs.get(dir.as_str()).map_or(&[][..], Vec::as_slice);
             let is_own = dir.as_str() == folder.as_str();
@@ -383,7 +383,7 @@ impl<'w> EdgeBuilder<'w> {
                     self.graph.add(node, path, Origin::Install);
                 }
             }
-            if files.iter().any(|path| is_lock_file(path)) {
+            if lock_folder == Some(dir) {
                 break;
             }
         }

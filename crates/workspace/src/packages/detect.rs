@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::installation::{Installation, PackageToolchain, Tool, bun_package, node_package};
 use super::package::Package;
 use super::package_manager::{LOCK_FILES, Manager, PackageManager, manager_field};
+use crate::Workspace;
 use crate::config::Tools;
 use crate::config::toolchain::is_exact;
 use crate::settings::steps::Runtime;
@@ -27,8 +28,17 @@ const NODE_OF_WRANGLER: &str = ">=22.12";
 const NODE_FILES: [&str; 3] = [".node-version", ".nvmrc", ".tool-versions"];
 
 /// Returns the tools that install and build `package`, whose lock file is in its folder or above it.
-pub fn toolchain(root: &Utf8Path, package: &Package, tools: &Tools) -> Result<PackageToolchain> {
-    let installation = installation(root, package, tools)?;
+pub fn toolchain(workspace: &Workspace, package: &Package) -> Result<PackageToolchain> {
+    let installation = installation(workspace, package)?;
+    toolchain_with(&workspace.root, installation, package, &workspace.config.tools)
+}
+
+fn toolchain_with(
+    root: &Utf8Path,
+    installation: Option<Installation>,
+    package: &Package,
+    tools: &Tools,
+) -> Result<PackageToolchain> {
     let default = installation.as_ref().map_or(Runtime::Bun, |install| install.manager.runtime());
     let runtime = package.settings.runtime.unwrap_or(default);
     let needs_node = runtime == Runtime::Node
@@ -39,18 +49,21 @@ pub fn toolchain(root: &Utf8Path, package: &Package, tools: &Tools) -> Result<Pa
 }
 
 /// Returns the install of `package`. `None` if no lock file is in its folder or above.
-pub fn installation(
-    root: &Utf8Path,
-    package: &Package,
-    tools: &Tools,
-) -> Result<Option<Installation>> {
-    let locks = |dir: &Utf8Path| -> Vec<(&'static str, PackageManager)> {
-        LOCK_FILES.iter().filter(|(name, _)| root.join(dir).join(name).is_file()).copied().collect()
-    };
-    let found = package.dir.ancestors().map(|dir| (dir, locks(dir)));
-    let Some((dir, locks)) = found.into_iter().find(|(_, locks)| !locks.is_empty()) else {
-        return Ok(None);
-    };
+pub fn installation(workspace: &Workspace, package: &Package) -> Result<Option<Installation>> {
+    let Some(dir) = workspace.lock_folder_on_disk(&package.dir) else { return Ok(None) };
+    let mut found = installation_in(&workspace.root, dir, &workspace.config.tools)?;
+    found.ignores_workspace =
+        found.manager == Manager::Pnpm && workspace.is_hidden_by_pnpm_workspace(dir);
+    Ok(Some(found))
+}
+
+/// Returns the install by the lock file in `dir`.
+fn installation_in(root: &Utf8Path, dir: &Utf8Path, tools: &Tools) -> Result<Installation> {
+    let locks: Vec<(&'static str, PackageManager)> = LOCK_FILES
+        .iter()
+        .filter(|(name, _)| root.join(dir).join(name).is_file())
+        .copied()
+        .collect();
     let field = read_manifest(root, dir).and_then(|manifest| {
         manager_field(manifest["packageManager"].as_str(), &manifest["devEngines"])
     });
@@ -77,10 +90,11 @@ pub fn installation(
         }
         PackageManager::Yarn => yarn(root, dir, &text, exact.or_else(|| tools.yarn.clone())),
     };
-    Ok(Some(Installation { dir: dir.to_owned(), manager, lock, tool, release }))
+    let dir = dir.to_owned();
+    Ok(Installation { dir, manager, lock, tool, release, ignores_workspace: false })
 }
 
-fn read_manifest(root: &Utf8Path, dir: &Utf8Path) -> Option<Value> {
+pub(super) fn read_manifest(root: &Utf8Path, dir: &Utf8Path) -> Option<Value> {
     let text = std::fs::read_to_string(root.join(dir).join("package.json")).ok()?;
     serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
 }
@@ -325,7 +339,13 @@ mod tests {
             let dir = Utf8Path::new(dir.trim_end_matches('/'));
             Package::parse(dir, text.map_or("{}", |(_, text)| text)).expect("valid")
         };
-        let found = toolchain(&root, &package("apps/a/"), &tools());
+        let package = package("apps/a/");
+        let has_lock = |dir: &&Utf8Path| {
+            LOCK_FILES.iter().any(|(name, _)| root.join(dir).join(name).is_file())
+        };
+        let nearest = package.dir.ancestors().find(has_lock);
+        let install = nearest.map(|dir| installation_in(&root, dir, &tools())).transpose();
+        let found = install.and_then(|install| toolchain_with(&root, install, &package, &tools()));
         std::fs::remove_dir_all(root).expect("removable");
         found
     }

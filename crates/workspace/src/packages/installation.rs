@@ -57,14 +57,39 @@ pub struct Installation {
     /// The `yarnPath` of Yarn's settings, relative to `dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub release: Option<Utf8PathBuf>,
+    /// `true` if pnpm has to leave aside the workspace above the folder, which the folder is no member of. Without that,
+    /// pnpm installs the workspace in place of the folder (observed with 9.15 and 10.34).
+    #[serde(skip)]
+    pub ignores_workspace: bool,
 }
 
+/// The flag of pnpm for a folder that is no member of the workspace above it.
+pub const IGNORE_WORKSPACE: &str = "--ignore-workspace";
+
 impl Installation {
+    /// Returns the arguments of an install that changes no lock file.
+    #[must_use]
+    pub fn frozen_arguments(&self) -> Vec<&'static str> {
+        self.with_flags(self.manager.frozen_install())
+    }
+
+    /// Returns the arguments of an install that changes no lock file and keeps what fits.
+    #[must_use]
+    pub fn arguments_in_place(&self) -> Vec<&'static str> {
+        self.with_flags(self.manager.install_in_place())
+    }
+
+    fn with_flags(&self, arguments: &[&'static str]) -> Vec<&'static str> {
+        let flag = self.ignores_workspace.then_some(IGNORE_WORKSPACE);
+        arguments.iter().copied().chain(flag).collect()
+    }
+
     /// Returns the hint that updates its lock file.
     #[must_use]
     pub fn update_hint(&self) -> String {
         let (program, dir) = (self.manager.program(), folder_name(&self.dir));
-        format!("run `{program} install` in {dir} and commit {}", self.lock)
+        let install = self.with_flags(&["install"]).join(" ");
+        format!("run `{program} {install}` in {dir} and commit {}", self.lock)
     }
 
     /// Returns its folder as part of a file's name.

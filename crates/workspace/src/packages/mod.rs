@@ -2,13 +2,16 @@
 //!
 //! [`package`] reads a manifest, with the dependencies of [`manifest`] and [`spec`] and the build that [`build_script`] finds.
 //! [`roots`] and [`members`] tell which workspace it is in, [`package_manager`] and [`installs`] the files that its install
-//! reads. [`detect`] determines the [`installation`]: the manager, its version and Node. [`locks`] reads the versions of lock
-//! files, and [`range`] compares versions.
+//! reads. [`lock_folder`] finds the lock file that installs a package, and [`install_coverage`] checks that it installs
+//! enough. [`detect`] determines the [`installation`]: the manager, its version and Node. [`locks`] reads the versions of
+//! lock files, and [`range`] compares versions.
 
 pub mod build_script;
 pub mod detect;
+pub mod install_coverage;
 pub mod installation;
 pub(crate) mod installs;
+pub(crate) mod lock_folder;
 pub mod locks;
 pub mod manifest;
 pub(crate) mod members;

@@ -40,6 +40,9 @@ pub struct Package {
     /// The other dependencies, which a package manager may resolve to this repository by name.
     #[serde(skip)]
     pub named_dependencies: BTreeMap<String, String>,
+    /// The names of the dependencies that its code imports when it runs: `dependencies` alone.
+    #[serde(skip)]
+    pub runtime_dependencies: BTreeSet<String>,
     /// Its peer dependencies. A member of the workspace may be one.
     #[serde(skip)]
     pub peer_dependencies: BTreeMap<String, String>,
@@ -90,6 +93,7 @@ impl Package {
             }
         })?;
         let local = |spec: &str| Spec::parse(spec).is_local();
+        let runtime_dependencies = manifest.dependencies.keys().cloned().collect();
         let optional = manifest.optional_dependencies;
         let all = manifest.dependencies.into_iter().chain(manifest.dev_dependencies);
         let (mut local_dependencies, named_dependencies): (Specs, Specs) =
@@ -120,6 +124,7 @@ impl Package {
             has_dependencies,
             local_dependencies,
             named_dependencies,
+            runtime_dependencies,
             peer_dependencies,
             rules: manifest.rules,
             exported_folders: exported_folders(&manifest.exported),

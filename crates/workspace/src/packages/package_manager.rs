@@ -71,6 +71,17 @@ impl PackageManager {
         })
     }
 
+    /// Returns its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            PackageManager::Npm => "npm",
+            PackageManager::Pnpm => "pnpm",
+            PackageManager::Yarn => "Yarn",
+            PackageManager::Bun => "Bun",
+        }
+    }
+
     /// Returns the command that installs and writes the lock file.
     #[must_use]
     pub fn install_command(self) -> &'static str {
@@ -125,6 +136,17 @@ impl Manager {
             Manager::Pnpm => "pnpm",
             Manager::YarnClassic | Manager::YarnBerry => "yarn",
             Manager::Bun => "bun",
+        }
+    }
+
+    /// Returns the manager's name.
+    #[must_use]
+    pub fn product(self) -> &'static str {
+        match self {
+            Manager::Npm => PackageManager::Npm.name(),
+            Manager::Pnpm => PackageManager::Pnpm.name(),
+            Manager::YarnClassic | Manager::YarnBerry => PackageManager::Yarn.name(),
+            Manager::Bun => PackageManager::Bun.name(),
         }
     }
 

@@ -4,6 +4,7 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
+use crate::files::names::{MANIFEST, PNPM};
 use crate::files::pattern::Patterns;
 use crate::files::yaml::Yaml;
 use crate::packages::manifest::InstallRules;
@@ -17,6 +18,8 @@ pub(crate) struct RootFiles<'f> {
     pub(crate) pnpm_workspace: Option<&'f str>,
     pub(crate) npmrc: Option<&'f str>,
     pub(crate) yarnrc: Option<&'f str>,
+    /// Its `yarn.lock`, if there is another one below it.
+    pub(crate) yarn_lock: Option<&'f str>,
     pub(crate) locks: &'f [PackageManager],
 }
 
@@ -25,7 +28,18 @@ pub(crate) struct RootFiles<'f> {
 pub struct Root {
     /// The manager that installs it. `None` if its files name none.
     pub manager: Option<PackageManager>,
-    patterns: Vec<Patterns>,
+    /// The patterns of `pnpm-workspace.yaml`, if they count.
+    pnpm_patterns: Option<Patterns>,
+    /// The patterns of `workspaces` in its `package.json`, if they count.
+    own_patterns: Option<Patterns>,
+    /// `true` if it has a `pnpm-workspace.yaml`, at which pnpm stops to look for a root.
+    pub(crate) has_pnpm_file: bool,
+    /// `true` if `workspaces` in its `package.json` has patterns.
+    pub(crate) has_own_patterns: bool,
+    /// `true` if each member has its own lock file, which only pnpm can do (`sharedWorkspaceLockfile: false`).
+    has_separate_locks: bool,
+    /// `true` if its `yarn.lock` is that of Yarn berry. Known only if there is another `yarn.lock` below it.
+    pub(crate) is_berry: bool,
     /// `true` if a plain version resolves to a member. pnpm does this only if
     /// `linkWorkspacePackages` is set (<https://pnpm.io/settings#linkworkspacepackages>).
     pub(crate) links_versions: bool,
@@ -47,13 +61,20 @@ impl Root {
         let field = files.package.and_then(|package| package.package_manager.as_deref());
         let manager =
             PackageManager::decide(files.locks, field.and_then(PackageManager::from_field));
-        let mut root = Root { manager, is_locked: !files.locks.is_empty(), ..Root::default() };
+        let mut root = Root {
+            manager,
+            has_pnpm_file: files.pnpm_workspace.is_some(),
+            has_own_patterns: !own.is_empty(),
+            is_locked: !files.locks.is_empty(),
+            is_berry: files.yarn_lock.is_some_and(|lock| lock.contains("__metadata:")),
+            ..Root::default()
+        };
         root.rules = files.package.map(|package| package.rules.clone()).unwrap_or_default();
         let pnpm = files.pnpm_workspace.map(Yaml::parse).transpose();
         let pnpm = match pnpm {
             Ok(pnpm) => pnpm,
             Err(error) if manager.is_none_or(|manager| manager == PackageManager::Pnpm) => {
-                root.problem = Some(format!("pnpm-workspace.yaml: {error}"));
+                root.problem = Some(format!("{PNPM}: {error}"));
                 None
             }
             Err(_) => None,
@@ -74,28 +95,60 @@ impl Root {
             None => (true, true),
         };
         if by_pnpm {
-            root.add_patterns("pnpm-workspace.yaml", listed);
+            root.pnpm_patterns = root.parse_patterns(PNPM, listed);
         }
         if by_others {
-            root.add_patterns("package.json", own);
+            root.own_patterns = root.parse_patterns(MANIFEST, own);
         }
+        root.has_separate_locks = pnpm.as_ref().is_some_and(has_separate_locks)
+            || files.npmrc.is_some_and(|npmrc| npmrc.lines().any(separates_locks));
         root.links_versions = manager.map_or(!own.is_empty(), |m| m != PackageManager::Pnpm)
             || pnpm.is_some_and(|pnpm| links_versions(&pnpm))
             || files.npmrc.is_some_and(|npmrc| npmrc.lines().any(links_by_npmrc));
         Some(root)
     }
 
-    fn add_patterns<P: AsRef<str>>(&mut self, file: &str, patterns: impl IntoIterator<Item = P>) {
+    fn parse_patterns<P: AsRef<str>>(
+        &mut self,
+        file: &str,
+        patterns: impl IntoIterator<Item = P>,
+    ) -> Option<Patterns> {
         match Patterns::new(patterns) {
-            Ok(patterns) => self.patterns.push(patterns),
-            Err(error) => self.problem = Some(format!("{file}: {error}")),
+            Ok(patterns) => Some(patterns),
+            Err(error) => {
+                self.problem = Some(format!("{file}: {error}"));
+                None
+            }
         }
     }
 
     /// Returns true if the folder `below`, relative to the root, is one of its members.
     #[must_use]
     pub fn names(&self, below: &Utf8Path) -> bool {
-        self.patterns.iter().any(|patterns| patterns.matches(below))
+        let all = [&self.pnpm_patterns, &self.own_patterns];
+        all.into_iter().flatten().any(|patterns| patterns.matches(below))
+    }
+
+    /// Returns true if an install of the root by its lock file installs the folder `below`, relative to the root. Only the
+    /// list of the manager that installs it counts.
+    #[must_use]
+    pub(crate) fn installs(&self, below: &Utf8Path) -> bool {
+        let patterns = match self.manager.filter(|_| self.is_locked) {
+            Some(PackageManager::Pnpm) if self.has_separate_locks => &None,
+            Some(PackageManager::Pnpm) => &self.pnpm_patterns,
+            Some(_) => &self.own_patterns,
+            None => &None,
+        };
+        patterns.as_ref().is_some_and(|patterns| patterns.matches(below))
+    }
+
+    /// Returns true if `manager` takes this folder for a root before it looks above.
+    pub(crate) fn ends_search_of(&self, manager: Option<PackageManager>) -> bool {
+        match manager {
+            Some(PackageManager::Pnpm) => self.has_pnpm_file,
+            Some(PackageManager::Yarn) => self.has_own_patterns,
+            _ => false,
+        }
     }
 
     /// Returns true if a peer of a member resolves by its name alone. Yarn warns if the version does
@@ -120,6 +173,16 @@ fn packages(pnpm: &Yaml) -> impl Iterator<Item = &str> {
 fn links_versions(pnpm: &Yaml) -> bool {
     let setting = pnpm.get("linkWorkspacePackages").and_then(Yaml::text);
     setting.is_some_and(|setting| !["false", ""].contains(&setting))
+}
+
+fn has_separate_locks(pnpm: &Yaml) -> bool {
+    pnpm.get("sharedWorkspaceLockfile").and_then(Yaml::text) == Some("false")
+}
+
+fn separates_locks(line: &str) -> bool {
+    line.split_once('=').is_some_and(|(key, value)| {
+        key.trim() == "shared-workspace-lockfile" && value.trim() == "false"
+    })
 }
 
 fn links_by_npmrc(line: &str) -> bool {

@@ -17,8 +17,8 @@ use crate::wrangler::{CONFIG_NAMES, WranglerConfig, is_variant};
 use base::error::{Error, Result, did_you_mean, invalid_config, refused};
 use base::text::{is_control_or_bidi, list_first, one_line};
 
-/// The folders that are searched for projects: those in the shared config, else those below
-/// `projects/`. In a repository without that folder, all except for ours.
+/// The folders that are searched for projects: those in the shared config, else those below `projects/`. If that folder
+/// has no project, all except for ours.
 #[derive(Debug)]
 pub struct SearchFolders {
     patterns: Option<Patterns>,
@@ -27,12 +27,11 @@ pub struct SearchFolders {
 }
 
 impl SearchFolders {
-    /// Returns the folders of a repository with these files.
-    pub fn new(files: &Source, config: &Config) -> Result<SearchFolders> {
-        let in_projects = files.is_folder(PROJECTS.into());
+    /// Returns the folders that the shared config names, else `projects/`.
+    pub fn new(config: &Config) -> Result<SearchFolders> {
         let Some(patterns) = &config.projects else {
-            let folder = if in_projects { PROJECTS } else { "" }.to_owned();
-            return Ok(SearchFolders { patterns: None, folder, is_everywhere: !in_projects });
+            let folder = PROJECTS.to_owned();
+            return Ok(SearchFolders { patterns: None, folder, is_everywhere: false });
         };
         let first = patterns.iter().find(|pattern| !pattern.starts_with('!'));
         let fixed = first.map_or("", |pattern| pattern.split(['*', '?', '{']).next().unwrap_or(""));
@@ -40,6 +39,17 @@ impl SearchFolders {
         let patterns = Patterns::new(patterns)
             .map_err(|error| invalid_config(format!("{CONFIG_FILE}: `projects`: {error}")))?;
         Ok(SearchFolders { patterns: Some(patterns), folder, is_everywhere: false })
+    }
+
+    /// Returns all folders except for ours.
+    fn everywhere() -> SearchFolders {
+        SearchFolders { patterns: None, folder: String::new(), is_everywhere: true }
+    }
+
+    /// Returns true if only `projects/` is searched, because it has projects and the shared config names no folders.
+    #[must_use]
+    pub fn is_projects_folder(&self) -> bool {
+        self.patterns.is_none() && !self.is_everywhere
     }
 
     /// Returns the folder for a new project: the one that the first pattern begins with.
@@ -53,7 +63,7 @@ impl SearchFolders {
     pub fn holds(&self, dir: &Utf8Path) -> bool {
         match &self.patterns {
             Some(patterns) => patterns.matches(dir),
-            None => dir.starts_with(&self.folder) && !modules::is_of_tool(dir),
+            None => (self.is_everywhere || dir.starts_with(PROJECTS)) && !modules::is_of_tool(dir),
         }
     }
 }
@@ -128,7 +138,7 @@ fn own_build(package: &Package, dir: &Utf8Path, wrangler: &WranglerConfig) -> Pa
 }
 
 /// The number of configs that a note names.
-const MAX_LISTED_NAMES: usize = 3;
+pub(super) const MAX_LISTED_NAMES: usize = 3;
 
 /// Names the configs without a name in one line. `None` if there are none.
 #[must_use]
@@ -216,6 +226,15 @@ pub(crate) struct Discoveries {
     pub broken: Vec<BrokenConfig>,
     /// The configs that are a variant of a project in the same folder or in one above.
     pub ignored: Vec<Utf8PathBuf>,
+    /// The configs that wrangler would use, in folders that are not searched.
+    pub outside: Vec<Utf8PathBuf>,
+}
+
+impl Discoveries {
+    /// Returns true if there is a project, or a config that is meant to be one.
+    fn has_projects(&self) -> bool {
+        !self.projects.is_empty() || BrokenConfig::needing_attention(&self.broken).next().is_some()
+    }
 }
 
 /// The inputs from which projects are discovered.
@@ -236,19 +255,37 @@ impl<'w> Discovery<'w> {
         Discovery { files, folders, packages, unreadable }
     }
 
-    /// Returns the projects whose configs are among `listed`, and the configs that are not projects.
-    pub(crate) fn find(&self, listed: &[Utf8PathBuf]) -> Discoveries {
+    /// Returns the projects whose configs are among `listed`, with the folders that were searched. Without a project in
+    /// `projects/`, which other tools use too, that is the whole repository.
+    pub(crate) fn find(mut self, listed: &[Utf8PathBuf]) -> (Discoveries, SearchFolders) {
         let mut folders: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
         for path in listed.iter().filter(|path| path.file_name().is_some_and(is_config_name)) {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
             folders.entry(dir).or_default().push(path);
         }
+        let mut found = self.search(&folders);
+        if self.folders.is_projects_folder() && !found.has_projects() {
+            self.folders = SearchFolders::everywhere();
+            found = self.search(&folders);
+            if !found.has_projects() && self.files.is_folder(PROJECTS.into()) {
+                PROJECTS.clone_into(&mut self.folders.folder);
+            }
+        }
+        (found, self.folders)
+    }
+
+    fn search(&self, folders: &BTreeMap<&Utf8Path, Vec<&Utf8Path>>) -> Discoveries {
         let mut found = Discoveries::default();
         for (dir, configs) in folders {
-            if self.folders.holds(dir)
-                && !(self.folders.is_everywhere && self.is_crate_template(dir))
-            {
-                self.find_in(dir, &configs, &mut found);
+            if !self.folders.holds(dir) {
+                let is_main =
+                    |path: &&&Utf8Path| CONFIG_NAMES.iter().any(|n| path.file_name() == Some(n));
+                let main = configs.iter().find(is_main);
+                let main =
+                    main.filter(|_| !modules::is_of_tool(dir) && !self.is_crate_template(dir));
+                found.outside.extend(main.map(|path| (*path).to_owned()));
+            } else if !(self.folders.is_everywhere && self.is_crate_template(dir)) {
+                self.find_in(dir, configs, &mut found);
             }
         }
         found

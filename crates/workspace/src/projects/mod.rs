@@ -1,7 +1,9 @@
 //! Projects: the folders with a wrangler config.
 //!
-//! [`discovery`] finds them, and [`project`] is one of them. [`sparse`] finds those that a sparse checkout leaves out.
+//! [`discovery`] finds them, and [`project`] is one of them. [`sparse`] finds those that a sparse checkout leaves out, and
+//! [`search`] explains why others are missing.
 
 pub mod discovery;
 pub mod project;
+mod search;
 pub(crate) mod sparse;

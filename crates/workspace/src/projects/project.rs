@@ -123,7 +123,7 @@ pub fn select<'a>(projects: &'a [Project], name: &str) -> Result<&'a Project> {
 fn unknown(projects: &[Project], name: &str) -> Error {
     let failure = usage(format!("no project is called `{name}`"));
     if projects.is_empty() {
-        return failure.hint("add a project: this repository has no folder with a wrangler config");
+        return failure;
     }
     let spellings = projects.iter().flat_map(|project| {
         let last = project.dir.file_name().map(str::to_owned);

@@ -13,13 +13,12 @@ use base::files::write_first;
 use deployment::context::Ctx;
 use template::{NewProject, Template};
 use workspace::Workspace;
-use workspace::discovery::SearchFolders;
 
 /// Create a project that builds, deploys and is in the pipeline.
 #[derive(Debug, Args)]
 pub struct NewCommand {
-    /// Folder below `projects/`, such as `shop` or `example.com/shop`. Without that folder, below the root, such as
-    /// `apps/shop`
+    /// Folder below `projects/`, such as `shop` or `example.com/shop`. In a repository with projects elsewhere, below
+    /// the root, such as `apps/shop`
     #[arg(required_unless_present = "list")]
     name: Option<String>,
     /// Template of the project
@@ -39,10 +38,9 @@ impl NewCommand {
             return Ok(Exit::Done);
         };
         let workspace = Workspace::survey(&ctx.root)?;
-        let folders = SearchFolders::new(&workspace.files, &workspace.config)?;
         let new = NewProject::new(
             name,
-            folders.folder(),
+            workspace.folders.folder(),
             self.template,
             &workspace.config,
             &workspace.projects,

@@ -7,7 +7,7 @@ use workspace::toolchain::Toolchain;
 
 use crate::doctor::context::Context;
 use crate::doctor::finding::{CheckStatus, Finding};
-use base::error::Result;
+use base::error::{Error, Result};
 use cloudflare::wrangler;
 use deployment::engine::secrets::refuse_missing_if_readable;
 use deployment::plan::destination::Destination;
@@ -35,7 +35,12 @@ pub fn projects(context: &Context) -> Finding {
         }
         Err(error) => Finding::from(error),
         Ok(projects) if projects.is_empty() => {
-            Finding::warn("none: no folder has a wrangler config that git does not ignore")
+            let reason = context.workspace().ok().and_then(Workspace::no_project);
+            let none = |reason: Error| {
+                Finding::warn(format!("none: {}", reason.message))
+                    .manual_fix(reason.hints.join("\n"))
+            };
+            reason.map_or_else(Finding::ok, none)
         }
         Ok(projects) => {
             let names: Vec<&str> = projects.iter().map(|p| p.name.as_str()).collect();
@@ -78,7 +83,7 @@ pub fn lock(context: &Context) -> Finding {
 /// cannot be installed.
 pub fn installation(workspace: &Workspace, project: &Project) -> Result<Option<Installation>> {
     let Some(package) = &project.package else { return Ok(None) };
-    match detect::installation(&workspace.root, package, &workspace.config.tools)? {
+    match detect::installation(workspace, package)? {
         None if package.has_dependencies => Err(guard::no_lock_file(workspace, package)),
         found => Ok(found.filter(|_| package.has_dependencies)),
     }

@@ -64,7 +64,7 @@ const UNREACHABLE: [&str; 11] = [
 #[must_use]
 pub fn hint(install: &Installation, variables: &Variables, tail: &[String]) -> String {
     specific_hint(install, variables, tail).unwrap_or_else(|| {
-        let (alone, dir) = (install.manager.frozen_install().join(" "), folder_name(&install.dir));
+        let (alone, dir) = (install.frozen_arguments().join(" "), folder_name(&install.dir));
         format!(
             "run `{} {alone}` in {dir} to see the install fail alone",
             install.manager.program()
@@ -206,6 +206,7 @@ mod tests {
                 accepts: None,
             },
             release: None,
+            ignores_workspace: false,
         };
         let line = "Error: ERR_PNPM_FROZEN_LOCKFILE_WITH_OUTDATED_LOCKFILE".to_owned();
         assert_eq!(
@@ -227,6 +228,7 @@ mod tests {
                 accepts: None,
             },
             release: None,
+            ignores_workspace: false,
         };
         let tail: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         specific_hint(&install, &Variables::default(), &tail)

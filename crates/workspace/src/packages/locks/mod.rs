@@ -61,6 +61,25 @@ impl LockFile {
         self.by_request.is_some()
     }
 
+    /// Returns true if the lock file has an entry for the folder, relative to it.
+    #[must_use]
+    pub fn covers(&self, folder: &str) -> bool {
+        self.importers.contains_key(folder)
+    }
+
+    /// Returns true if a package of this name is locked, for any folder.
+    #[must_use]
+    pub fn names(&self, package: &str) -> bool {
+        let is_named = |key: &String| {
+            key.match_indices(package).any(|(at, _)| {
+                let (before, after) = (&key[..at], &key[at + package.len()..]);
+                (before.is_empty() || before.ends_with(['/', '"', ' ']))
+                    && (after.is_empty() || after.starts_with(['@', '/']))
+            })
+        };
+        self.packages.keys().any(is_named)
+    }
+
     /// Returns a digest of all locked packages of the folders. `None` if the lock file does not cover
     /// one of them. `manifests` has their dependencies if [`LockFile::needs_manifests`].
     #[must_use]
