@@ -3,14 +3,15 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
-/// The file, and its name before Cargo 1.39. If both exist, Cargo reads the second.
-const FILES: [&str; 2] = [".cargo/config.toml", ".cargo/config"];
+use crate::files::names::{CARGO_CONFIGS, RUST_TOOLCHAINS};
 
-/// Returns the path of the file that Cargo reads at `root`, relative to it: the first one if none exists.
+/// Returns the path of the file that Cargo reads at `root`, relative to it. If both exist, that is the one without an
+/// extension, which was its name before Cargo 1.39. The other one if none exists.
 #[must_use]
 pub fn file(root: &Utf8Path) -> &'static Utf8Path {
-    let is_there = |name: &&&str| root.join(name).symlink_metadata().is_ok();
-    Utf8Path::new(FILES.iter().rev().find(is_there).unwrap_or(&FILES[0]))
+    let is_there = |name: &&str| root.join(name).symlink_metadata().is_ok();
+    let [old, new] = CARGO_CONFIGS;
+    Utf8Path::new(Some(old).filter(is_there).unwrap_or(new))
 }
 
 /// Parses a config. `None` if it is not TOML.
@@ -34,15 +35,12 @@ pub fn sets_build_target(root: &Utf8Path) -> bool {
     text.ok().and_then(|text| parse(&text)).is_some_and(|config| has_build_target(&config))
 }
 
-/// The files that pin a toolchain of Rust. If both exist, rustup reads the second
-/// (<https://rust-lang.github.io/rustup/overrides.html#the-toolchain-file>).
-const TOOLCHAIN_FILES: [&str; 2] = ["rust-toolchain.toml", "rust-toolchain"];
-
 /// Returns the file at `root` that pins a toolchain, and the channel in it, such as `1.70.0` or `stable`. `None` if there is
-/// none.
+/// none. If both exist, rustup reads the one without an extension
+/// (<https://rust-lang.github.io/rustup/overrides.html#the-toolchain-file>).
 #[must_use]
 pub fn pinned_toolchain(root: &Utf8Path) -> Option<(&'static str, String)> {
-    TOOLCHAIN_FILES.into_iter().rev().find_map(|name| {
+    RUST_TOOLCHAINS.into_iter().find_map(|name| {
         let text = std::fs::read_to_string(root.join(name)).ok()?;
         let table = parse(&text).unwrap_or_default();
         let channel = table["toolchain"]["channel"].as_str().map(str::to_owned);

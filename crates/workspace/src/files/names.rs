@@ -100,7 +100,8 @@ pub fn is_defining_path(path: &Utf8Path) -> bool {
     let is_cargo = path.file_name().is_some_and(is_cargo_name);
     path == CONFIG_FILE
         || is_cargo && cargo_folder(path).is_some()
-        || !is_cargo && path.file_name().is_some_and(|name| is_defining_name(name) || name == MODULE)
+        || !is_cargo
+            && path.file_name().is_some_and(|name| is_defining_name(name) || name == MODULE)
 }
 
 /// Returns true if the content of `path` is read, and not only its existence.
