@@ -192,7 +192,7 @@ impl<'w> SelectedProjects<'w> {
             inputs: build_inputs(graph, &self.projects, &builds),
             reasons: self.reasons,
             builds,
-            unbuilt: expected_output::unbuilt(&workspace.root, &self.projects),
+            unbuilt: expected_output::unbuilt(workspace, &self.projects),
             projects: self.projects,
             schema: schema.map_err(|_| failed("the reader of wrangler's schema failed"))?.flatten(),
             is_set,

@@ -96,7 +96,7 @@ pub fn refusals(
         alias: None,
         strategies: &BTreeMap::new(),
         builds: &builds,
-        unbuilt: &expected_output::unbuilt(&workspace.root, &all),
+        unbuilt: &expected_output::unbuilt(workspace, &all),
         keys: &BTreeMap::new(),
         schema: schema.as_ref(),
         is_set,
