@@ -12,6 +12,7 @@ pub mod probe;
 pub mod retry;
 pub mod roots;
 pub mod runner;
+pub mod same_errors;
 pub mod secret;
 pub mod supervisor;
 pub mod terminal;

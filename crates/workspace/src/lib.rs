@@ -23,7 +23,7 @@ pub use files::{key, names, paths, symlinks, yaml};
 pub use packages::{
     build_script, detect, install_coverage, installation, package, package_manager, range,
 };
-pub use projects::{discovery, project};
+pub use projects::{discovery, exclusion, project};
 pub use settings::{before_deploy, health, steps, strategy, wrangler_flags};
 pub use wrangler::{bound_workers, dev_vars, remote_binding, routes, triggers};
 

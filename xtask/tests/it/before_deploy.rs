@@ -154,7 +154,7 @@ fn only_wrangler_runs_beside_the_token() {
     let ran = env.xtask(&["deploy", "--all"]).exits(3);
     expect![[r#"
         error: projects/api/wrangler.json: projects/api/package.json: unknown command `npm run migrate` in `xtask.beforeDeploy`, where only these commands of wrangler may run with the token: `wrangler d1 migrations apply`, `wrangler d1 execute`, `wrangler kv key put`, `wrangler kv bulk put`, `wrangler r2 object put`
-        hint: leave it out: `"projects": ["**", "!projects/api"]` in dagger/config/config.json
+        hint: correct `xtask.beforeDeploy` in projects/api/package.json
     "#]]
     .assert_eq(&errors(&ran.stderr));
     assert_eq!(env.fetch("site-a.localhost", "/").0, 200, "the other project is deployed");

@@ -243,14 +243,14 @@ fn a_config_of_odd_bytes_is_one_row() {
     expect![[r#"
         ✗ projects/latin1/wrangler.toml:2: the text is not UTF-8
             fix: save the file as UTF-8
-            fix: leave it out: `"projects": ["**", "!projects/latin1"]` in dagger/config/config.json
+            fix: leave it out: `"projects": ["projects/**", "!projects/latin1"]` in dagger/config/config.json
         ✗ projects/new\nline/wrangler.json: the folder "projects/new\nline" has an invisible character in its name
             fix: rename it: such a name looks like another one, and can end a line
-            fix: leave it out: `"projects": ["**", "!projects/new\nline"]` in dagger/config/config.json
+            fix: leave it out: `"projects": ["projects/**", "!projects/new\nline"]` in dagger/config/config.json
         ✗ projects/setting/wrangler.json: projects/setting/package.json: invalid type: integer `3`, expected an object at line 1 column 31
-            fix: leave it out: `"projects": ["**", "!projects/setting"]` in dagger/config/config.json
+            fix: leave it out: `"projects": ["projects/**", "!projects/setting"]` in dagger/config/config.json
         ✗ projects/utf16/wrangler.json:1: the text is not UTF-8
             fix: save the file as UTF-8
-            fix: leave it out: `"projects": ["**", "!projects/utf16"]` in dagger/config/config.json
+            fix: leave it out: `"projects": ["projects/**", "!projects/utf16"]` in dagger/config/config.json
     "#]].assert_eq(&rows);
 }

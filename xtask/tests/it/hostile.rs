@@ -137,7 +137,7 @@ proptest! {
                         name: "p".into(), dir: "p".into(), config: path.to_owned(), worker: wrangler.target("local").worker,
                         environments: wrangler.environments.clone(), package: None, module: false, wrangler,
                     };
-                    let _checked = guard::check(&project, "staging")
+                    let _checked = guard::check(&config, &project, "staging")
                         .and_then(|()| guard::check_account(&config, &project, "staging"));
                     for way in [PreviewStrategy::Alias, PreviewStrategy::Preview] {
                         let _checked = guard::check_preview(&project, "staging", way);

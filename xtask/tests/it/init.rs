@@ -187,7 +187,7 @@ fn adopt(env: &TestEnv) -> Value {
     let deployed = installs::run(env, &["deploy", "--all", "--json"], &[]).exits(3);
     for message in [
         "apps/docs/wrangler.toml: this is a Pages project",
-        "leave it out: `\"projects\": [\"**\", \"!apps/docs\"]`",
+        "leave it out: add `\"!apps/docs\"` to `projects`",
         "apps/broken/wrangler.json: ",
     ] {
         assert!(deployed.stderr.contains(message), "{message}: {}", deployed.stderr);

@@ -80,7 +80,7 @@ fn an_entry_that_the_build_does_not_write_is_refused() {
     }
     expect![[r#"
         projects/other/dist/worker.js, the `main` of projects/other/wrangler.json, is missing after the build
-        hint: let the build write it, or set `"xtask": { "build": "…" }` in projects/other/package.json to the command that does
+        hint: let the build write it, or set `"xtask": { "build": "…" }` in projects/other/package.json for the command that does
         projects/next/.open-next/worker.js, the `main` of projects/next/wrangler.json, is missing after the build
         hint: set `"xtask": { "build": "opennextjs-cloudflare build" }` in projects/next/package.json
         projects/kit/.svelte-kit/cloudflare/_worker.js, the `main` of projects/kit/wrangler.json, is missing after the build
@@ -195,4 +195,24 @@ fn the_lock_file_of_a_workspace_is_made_in_its_root() {
         apps/b: "run `pnpm install` in the repository's root and commit the lock file"
         other/c: "run `pnpm install` in the repository's root and commit the lock file""#]]
     .assert_eq(&fixes("{}"));
+}
+
+#[test]
+fn an_output_of_nx_that_no_build_of_the_project_writes_is_refused_before_the_install() {
+    let env = TestEnv::with_tools();
+    env.write("package.json", r#"{ "name": "root", "devDependencies": { "nx": "22" } }"#);
+    env.write("package-lock.json", r#"{ "lockfileVersion": 3, "packages": {} }"#);
+    env.write("docs/site/project.json", r#"{ "name": "docs", "targets": { "build": {} } }"#);
+    env.write(
+        "docs/site/wrangler.jsonc",
+        r#"{ "name": "docs", "compatibility_date": "2026-10-01", "assets": { "directory": "../../dist/docs/site/" } }"#,
+    );
+    env.commit("tree");
+    let ran = env.xtask(&["deploy", "docs"]).exits(3);
+    expect![[r#"
+        error: docs/site/wrangler.jsonc: `assets.directory` is ../../dist/docs/site/, which does not exist, and the project has no build
+        hint: set `"xtask": { "build": "npx nx build docs" }` in package.json, or add the missing file
+    "#]].assert_eq(&ran.stderr);
+    let rows = env.xtask(&["doctor", "--offline", "--json"]).json()["projects"].clone();
+    assert!(rows[0]["problem"].is_string(), "{rows}");
 }

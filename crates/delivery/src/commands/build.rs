@@ -51,7 +51,7 @@ impl BuildCommand {
         let chosen = self.selection.choose(ctx, &workspace, None)?;
         if let Some(because) = &chosen.nothing {
             let exit = nothing_to_do(ctx, because);
-            return Ok(selection::end(ctx, exit, &chosen.broken));
+            return Ok(selection::end(ctx, &workspace, exit, &chosen.broken));
         }
         let port = Some(sandbox::DEFAULT_PORT);
         let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
@@ -62,7 +62,7 @@ impl BuildCommand {
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, request, reader)?;
         let exit = carry_out(ctx, &workspace, plan)?;
-        Ok(selection::end(ctx, exit, &broken))
+        Ok(selection::end(ctx, &workspace, exit, &broken))
     }
 }
 
@@ -118,7 +118,7 @@ pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exi
 
 /// Reports the projects that a plan leaves out, and returns the exit code of a dry run.
 pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
-    for (_, failure) in ProjectRefusal::by_project(&plan.refused) {
+    for failure in ProjectRefusal::join_same(&plan.refused) {
         ctx.ui.error_beside_report(&failure);
     }
     Exit::worst(plan.refused.iter().map(|refused| refused.failure.kind))

@@ -56,7 +56,7 @@ impl DeployCommand {
         let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         if let Some(because) = &chosen.nothing {
             let exit = nothing_to_do(ctx, because);
-            return Ok(selection::end(ctx, exit, &chosen.broken));
+            return Ok(selection::end(ctx, &workspace, exit, &chosen.broken));
         }
         let choice = self.engine.choose(ctx, &workspace)?;
         let options = RunOptions {
@@ -71,7 +71,7 @@ impl DeployCommand {
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, request, reader)?;
         let exit = super::build::carry_out(ctx, &workspace, plan)?;
-        Ok(selection::end(ctx, exit, &broken))
+        Ok(selection::end(ctx, &workspace, exit, &broken))
     }
 
     fn destination(&self, ctx: &Ctx, workspace: &Workspace) -> Result<Destination> {

@@ -99,7 +99,7 @@ impl PreviewCommand {
         if let Some(because) = &chosen.nothing {
             comment.finish(&others);
             let exit = nothing_to_do(ctx, because);
-            return Ok(selection::end(ctx, exit, &chosen.broken));
+            return Ok(selection::end(ctx, &workspace, exit, &chosen.broken));
         }
         let (config, environment) = (&workspace.config, &destination.environment);
         let alias = self.alias(ctx, &chosen.projects, environment)?;
@@ -134,7 +134,7 @@ impl PreviewCommand {
             let comment = announced.markdown.as_deref().map(as_comment).unwrap_or_default();
             ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
             let exit = super::build::tell_refused(ctx, &plan);
-            return Ok(selection::end(ctx, exit, &broken));
+            return Ok(selection::end(ctx, &workspace, exit, &broken));
         }
         let planned = plan.projects.iter().map(|part| part.project.clone());
         for project in planned.collect::<Vec<_>>() {
@@ -147,7 +147,7 @@ impl PreviewCommand {
             &records.iter().map(comment_outcome::row).chain(others).collect::<Vec<CommentRow>>(),
         );
         let exit = super::build::tell(ctx, &records)?;
-        Ok(selection::end(ctx, exit, &broken))
+        Ok(selection::end(ctx, &workspace, exit, &broken))
     }
 
     fn alias(&self, ctx: &Ctx, projects: &[&Project], environment: &str) -> Result<String> {

@@ -65,14 +65,14 @@ impl RunCommand {
         let chosen = self.selection.choose(ctx, &workspace, None)?;
         if let Some(because) = &chosen.nothing {
             let exit = nothing_to_do(ctx, because);
-            return Ok(selection::end(ctx, exit, &chosen.broken));
+            return Ok(selection::end(ctx, &workspace, exit, &chosen.broken));
         }
         let (with, without): (Vec<&Project>, Vec<&Project>) =
             chosen.projects.iter().partition(|project| self.package(project).is_some());
         let builds = plan_builds(&workspace, &workspace.graph, &with);
         if ctx.dry_run {
             ctx.ui.out(&self.dry_run(ctx, &workspace, &with, builds)?);
-            return Ok(selection::end(ctx, Exit::Done, &chosen.broken));
+            return Ok(selection::end(ctx, &workspace, Exit::Done, &chosen.broken));
         }
         let mut rows: Vec<ScriptRow> = without
             .iter()
@@ -109,7 +109,7 @@ impl RunCommand {
         }
         let report = ScriptReport { schema: 1, script: &self.script, projects: &rows };
         ctx.ui.report(&report, &text(&self.script, &rows));
-        Ok(selection::end(ctx, Exit::worst(kinds), &chosen.broken))
+        Ok(selection::end(ctx, &workspace, Exit::worst(kinds), &chosen.broken))
     }
 
     /// Returns the project's package if it has the script.

@@ -79,13 +79,13 @@ pub struct SelectedProjects<'w> {
 }
 
 /// Reports the configs that could not be used after the other projects are done, and returns the exit code of both.
-pub fn end(ctx: &Ctx, exit: Exit, broken: &[BrokenConfig]) -> Exit {
-    let kinds = BrokenConfig::needing_attention(broken).map(|each| {
-        let failure = each.row();
-        ctx.ui.error_beside_report(&failure);
-        failure.kind
-    });
-    exit.max(Exit::worst(kinds))
+pub fn end(ctx: &Ctx, workspace: &Workspace, exit: Exit, broken: &[BrokenConfig]) -> Exit {
+    let broken: Vec<&BrokenConfig> = BrokenConfig::needing_attention(broken).collect();
+    let rows = workspace.broken_rows(&broken);
+    for (_, failure) in &rows {
+        ctx.ui.error_beside_report(failure);
+    }
+    exit.max(Exit::worst(rows.iter().map(|(_, failure)| failure.kind)))
 }
 
 impl Selection {
@@ -192,7 +192,7 @@ impl<'w> SelectedProjects<'w> {
             inputs: build_inputs(graph, &self.projects, &builds),
             reasons: self.reasons,
             builds,
-            unbuilt: expected_output::unbuilt(&workspace.root, &self.projects),
+            unbuilt: expected_output::unbuilt(workspace, &self.projects),
             projects: self.projects,
             schema: schema.map_err(|_| failed("the reader of wrangler's schema failed"))?.flatten(),
             is_set,
@@ -234,9 +234,12 @@ fn refuse_missing_secrets(ctx: &Ctx, workspace: &Workspace, plan: &mut Plan) {
 
 /// Errors if no project remains. The error is the last refusal, and the others are printed before it.
 fn require_one(ctx: &Ctx, plan: &Plan) -> Result<()> {
-    let mut rows = ProjectRefusal::by_project(&plan.refused);
-    let Some((_, last)) = rows.pop().filter(|_| plan.projects.is_empty()) else { return Ok(()) };
-    for (_, other) in rows {
+    if !plan.projects.is_empty() {
+        return Ok(());
+    }
+    let mut rows = ProjectRefusal::join_same(&plan.refused);
+    let Some(last) = rows.pop() else { return Ok(()) };
+    for other in rows {
         ctx.ui.error_beside_report(&other);
     }
     Err(last)

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::checks::projects::installation;
 use base::env::is_set;
-use base::error::Error;
+use base::error::{Error, refused};
+use base::same_errors::{self, NamedError};
 use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, RED, YELLOW, paint};
 use deployment::builds::plan_builds;
@@ -95,7 +96,7 @@ pub fn refusals(
         alias: None,
         strategies: &BTreeMap::new(),
         builds: &builds,
-        unbuilt: &expected_output::unbuilt(&workspace.root, &all),
+        unbuilt: &expected_output::unbuilt(workspace, &all),
         keys: &BTreeMap::new(),
         schema: schema.as_ref(),
         is_set,
@@ -124,7 +125,12 @@ pub fn rows(workspace: &Workspace) -> Vec<ReadinessRow> {
             row(workspace, project, find(&problems, project), find(&of_sandbox, project))
         })
         .collect();
-    rows.extend(BrokenConfig::needing_attention(&workspace.broken).map(broken_row));
+    let broken: Vec<&BrokenConfig> = BrokenConfig::needing_attention(&workspace.broken).collect();
+    let joined = workspace.broken_rows(&broken);
+    rows.extend(broken.iter().enumerate().map(|(place, one)| {
+        let row = joined.iter().find(|(places, _)| places.contains(&place));
+        broken_row(one, row.map(|(_, failure)| failure.hints.clone()).unwrap_or_default())
+    }));
     rows
 }
 
@@ -177,8 +183,7 @@ fn build_text(project: &Project) -> Option<String> {
     })
 }
 
-fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
-    let row = broken.row();
+fn broken_row(broken: &BrokenConfig, fixes: Vec<String>) -> ReadinessRow {
     ReadinessRow {
         project: broken.label(),
         manager: None,
@@ -186,9 +191,9 @@ fn broken_row(broken: &BrokenConfig) -> ReadinessRow {
         build: String::new(),
         health: String::new(),
         bindings: Vec::new(),
-        problem: Some(format!("{row:#}")),
+        problem: Some(format!("{:#}", broken.labeled_failure())),
         sandbox_problem: None,
-        fixes: row.hints,
+        fixes,
     }
 }
 
@@ -241,43 +246,42 @@ pub fn text(workspace: &Workspace, rows: &[ReadinessRow], width: Option<usize>) 
     table.text(width) + &problems(rows) + &notes
 }
 
-/// The most problems with the same fixes that are printed in full. The table marks all of them.
-const MOST_PROBLEMS: usize = 5;
-
-/// Returns the problems of `rows`. Problems with the same fixes are one group, so that the fixes of a hundred projects are
-/// printed once.
+/// Returns the problems of `rows`. Problems of the same kind are one line, and problems with the same fixes are one group,
+/// so that the fixes of a hundred projects are printed once.
 fn problems(rows: &[ReadinessRow]) -> String {
-    let mut groups: Vec<Vec<&ReadinessRow>> = Vec::new();
-    for row in rows.iter().filter(|row| row.problem.is_some() || row.sandbox_problem.is_some()) {
-        let is_same = |group: &&mut Vec<&ReadinessRow>| {
-            group.first().is_some_and(|first| {
-                !row.fixes.is_empty()
-                    && first.fixes == row.fixes
-                    && first.problem.is_some() == row.problem.is_some()
-            })
+    let named = |row: &ReadinessRow, problem: &String| {
+        // Most messages begin with the path of the config, which identifies the project. A list of several begins with
+        // their number.
+        let is_named = problem.lines().next().is_some_and(|first| first.contains(&row.project));
+        let name = if is_named { String::new() } else { format!("{}: ", row.project) };
+        (row.project.clone(), Error { hints: row.fixes.clone(), ..refused(name + problem) })
+    };
+    let broken = rows.iter().filter_map(|row| Some(named(row, row.problem.as_ref()?)));
+    let is_sandbox = |row: &&ReadinessRow| row.problem.is_none();
+    let of_sandbox = rows.iter().filter(is_sandbox);
+    let of_sandbox = of_sandbox.filter_map(|row| Some(named(row, row.sandbox_problem.as_ref()?)));
+    problem_lines(&paint(RED, "✗"), &broken.collect::<Vec<_>>())
+        + &problem_lines(&paint(YELLOW, "!"), &of_sandbox.collect::<Vec<_>>())
+}
+
+fn problem_lines(mark: &str, problems: &[NamedError]) -> String {
+    let mut groups: Vec<Vec<Error>> = Vec::new();
+    for (_, problem) in same_errors::join(problems) {
+        let is_same = |group: &&mut Vec<Error>| {
+            !problem.hints.is_empty()
+                && group.first().is_some_and(|first| first.hints == problem.hints)
         };
         match groups.iter_mut().find(is_same) {
-            Some(group) => group.push(row),
-            None => groups.push(vec![row]),
+            Some(group) => group.push(problem),
+            None => groups.push(vec![problem]),
         }
     }
     let mut text = String::new();
     for group in groups {
-        let shown = if group.len() > MOST_PROBLEMS { MOST_PROBLEMS - 1 } else { group.len() };
-        for row in group.iter().take(shown) {
-            let (mark, color) = if row.problem.is_some() { ("✗", RED) } else { ("!", YELLOW) };
-            let problem = row.problem.as_ref().or(row.sandbox_problem.as_ref());
-            let problem = problem.map(String::as_str).unwrap_or_default();
-            // Most messages begin with the path of the config, which identifies the project. A list of several begins
-            // with their number.
-            let is_named = problem.lines().next().is_some_and(|first| first.contains(&row.project));
-            let name = if is_named { String::new() } else { format!("{}: ", row.project) };
-            text += &format!("{} {name}{problem}\n", paint(color, mark));
+        for problem in &group {
+            text += &format!("{mark} {problem:#}\n");
         }
-        if group.len() > shown {
-            text += &format!("    and {} more projects with the same fix\n", group.len() - shown);
-        }
-        for fix in group.first().into_iter().flat_map(|row| &row.fixes) {
+        for fix in group.first().into_iter().flat_map(|problem| &problem.hints) {
             text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
         }
     }
@@ -316,30 +320,26 @@ mod tests {
             row("apps/z", "apps/z/wrangler.json: broken", &[]),
         ];
         rows.extend(["apps/b", "apps/c"].map(|name| row(name, "no lock file", &install)));
-        expect_test::expect![[r"
+        expect_test::expect![[r#"
             ✗ apps/a has no lock file
-            ✗ apps/b: no lock file
-            ✗ apps/c: no lock file
+            ✗ apps/b, apps/c: no lock file
                 fix: run `npm install` in the repository's root and commit the lock file
             ✗ apps/x/wrangler.json: broken
                 fix: correct it
-            ✗ apps/y/wrangler.json: broken
-            ✗ apps/z/wrangler.json: broken
-        "]]
+            ✗ apps/y/wrangler.json: broken; the same for apps/z
+        "#]]
         .assert_eq(&plain(&rows));
         rows.extend(["d", "e", "f"].map(|name| row(name, "no lock file", &install)));
-        expect_test::expect![[r"
+        expect_test::expect![[r#"
             ✗ apps/a has no lock file
-            ✗ apps/b: no lock file
-            ✗ apps/c: no lock file
+            ✗ apps/b, apps/c: no lock file
             ✗ d: no lock file
-                and 2 more projects with the same fix
+            ✗ e, f: no lock file
                 fix: run `npm install` in the repository's root and commit the lock file
             ✗ apps/x/wrangler.json: broken
                 fix: correct it
-            ✗ apps/y/wrangler.json: broken
-            ✗ apps/z/wrangler.json: broken
-        "]]
+            ✗ apps/y/wrangler.json: broken; the same for apps/z
+        "#]]
         .assert_eq(&plain(&rows));
     }
 }

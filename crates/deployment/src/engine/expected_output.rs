@@ -9,7 +9,9 @@ use super::npm_install::INSTALL_SCRIPTS;
 use crate::plan::ProjectPlan;
 use base::error::{Error, Result, refused};
 use cloudflare::wrangler::REDIRECT;
+use workspace::Workspace;
 use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
+use workspace::package::Package;
 use workspace::paths::normalize;
 use workspace::project::Project;
 
@@ -18,14 +20,27 @@ const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];
 
 /// Returns a refusal for each project whose config names a missing file that no build writes.
 #[must_use]
-pub fn unbuilt(root: &Utf8Path, projects: &[&Project]) -> BTreeMap<String, Error> {
-    let refusal =
-        |project: &&Project| Some((project.name.clone(), check_unbuilt(root, project).err()?));
+pub fn unbuilt(workspace: &Workspace, projects: &[&Project]) -> BTreeMap<String, Error> {
+    let check = |project: &Project| {
+        // The build of a package that it depends on may write files anywhere.
+        let has_other_build = || {
+            let inputs = workspace.graph.inputs_of(&project.dir);
+            let mut packages = inputs.iter().filter_map(|dir| workspace.packages.get(dir.as_str()));
+            packages.any(Package::builds)
+        };
+        check_unbuilt(&workspace.root, project, has_other_build)
+    };
+    let refusal = |project: &&Project| Some((project.name.clone(), check(project).err()?));
     projects.iter().filter_map(refusal).collect()
 }
 
-/// Refuses a config with a missing file of the project that no build writes.
-fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<()> {
+/// Refuses a config with a missing file that no build writes. `has_other_build` returns true if a build of another package
+/// runs before the upload.
+fn check_unbuilt(
+    root: &Utf8Path,
+    project: &Project,
+    has_other_build: impl Fn() -> bool,
+) -> Result<()> {
     let value = &project.wrangler.value;
     let blocks = value["env"].as_object().into_iter().flatten().map(|(_, block)| block);
     let has_command = blocks.chain([value]).any(|block| block["build"]["command"].is_string());
@@ -43,37 +58,49 @@ fn check_unbuilt(root: &Utf8Path, project: &Project) -> Result<()> {
     let assets = value["assets"]["directory"].as_str();
     for (field, path) in [("main", main), ("assets.directory", assets)] {
         let Some(path) = path else { continue };
-        // Another package may write a file outside of the project, and an install writes those of a dependency.
+        // An install writes the files of a dependency.
         let is_installed =
             |path: &Utf8PathBuf| path.components().any(|part| part.as_str() == "node_modules");
-        let inside = normalize(&project.dir.join(path))
-            .filter(|path| path.starts_with(&project.dir) && !is_installed(path));
-        if inside.is_some_and(|path| !root.join(path).exists()) {
+        let file = normalize(&project.dir.join(path)).filter(|path| !is_installed(path));
+        let is_missing = file
+            .filter(|path| !root.join(path).exists())
+            .is_some_and(|path| path.starts_with(&project.dir) || !has_other_build());
+        if is_missing {
             return Err(refused(format!(
                 "{}: `{field}` is {path}, which does not exist, and the project has no build",
                 project.config
             ))
-            .hint(build_hint(project)));
+            .hint(build_hint(root, project)));
         }
     }
     Ok(())
 }
 
 /// Returns the hint with the line that sets a build.
-fn build_hint(project: &Project) -> String {
+fn build_hint(root: &Utf8Path, project: &Project) -> String {
+    let nx = nx_build(root, project);
     let Some(package) = &project.package else {
-        return format!("add the script `build` to {}, or the missing file", project.manifest());
+        let (manifest, command) = (project.manifest(), nx.as_deref().unwrap_or("…"));
+        return format!(
+            "create {manifest} with `{{ \"xtask\": {{ \"build\": \"{command}\" }} }}`, or add the missing file"
+        );
     };
     let is_build =
         |name: &&String| ["build", "compile", "bundle"].iter().any(|word| name.contains(word));
-    let command = match package.scripts.iter().find(is_build) {
-        Some(name) => format!("npm run {name}"),
-        None => "…".to_owned(),
-    };
+    let script = package.scripts.iter().find(is_build).map(|name| format!("npm run {name}"));
+    let command = nx.or(script).unwrap_or_else(|| "…".to_owned());
     format!(
         "set `\"xtask\": {{ \"build\": \"{command}\" }}` in {}, or add the missing file",
         project.manifest()
     )
+}
+
+/// Returns the command that runs the target `build` in the `project.json` of Nx beside the config.
+fn nx_build(root: &Utf8Path, project: &Project) -> Option<String> {
+    let text = std::fs::read_to_string(root.join(&project.dir).join("project.json")).ok()?;
+    let file: Value = serde_json::from_str(&text).ok()?;
+    let name = file["name"].as_str().or_else(|| project.dir.file_name())?;
+    file["targets"]["build"].is_object().then(|| format!("npx nx build {name}"))
 }
 
 /// Refuses an entry point that the build did not write, or that it wrote for another host than Cloudflare. No adapter wrote
@@ -93,8 +120,11 @@ pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<()> {
     if !root.join(&path).exists() {
         let state =
             if part.build.is_some() { "is missing after the build" } else { "does not exist" };
-        return Err(refused(format!("{path}, the `main` of {}, {state}", part.config))
-            .hint(hint(&path, &dir.join("package.json"))));
+        return Err(refused(format!("{path}, the `main` of {}, {state}", part.config)).hint(hint(
+            root,
+            &path,
+            &dir.join("package.json"),
+        )));
     }
     let nitro = path.ancestors().find(|path| path.file_name() == Some(NITRO_OUTPUT));
     let nitro = nitro.map(|folder| folder.join("nitro.json"));
@@ -122,7 +152,7 @@ pub fn check_output(
     let path = root.join(dist);
     let entries = path.read_dir_utf8().map_err(|error| {
         let failure = refused(format!("{dist} is missing after the build: {error}"));
-        failure.hint(hint(dist, manifest))
+        failure.hint(hint(root, dist, manifest))
     })?;
     let hidden = ["_headers", "_redirects", ".assetsignore"];
     let filled = entries.filter_map(Result::ok).any(|entry| !hidden.contains(&entry.file_name()));
@@ -154,7 +184,13 @@ const NITRO: &str = "set `nitro: { preset: \"cloudflare_module\" }` in the confi
 
 /// Returns the hint that makes a build write `path`.
 #[must_use]
-pub fn hint(path: &Utf8Path, manifest: &Utf8Path) -> String {
+pub fn hint(root: &Utf8Path, path: &Utf8Path, manifest: &Utf8Path) -> String {
+    let setting = |command: &str| match root.join(manifest).is_file() {
+        true => format!("set `\"xtask\": {{ \"build\": \"{command}\" }}` in {manifest}"),
+        false => {
+            format!("create {manifest} with `{{ \"xtask\": {{ \"build\": \"{command}\" }} }}`")
+        }
+    };
     let has = |folder: &str| path.components().any(|part| part.as_str() == folder);
     if has("node_modules") {
         let dir = manifest.parent().unwrap_or(Utf8Path::new(""));
@@ -162,16 +198,14 @@ pub fn hint(path: &Utf8Path, manifest: &Utf8Path) -> String {
             "add {dir} to the workspace of the lock file above it, or commit its own lock file, so that the install writes it"
         )
     } else if has(OPEN_NEXT_OUTPUT) {
-        format!("set `\"xtask\": {{ \"build\": \"{OPEN_NEXT_BUILD}\" }}` in {manifest}")
+        setting(OPEN_NEXT_BUILD)
     } else if has(".svelte-kit") {
         "use `@sveltejs/adapter-cloudflare` as the adapter of SvelteKit, which writes `.svelte-kit/cloudflare`"
             .to_owned()
     } else if has(NITRO_OUTPUT) {
         NITRO.to_owned()
     } else {
-        format!(
-            "let the build write it, or set `\"xtask\": {{ \"build\": \"…\" }}` in {manifest} to the command that does"
-        )
+        format!("let the build write it, or {} for the command that does", setting("…"))
     }
 }
 
@@ -182,11 +216,15 @@ fn is_code(path: &Utf8Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use workspace::package::Package;
     use workspace::wrangler::WranglerConfig;
 
     #[track_caller]
     fn check(manifest: &str, config: &str, expected: Option<(&str, &str)>) {
+        check_with(manifest, config, false, expected);
+    }
+
+    #[track_caller]
+    fn check_with(manifest: &str, config: &str, has_build: bool, expected: Option<(&str, &str)>) {
         let wrangler =
             WranglerConfig::parse(Utf8Path::new("wrangler.json"), config).expect("valid");
         let package = Package::parse(Utf8Path::new("nowhere/app"), manifest).expect("valid");
@@ -200,7 +238,7 @@ mod tests {
             module: false,
             wrangler,
         };
-        let found = check_unbuilt(Utf8Path::new("/nonexistent"), &project).err();
+        let found = check_unbuilt(Utf8Path::new("/nonexistent"), &project, || has_build).err();
         let found = found.map(|failure| (failure.message, failure.hints.join("\n")));
         let expected = expected.map(|(message, hint)| {
             (format!("nowhere/app/wrangler.json: {message}, which does not exist, and the project has no build"), hint.to_owned())
@@ -231,7 +269,6 @@ mod tests {
         for config in [
             r#"{ "name": "app", "main": "dist/index.js", "build": { "command": "make" } }"#,
             r#"{ "name": "app", "main": "@astrojs/cloudflare/entrypoints/server" }"#,
-            r#"{ "name": "app", "main": "../other/index.js" }"#,
             r#"{ "name": "app", "main": "node_modules/ui/dist/worker.js" }"#,
             r#"{ "name": "app", "assets": { "directory": "./node_modules/ui/dashboard" } }"#,
         ] {
@@ -240,11 +277,22 @@ mod tests {
     }
 
     #[test]
+    fn a_file_outside_of_the_project_may_be_that_of_another_build() {
+        let config = r#"{ "name": "app", "assets": { "directory": "../../dist/docs/site/" } }"#;
+        let any = "set `\"xtask\": { \"build\": \"…\" }` in nowhere/app/package.json, or add the missing file";
+        let missing = ("`assets.directory` is ../../dist/docs/site/", any);
+        check_with("{}", config, false, Some(missing));
+        check_with("{}", config, true, None);
+        check_with(r#"{ "scripts": { "build": "tsup" } }"#, config, false, None);
+    }
+
+    #[test]
     fn the_hint_names_what_writes_the_folder() {
-        let hint = |path: &str| hint(Utf8Path::new(path), Utf8Path::new("a/package.json"));
+        let root = Utf8Path::new("/nonexistent");
+        let hint = |path: &str| hint(root, Utf8Path::new(path), Utf8Path::new("a/package.json"));
         assert_eq!(
             hint("a/.open-next/worker.js"),
-            "set `\"xtask\": { \"build\": \"opennextjs-cloudflare build\" }` in a/package.json"
+            "create a/package.json with `{ \"xtask\": { \"build\": \"opennextjs-cloudflare build\" } }`"
         );
         assert!(hint("a/.svelte-kit/cloudflare").starts_with("use `@sveltejs/adapter-cloudflare`"));
         assert!(hint("a/.output/server/index.mjs").contains("cloudflare_module"));

@@ -4,7 +4,7 @@
 
 use base::error::{Result, refused};
 use workspace::config::{Config, LOCAL};
-use workspace::discovery::leave_out;
+use workspace::exclusion::leave_out;
 use workspace::project::Project;
 use workspace::routes::Route;
 
@@ -110,7 +110,7 @@ impl<'p> Claims<'p> {
                 return Err(if *dir == other.project.dir {
                     failure
                 } else {
-                    failure.hint(format!("or {}", leave_out(dir)))
+                    failure.hint(format!("or {}", leave_out(self.config, dir)))
                 });
             }
             // The top level has these routes. A block that inherits them would take them over.

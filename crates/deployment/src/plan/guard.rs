@@ -8,6 +8,7 @@ use cloudflare::wrangler_fields::{ConfigSchema, UnknownField};
 use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
 use workspace::config::{CONFIG_FILE, Config, LOCAL};
+use workspace::exclusion::leave_out;
 use workspace::files::folder_name;
 use workspace::package::Package;
 use workspace::paths::normalize;
@@ -62,13 +63,13 @@ pub fn no_lock_file(workspace: &Workspace, package: &Package) -> Error {
 
 /// Refuses configs that would fail silently in `environment`. A build may write the config that names the code, as Nitro
 /// and the plugin of Vite do.
-pub fn check(project: &Project, environment: &str) -> Result<()> {
+pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()> {
     let target = project.target(environment);
     let is_built = project.package.as_ref().is_some_and(|package| package.build.is_some());
     if target.main.is_none() && target.assets.is_none() && !is_built {
         return Err(refused(format!("{}: neither `main` nor `assets.directory`", project.config))
             .hint("add the code or the assets of the Worker")
-            .hint(format!("or {}", workspace::discovery::leave_out(&project.dir))));
+            .hint(format!("or {}", leave_out(config, &project.dir))));
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use super::claims::Claims;
 use super::destination::Destination;
 use super::{BuildPlan, Operation, alias, guard, protection};
 use base::error::{Error, ErrorKind, Result};
+use base::same_errors;
 use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::project::Project;
@@ -126,6 +127,15 @@ impl ProjectRefusal {
         let rows = refusals.chunk_by(|a, b| a.project == b.project && a.worker == b.worker);
         rows.filter_map(|rules| Some((rules.first()?, row(rules)?))).collect()
     }
+
+    /// Returns the failures of the projects. Those of the same kind are one.
+    #[must_use]
+    pub fn join_same(refusals: &[ProjectRefusal]) -> Vec<Error> {
+        let rows = ProjectRefusal::by_project(refusals).into_iter();
+        let named: Vec<_> =
+            rows.map(|(refusal, failure)| (refusal.project.clone(), failure)).collect();
+        same_errors::join(&named).into_iter().map(|(_, failure)| failure).collect()
+    }
 }
 
 /// Returns one failure that lists all of `parts`, grouped by subject. `None` if `parts` is empty.
@@ -223,7 +233,10 @@ impl<'a> Rules<'a> {
     fn config_refusals(&self, project: &Project) -> Vec<(RefusalRule, Error)> {
         let Facts { destination, alias, .. } = self.facts;
         let environment = destination.environment.as_str();
-        let mut broken = broken_rule(RefusalRule::Content, guard::check(project, environment));
+        let mut broken = broken_rule(
+            RefusalRule::Content,
+            guard::check(&self.workspace.config, project, environment),
+        );
         if destination.sandbox.is_none() {
             let checked = guard::check_account(&self.workspace.config, project, environment);
             broken.extend(broken_rule(RefusalRule::Account, checked));

@@ -99,14 +99,17 @@ fn before_upload(scripts: &Specs, name: &str) -> Vec<String> {
     all
 }
 
-/// Returns the commands of the first script that ends with the build of OpenNext.
+/// Returns the commands of the first script that runs the build of OpenNext, up to the upload or the preview. A command
+/// after the build may change its output.
 fn open_next_build(scripts: &Specs) -> Option<String> {
     let (deploys, others): (Vec<&str>, Vec<&str>) =
         scripts.keys().map(String::as_str).partition(|name| name.contains("deploy"));
     deploys.into_iter().chain(others).find_map(|name| {
         let mut all = steps(scripts, name);
         let build = all.iter().position(|step| is_open_next(step, &["build"]))?;
-        all.truncate(build + 1);
+        let after = all.iter().skip(build + 1);
+        let kept = after.take_while(|step| !is_upload(step) && !is_server(step)).count();
+        all.truncate(build + 1 + kept);
         all.retain(|step| writes_output(step));
         Some(all.join(" && "))
     })
@@ -217,6 +220,12 @@ fn is_upload(command: &str) -> bool {
         matches!(words.as_slice(), ["deploy" | "publish", ..] | ["versions", "upload", ..])
     });
     is_wrangler || is_open_next(command, &["deploy", "upload"])
+}
+
+/// Returns true for a command that serves the output and does not end.
+fn is_server(command: &str) -> bool {
+    is_open_next(command, &["preview"])
+        || arguments(command, &["wrangler"]).is_some_and(|words| words.first() == Some(&"dev"))
 }
 
 /// Returns true for a command that does not run wrangler, or runs a command of wrangler that needs no account.
@@ -419,6 +428,24 @@ mod tests {
                     ("cf:deploy", "opennextjs-cloudflare build && opennextjs-cloudflare upload"),
                 ],
                 Some(OPEN_NEXT_BUILD),
+            ),
+            (
+                &[("cf:build", "opennextjs-cloudflare build && node scripts/prune.mjs")],
+                Some("opennextjs-cloudflare build && node scripts/prune.mjs"),
+            ),
+            (
+                &[(
+                    "preview",
+                    "opennextjs-cloudflare build && node prune.mjs && opennextjs-cloudflare preview && node report.mjs",
+                )],
+                Some("opennextjs-cloudflare build && node prune.mjs"),
+            ),
+            (
+                &[(
+                    "cf",
+                    "opennextjs-cloudflare build && npm run lint && node prune.mjs && wrangler dev",
+                )],
+                Some("opennextjs-cloudflare build && node prune.mjs"),
             ),
             (&[("deploy", "wrangler deploy")], None),
         ] {

@@ -11,7 +11,7 @@ use crate::packages::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use crate::packages::manifest::{InstallRules, PackageManifest, Specs};
 use crate::packages::spec::Spec;
 use crate::settings::Settings;
-use base::error::{Result, did_you_mean_in, invalid_config};
+use base::error::{Error, Result, did_you_mean_in, invalid_config};
 
 /// A folder with a `package.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -87,10 +87,10 @@ impl Package {
                 error.truncate(at);
             }
             let failure = invalid_config(format!("{}: {error}", dir.join("package.json")));
-            match did_you_mean_in(&error) {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
+            let setting = error.split('`').find(|part| part.starts_with("xtask."));
+            let correct =
+                setting.map(|name| format!("correct `{name}` in {}", dir.join("package.json")));
+            did_you_mean_in(&error).or(correct).into_iter().fold(failure, Error::hint)
         })?;
         let local = |spec: &str| Spec::parse(spec).is_local();
         let runtime_dependencies = manifest.dependencies.keys().cloned().collect();

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
-use serde_json::Value;
 
 use crate::config::modules;
 use crate::config::{self, CONFIG_FILE, Config};
@@ -107,15 +106,15 @@ impl BrokenConfig {
         all.iter().filter(|broken| !broken.is_unnamed)
     }
 
-    /// Returns the error of its row in a list of projects. It stops no other project.
+    /// Returns its error, with the path of the config.
     #[must_use]
-    pub fn row(&self) -> Error {
-        let mut failure = self.failure.clone();
-        if !failure.message.contains(self.config.as_str()) {
-            let message = format!("{}: {failure:#}", self.label());
-            failure = failure.with_message(message);
+    pub fn labeled_failure(&self) -> Error {
+        let failure = self.failure.clone();
+        if failure.message.contains(self.config.as_str()) {
+            return failure;
         }
-        failure.hint(self.leave_out())
+        let message = format!("{}: {failure:#}", self.label());
+        failure.with_message(message)
     }
 
     /// Returns the path of the config for a line of text.
@@ -124,10 +123,12 @@ impl BrokenConfig {
         one_line(self.config.as_str())
     }
 
-    /// Returns the hint that excludes it.
+    /// Returns true if it may be left out. A mistake in a setting of xtask, or in a sparse checkout, is that of a project
+    /// which is meant to be delivered.
     #[must_use]
-    pub fn leave_out(&self) -> String {
-        leave_out(&self.dir)
+    pub(crate) fn may_be_left_out(&self) -> bool {
+        let mut texts = std::iter::once(&self.failure.message).chain(&self.failure.hints);
+        !texts.any(|text| text.contains("`xtask.") || text.contains("sparse-checkout"))
     }
 }
 
@@ -151,14 +152,6 @@ pub fn unnamed_note(broken: &[BrokenConfig]) -> Option<String> {
         1 => Some(format!("{names} has no `name`, so it is not a project")),
         count => Some(format!("{count} configs without a `name` are not projects: {names}")),
     }
-}
-
-/// Returns the hint that excludes the projects of a folder.
-#[must_use]
-pub fn leave_out(dir: &Utf8Path) -> String {
-    let dir = if dir.as_str().is_empty() { Utf8Path::new(".") } else { dir };
-    let pattern = Value::from(format!("!{dir}"));
-    format!("leave it out: `\"projects\": [\"**\", {pattern}]` in {CONFIG_FILE}")
 }
 
 /// Returns true if a project in a folder above `project` deploys the same Worker, so that this config is that of a test.
