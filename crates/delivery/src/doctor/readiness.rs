@@ -329,12 +329,10 @@ mod tests {
             ✗ apps/y/wrangler.json: broken; the same for apps/z
         "#]]
         .assert_eq(&plain(&rows));
-        rows.extend(["d", "e", "f"].map(|name| row(name, "no lock file", &install)));
+        rows.extend(["apps/d", "apps/e"].map(|name| row(name, "no lock file", &install)));
         expect_test::expect![[r#"
             ✗ apps/a has no lock file
-            ✗ apps/b, apps/c: no lock file
-            ✗ d: no lock file
-            ✗ e, f: no lock file
+            ✗ apps/b, apps/c, apps/d and 1 more: no lock file
                 fix: run `npm install` in the repository's root and commit the lock file
             ✗ apps/x/wrangler.json: broken
                 fix: correct it
