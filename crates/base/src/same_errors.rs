@@ -6,7 +6,7 @@ use crate::text::list_first;
 /// The number of projects that a joined error names.
 const MAX_LISTED_NAMES: usize = 3;
 
-/// The place of the name in a message.
+/// The mark of the name in a message.
 const NAME: &str = "\u{0}";
 
 /// An error, with the name of the project or file that its texts contain.
@@ -16,20 +16,20 @@ pub type NamedError = (String, Error);
 #[must_use]
 pub fn join(errors: &[NamedError]) -> Vec<(Vec<usize>, Error)> {
     let mut groups: Vec<(Error, Vec<usize>)> = Vec::new();
-    for (place, error) in errors.iter().enumerate() {
+    for (position, error) in errors.iter().enumerate() {
         let shape = shape(error);
-        let same = groups.iter_mut().find(|(other, places)| {
-            let first = places.first().and_then(|place| errors.get(*place));
+        let same = groups.iter_mut().find(|(other, positions)| {
+            let first = positions.first().and_then(|position| errors.get(*position));
             let has_same_hints = first.is_some_and(|(_, first)| first.hints == error.1.hints);
             (other.kind, &other.message) == (shape.kind, &shape.message)
                 && (other.hints == shape.hints || has_same_hints)
         });
         match same {
-            Some((_, places)) => places.push(place),
-            None => groups.push((shape, vec![place])),
+            Some((_, positions)) => positions.push(position),
+            None => groups.push((shape, vec![position])),
         }
     }
-    groups.into_iter().map(|(shape, places)| merge(errors, &shape, places)).collect()
+    groups.into_iter().map(|(shape, positions)| merge(errors, &shape, positions)).collect()
 }
 
 /// Returns the error with a placeholder for its name.
@@ -52,11 +52,12 @@ fn shape((name, error): &NamedError) -> Error {
     Error { hints, ..Error::new(error.kind, replaced(&format!("{error:#}"))) }
 }
 
-fn merge(errors: &[NamedError], shape: &Error, places: Vec<usize>) -> (Vec<usize>, Error) {
-    let all: Vec<&NamedError> = places.iter().filter_map(|place| errors.get(*place)).collect();
-    let Some(((_, first), others)) = all.split_first() else { return (places, shape.clone()) };
+fn merge(errors: &[NamedError], shape: &Error, positions: Vec<usize>) -> (Vec<usize>, Error) {
+    let all: Vec<&NamedError> =
+        positions.iter().filter_map(|position| errors.get(*position)).collect();
+    let Some(((_, first), others)) = all.split_first() else { return (positions, shape.clone()) };
     if others.is_empty() {
-        return (places, first.clone());
+        return (positions, first.clone());
     }
     let names = |all: &[&NamedError]| {
         let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
@@ -79,7 +80,7 @@ fn merge(errors: &[NamedError], shape: &Error, places: Vec<usize>) -> (Vec<usize
         }
     });
     let hints = hints.collect();
-    (places, Error { hints, ..Error::new(first.kind, message) })
+    (positions, Error { hints, ..Error::new(first.kind, message) })
 }
 
 #[cfg(test)]
@@ -103,7 +104,7 @@ mod tests {
         errors.push(("z".to_owned(), refused("apps/z: other").hint("see the guide")));
         let found: Vec<String> = join(&errors)
             .iter()
-            .map(|(places, error)| format!("{places:?} {}", error.with_hints()))
+            .map(|(positions, error)| format!("{positions:?} {}", error.with_hints()))
             .collect();
         expect_test::expect![[r"
             [0, 2, 3, 4, 5] a/x, b/x, c/x and 2 more: this is a Pages project

@@ -80,19 +80,24 @@ fn check_unbuilt(
 fn build_hint(root: &Utf8Path, project: &Project) -> String {
     let nx = nx_build(root, project);
     let Some(package) = &project.package else {
-        let (manifest, command) = (project.manifest(), nx.as_deref().unwrap_or("…"));
-        return format!(
-            "create {manifest} with `{{ \"xtask\": {{ \"build\": \"{command}\" }} }}`, or add the missing file"
-        );
+        let setting = build_setting(&project.manifest(), nx.as_deref().unwrap_or("…"), false);
+        return format!("{setting}, or add the missing file");
     };
     let is_build =
         |name: &&String| ["build", "compile", "bundle"].iter().any(|word| name.contains(word));
     let script = package.scripts.iter().find(is_build).map(|name| format!("npm run {name}"));
     let command = nx.or(script).unwrap_or_else(|| "…".to_owned());
-    format!(
-        "set `\"xtask\": {{ \"build\": \"{command}\" }}` in {}, or add the missing file",
-        project.manifest()
-    )
+    let setting = build_setting(&project.manifest(), &command, true);
+    format!("{setting}, or add the missing file")
+}
+
+/// Returns the step that sets `command` as the build in a manifest, which has to be created unless it exists.
+fn build_setting(manifest: &Utf8Path, command: &str, exists: bool) -> String {
+    if exists {
+        format!("set `\"xtask\": {{ \"build\": \"{command}\" }}` in {manifest}")
+    } else {
+        format!("create {manifest} with `{{ \"xtask\": {{ \"build\": \"{command}\" }} }}`")
+    }
 }
 
 /// Returns the command that runs the target `build` in the `project.json` of Nx beside the config.
@@ -185,12 +190,7 @@ const NITRO: &str = "set `nitro: { preset: \"cloudflare_module\" }` in the confi
 /// Returns the hint that makes a build write `path`.
 #[must_use]
 pub fn hint(root: &Utf8Path, path: &Utf8Path, manifest: &Utf8Path) -> String {
-    let setting = |command: &str| match root.join(manifest).is_file() {
-        true => format!("set `\"xtask\": {{ \"build\": \"{command}\" }}` in {manifest}"),
-        false => {
-            format!("create {manifest} with `{{ \"xtask\": {{ \"build\": \"{command}\" }} }}`")
-        }
-    };
+    let setting = |command: &str| build_setting(manifest, command, root.join(manifest).is_file());
     let has = |folder: &str| path.components().any(|part| part.as_str() == folder);
     if has("node_modules") {
         let dir = manifest.parent().unwrap_or(Utf8Path::new(""));

@@ -130,8 +130,7 @@ fn identity_file(root: &Utf8Path) -> Utf8PathBuf {
 /// prove that it is the sandbox. Another program may listen on the port of a stopped sandbox.
 #[must_use]
 pub fn running(root: &Utf8Path) -> Option<Server> {
-    let text = std::fs::read_to_string(state(root).join("server.json")).ok()?;
-    let server: Server = serde_json::from_str(&text).ok()?;
+    let server = read_server(root)?;
     let secret = identity_file(root);
     // Any program that can read the secret can claim to be the sandbox.
     let is_private = secret.metadata().ok()?.permissions().mode() & 0o077 == 0;
@@ -164,8 +163,13 @@ fn is_locked(root: &Utf8Path) -> bool {
 #[must_use]
 pub fn holder(root: &Utf8Path) -> Option<Server> {
     // The sandbox writes the file after it got the lock.
+    read_server(root).filter(|_| is_locked(root))
+}
+
+/// Reads `server.json`, which a killed sandbox leaves. `None` if it does not exist or cannot be parsed.
+fn read_server(root: &Utf8Path) -> Option<Server> {
     let text = std::fs::read_to_string(state(root).join("server.json")).ok()?;
-    serde_json::from_str(&text).ok().filter(|_| is_locked(root))
+    serde_json::from_str(&text).ok()
 }
 
 /// The checkout and the time of the last proof that the sandbox runs, with its server.

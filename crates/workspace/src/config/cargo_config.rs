@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 use serde_json::Value;
 
+use crate::files::config_text::parse_config;
 use crate::files::names::{CARGO_CONFIGS, RUST_TOOLCHAINS};
 
 /// Returns the path of the file that Cargo reads at `root`, relative to it. If both exist, that is the one without an
@@ -17,8 +18,8 @@ pub fn file(root: &Utf8Path) -> &'static Utf8Path {
 /// Parses a config. `None` if it is not TOML.
 #[must_use]
 pub fn parse(text: &str) -> Option<Value> {
-    let table: std::collections::BTreeMap<String, Value> = toml::from_str(text).ok()?;
-    serde_json::to_value(table).ok()
+    // Its old name has no extension.
+    parse_config(Utf8Path::new("config.toml"), text).ok()
 }
 
 /// Returns true if `config` chooses another target than that of the machine, as repositories of Rust Workers do. Then

@@ -105,8 +105,8 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Adds the inputs of the projects that are crates, also those of their crates: the folder of a crate may be an input of
-    /// projects that do not compile it, so it has no edges itself. The files of Cargo that exist are nodes, so that [`find_affected`] recognizes a deleted
-    /// one.
+    /// projects that do not compile it, so it has no edges itself. The files of Cargo that exist are nodes, so that
+    /// [`find_affected`] recognizes a deleted one.
     ///
     /// [`find_affected`]: crate::affected::find_affected
     fn crates(&mut self) {

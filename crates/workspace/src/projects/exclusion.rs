@@ -49,9 +49,9 @@ impl Workspace {
     pub fn broken_rows(&self, broken: &[&BrokenConfig]) -> Vec<(Vec<usize>, Error)> {
         let named: Vec<_> = broken.iter().map(|one| (one.label(), one.labeled_failure())).collect();
         let mut rows = same_errors::join(&named);
-        for (places, error) in &mut rows {
+        for (positions, error) in &mut rows {
             let parts: Vec<&BrokenConfig> =
-                places.iter().filter_map(|place| broken.get(*place).copied()).collect();
+                positions.iter().filter_map(|position| broken.get(*position).copied()).collect();
             if parts.iter().all(|one| one.may_be_left_out()) {
                 let dirs: Vec<&Utf8PathBuf> = parts.iter().map(|one| &one.dir).collect();
                 error.hints.push(self.leave_out_all(&dirs));
