@@ -118,7 +118,10 @@ fn beside_peers(tree: &GeneratedTree, about: &str, quick: bool) -> BenchmarkGrou
 /// Puts a repository back to where `affected` has read no commit in it.
 fn forget(root: &Path) {
     let summaries = root.join(".xtask/summaries");
-    assert!(!summaries.exists() || std::fs::remove_dir_all(summaries).is_ok(), "outlines stay");
+    assert!(
+        !summaries.exists() || std::fs::remove_dir_all(summaries).is_ok(),
+        "the summaries are deleted"
+    );
 }
 
 /// Runs `affected`, which must give the known answer, and says how long it took.

@@ -338,6 +338,54 @@ cases! {
         ("packages/ui/tsconfig.json", r#"{ "extends": "../../tsconfig.base" }"#),
         ("tsconfig.base.json", "{}\n"),
     ], "tsconfig.base.json", true);
+    a_relative_import: (&[NPM, ROOT,
+        ("projects/app/src/a.ts", "import b from \"../../../lib/deep/b\";\n"),
+        ("lib/deep/b.ts", "1\n"),
+    ], "lib/other.ts", true);
+    a_relative_import_of_imported_code: (&[NPM, ROOT,
+        ("projects/app/src/a.vue", "<script>\nimport b from './../../../lib/b.js'\n</script>\n"),
+        ("lib/b.ts", "export * from '../text';\n"),
+        ("text.ts", "1\n"),
+    ], "text.ts", true);
+    a_relative_import_of_a_package_that_no_manifest_names: (&[NPM, ROOT, UI,
+        ("projects/app/src/a.js", "const b = require(`../../../packages/ui/src/b`);\n"),
+        ("packages/ui/src/b.ts", "1\n"),
+    ], CODE, true);
+    a_relative_import_of_a_dependency: (&[NPM, ROOT, UI, APP_UI,
+        ("packages/ui/src/a.ts", "import b from '../../../lib/b';\n"),
+        ("lib/b.ts", "1\n"),
+    ], "lib/b.ts", true);
+    a_relative_import_of_a_style: (&[NPM, ROOT,
+        ("projects/app/a.css", "a { src: url(../../fonts/a.woff2#iefix) }\n"),
+        ("fonts/a.woff2", "1\n"),
+    ], "fonts/a.woff2", true);
+    a_relative_pattern: (&[NPM, ROOT,
+        ("projects/app/src/a.ts", "const b = import.meta.glob('../../../content/posts/*.md');\n"),
+        ("content/posts/one.md", "1\n"),
+    ], "content/posts/two.md", true);
+    a_relative_pattern_of_the_root: (&[NPM, ROOT,
+        ("projects/app/src/a.ts", "const b = import.meta.glob('../../../*.md');\n"),
+    ], "content/two.md", false);
+    a_relative_import_in_a_nested_package: (&[NPM, ROOT,
+        ("projects/app/web/package.json", r#"{ "name": "web" }"#),
+        ("projects/app/web/src/a.ts", "import b from '../../../../lib/b';\n"),
+        ("lib/b.ts", "1\n"),
+    ], "lib/b.ts", true);
+    a_file_that_rust_includes: (&[NPM, ROOT,
+        ("projects/app/src/lib.rs", "const A: &str = include_str!(\"../../../lib/a.txt\");\n"),
+        ("lib/a.txt", "1\n"),
+    ], "lib/a.txt", true);
+    a_relative_import_of_a_test: (&[NPM, ROOT,
+        ("projects/app/src/a.test.ts", "import b from '../../../lib/b';\n"),
+        ("lib/b.ts", "1\n"),
+    ], "lib/b.ts", false);
+    a_relative_import_of_what_is_missing: (&[NPM, ROOT,
+        ("projects/app/src/a.ts", "import b from '../../../lib/b';\n"),
+    ], "lib/c.ts", false);
+    a_relative_import_of_another_project_s_code: (&[NPM, ROOT,
+        ("projects/app/src/a.ts", "import b from '../../shared/b';\n"),
+        ("projects/shared/b.ts", "1\n"),
+    ], "projects/shared/c.ts", true);
     a_reference: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "references": [{ "path": "../../lib" }] }"#),
         ("lib/tsconfig.json", "{}\n"),

@@ -7,6 +7,7 @@ pub mod names;
 pub mod paths;
 pub mod pattern;
 pub mod symlinks;
+pub(crate) mod text_cache;
 pub mod tree;
 pub mod yaml;
 
@@ -16,7 +17,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::names::{is_defining_name, is_read};
 use crate::files::tree::Tree;
-use crate::git::{self, Listing};
+use crate::git::{self, FileList, FoundText, Listing};
 use base::error::Result;
 
 /// Returns a folder of the repository as messages name it.
@@ -81,10 +82,11 @@ impl Source {
         names.map(|name| name.split('.').next().unwrap_or(name).to_owned()).collect()
     }
 
-    /// Returns what matches an extended regular expression in the repository's code, with the file of each match.
-    pub fn grep(&self, pattern: &str) -> Result<Vec<(Utf8PathBuf, String)>> {
+    /// Returns what matches an extended regular expression in the repository's code. `listed` are the files of a working
+    /// tree, if they are known.
+    pub fn grep(&self, pattern: &str, listed: Option<&FileList>) -> Result<Vec<FoundText>> {
         match self {
-            Source::WorkingTree { root } => git::grep(root, None, pattern),
+            Source::WorkingTree { root } => git::grep_working_tree(root, pattern, listed),
             Source::Commit(tree) => tree.grep(pattern),
         }
     }

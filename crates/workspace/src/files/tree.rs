@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::paths::normalize;
 use crate::git::objects::{CommitFile, contents, entries};
-use crate::git::{self, LINK, REPOSITORY};
+use crate::git::{self, FoundText, LINK, REPOSITORY};
 use base::error::{Result, refused};
 
 /// The files of a commit below the requested folder.
@@ -82,8 +82,8 @@ impl Tree {
         below.filter_map(|path| path.split('/').next())
     }
 
-    /// Returns what matches an extended regular expression in the code of the commit, with the file of each match.
-    pub fn grep(&self, pattern: &str) -> Result<Vec<(Utf8PathBuf, String)>> {
+    /// Returns what matches an extended regular expression in the code of the commit.
+    pub fn grep(&self, pattern: &str) -> Result<Vec<FoundText>> {
         if git::is_partial(&self.root) {
             // Git would fetch the files one by one.
             let code = self.entries.iter().filter(|entry| git::is_code(&entry.path));

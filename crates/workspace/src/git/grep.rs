@@ -1,15 +1,26 @@
 //! Searches the repository's code.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use std::os::unix::fs::MetadataExt as _;
 
-use super::{command, output_of, run, settings, utf8_paths};
+use camino::{Utf8Path, Utf8PathBuf};
+use ring::digest::{Context, SHA256};
+
+use super::{FileList, command, output_of, run, settings, utf8_paths};
+use crate::files::key::hex;
+use crate::files::text_cache::TextCache;
 use base::error::Result;
 
 /// The extensions of files that import others.
-const CODE: [&str; 15] = [
+const CODE: [&str; 17] = [
     "ts", "tsx", "mts", "cts", "js", "jsx", "mjs", "cjs", "vue", "svelte", "astro", "mdx", "css",
-    "scss", "less",
+    "scss", "sass", "less", "rs",
 ];
+
+/// What was found in the code of a working tree. One search of each pattern is needed until the code changes.
+const SEARCHES: TextCache = TextCache { folder: ".xtask/imports", max: 8 };
+
+/// A text that a search found, and the file that holds it.
+pub type FoundText = (Utf8PathBuf, String);
 
 /// Tells whether the file at `path` can import others.
 #[must_use]
@@ -24,12 +35,8 @@ pub fn is_partial(root: &Utf8Path) -> bool {
 }
 
 /// Returns what matches an extended regular expression in the code of `commit`, or of the working tree with the files
-/// that git would track. Each match comes with its file.
-pub fn grep(
-    root: &Utf8Path,
-    commit: Option<&str>,
-    pattern: &str,
-) -> Result<Vec<(Utf8PathBuf, String)>> {
+/// that git would track.
+pub fn grep(root: &Utf8Path, commit: Option<&str>, pattern: &str) -> Result<Vec<FoundText>> {
     let mut git = command(root);
     git.args(["-c", "grep.fullName=false", "-c", "submodule.recurse=false", "grep"]);
     git.args(["-I", "-z", "-H", "--only-matching", "--no-line-number", "--no-column", "-E"]);
@@ -51,4 +58,51 @@ pub fn grep(
         Some((Utf8PathBuf::from(path), text.to_owned()))
     };
     Ok(lines.lines().filter_map(parse).collect())
+}
+
+/// Does the same for the working tree. If its files are `listed` and no code has changed since the last search, the
+/// result is from the cache.
+pub fn grep_working_tree(
+    root: &Utf8Path,
+    pattern: &str,
+    listed: Option<&FileList>,
+) -> Result<Vec<FoundText>> {
+    let Some(listed) = listed else { return grep(root, None, pattern) };
+    let Some(key) = code_state(root, pattern, listed) else { return Ok(Vec::new()) };
+    if let Some(text) = SEARCHES.get(root, &key) {
+        let found = text.lines().filter_map(|line| line.split_once('\0'));
+        return Ok(found.map(|(path, text)| (path.into(), text.to_owned())).collect());
+    }
+    let found = grep(root, None, pattern)?;
+    let lines: Vec<String> = found.iter().map(|(path, text)| format!("{path}\0{text}")).collect();
+    SEARCHES.put(root, &key, &lines.join("\n"));
+    Ok(found)
+}
+
+/// Returns a digest of the pattern and of the names, sizes and times of the files with code. `None` if there are no such
+/// files.
+fn code_state(root: &Utf8Path, pattern: &str, listed: &FileList) -> Option<String> {
+    let tracked = listed.index.split('\0').filter_map(|line| Some(line.split_once('\t')?.1));
+    let all = tracked.chain(listed.untracked.split('\0'));
+    let code = all.filter(|path| is_code(path) && !path.contains("node_modules/"));
+    let mut code = code.peekable();
+    code.peek()?;
+    let mut state = Context::new(&SHA256);
+    state.update(pattern.as_bytes());
+    for path in code {
+        let stamp = match root.join(path).symlink_metadata() {
+            Ok(file) => format!(
+                "{path}\n{} {} {}.{} {}.{}\n",
+                file.ino(),
+                file.len(),
+                file.mtime(),
+                file.mtime_nsec(),
+                file.ctime(),
+                file.ctime_nsec()
+            ),
+            Err(_) => format!("{path}\n"),
+        };
+        state.update(stamp.as_bytes());
+    }
+    Some(hex(state.finish().as_ref()))
 }

@@ -20,7 +20,7 @@ use base::cmd;
 use base::error::{ErrorContext as _, Result, interrupted, refused};
 use base::probe;
 pub use blobs::{Blobs, Contents, Gap, KnownFiles, below, contents};
-pub use grep::{grep, is_code, is_partial};
+pub use grep::{FoundText, grep, grep_working_tree, is_code, is_partial};
 pub use releases::{newest_release, release_of_head};
 
 /// The commit that is checked out.

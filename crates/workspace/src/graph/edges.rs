@@ -12,8 +12,9 @@ use crate::files::config_text::parse_jsonc;
 use crate::files::names::{CARGO_MANIFEST, MANIFEST, MODULE, PNPM};
 use crate::files::paths::normalize;
 use crate::graph::builder::GraphBuilder;
-use crate::graph::imports::{self, FoundImport, ImportMapping};
+use crate::graph::imports::{self, ImportMapping};
 use crate::graph::references;
+use crate::graph::relative_imports::RelativeImports;
 use crate::graph::typescript::{TypeScript, TypeScriptCode};
 use crate::graph::{NodeIndex, Origin};
 use crate::packages::installs::NamedPaths;
@@ -80,6 +81,7 @@ impl<'w> EdgeBuilder<'w> {
             self.installed_by(node, &package.dir);
         }
         self.typescript();
+        self.relative_imports();
         for project in &self.workspace.projects {
             let node = self.graph.node(&project.dir);
             for path in references::of_wrangler(&project.wrangler, &project.dir) {
@@ -421,10 +423,10 @@ impl<'w> EdgeBuilder<'w> {
             }
         }
         let all: Vec<&ImportMapping> = mapped.iter().flat_map(|(_, mappings)| mappings).collect();
-        match imports::find_imports(files, &all) {
+        match imports::find_imports(files, self.workspace.all_files.as_ref(), &all) {
             Ok(found) => {
                 for (dir, mappings) in &mapped {
-                    self.add_imports(dir, mappings, &found);
+                    self.add_imports(dir, |from| imports::targets(files, &found, mappings, from));
                 }
             }
             Err(error) => {
@@ -465,14 +467,47 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Adds what the code in `dir` imports from folders above it, and what the imported code imports in turn.
-    fn add_imports(&mut self, dir: &Utf8Path, mappings: &[ImportMapping], imports: &[FoundImport]) {
+    /// Adds what code imports by relative paths out of its package.
+    fn relative_imports(&mut self) {
+        let Workspace { files, all_files, packages, projects, cargo_files, .. } = self.workspace;
+        let projects: BTreeSet<&str> =
+            projects.iter().map(|project| project.dir.as_str()).collect();
+        let is_package = |dir: &Utf8Path| {
+            packages.contains_key(dir.as_str())
+                || projects.contains(dir.as_str())
+                || cargo_files.contains(&dir.join(CARGO_MANIFEST))
+        };
+        match RelativeImports::find(files, all_files.as_ref(), is_package) {
+            Ok(imports) => {
+                let above = imports.files().flat_map(|file| file.ancestors().skip(1));
+                let dirs: BTreeSet<&Utf8Path> = above.filter(|dir| is_package(dir)).collect();
+                for dir in dirs {
+                    self.add_imports(dir, |from| imports.targets(files, from));
+                }
+            }
+            Err(error) => {
+                for dir in projects {
+                    let node = self.graph.node(Utf8Path::new(dir));
+                    self.graph.refuse(node, error.clone());
+                }
+            }
+        }
+    }
+
+    /// Adds what the code in `dir` imports from other folders, and what the imported code imports in turn.
+    /// `targets_of` returns what the code at a path imports.
+    fn add_imports(
+        &mut self,
+        dir: &Utf8Path,
+        targets_of: impl Fn(&Utf8Path) -> BTreeSet<Utf8PathBuf>,
+    ) {
         let node = self.graph.node(dir);
         let mut waiting = vec![dir.to_owned()];
         let mut seen = BTreeSet::new();
         while let Some(from) = waiting.pop() {
-            for path in imports::targets(&self.workspace.files, imports, mappings, &from) {
-                if path.starts_with(dir) {
+            for path in targets_of(&from) {
+                // A folder around this one would make every change in it count.
+                if path.starts_with(dir) || dir.starts_with(&path) {
                     continue;
                 }
                 match self.owner(&path, dir) {

@@ -7,6 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::Source;
 use crate::files::paths::normalize;
+use crate::git::{FileList, FoundText};
 use base::error::Result;
 
 /// The extensions of files that are imported without one.
@@ -24,9 +25,6 @@ pub struct ImportMapping {
     folder: Utf8PathBuf,
     target: (String, String),
 }
-
-/// An import: the file that holds it, and the text in quotes.
-pub type FoundImport = (Utf8PathBuf, String);
 
 impl ImportMapping {
     /// Returns the mapping of `name` to a target in `folder`, which is written as `before*after`.
@@ -58,18 +56,26 @@ impl ImportMapping {
             return None;
         }
         let path = format!("{}{middle}{}", self.target.0, self.target.1);
-        // Of a pattern, such as `~/pages/**` or `~/text/${language}.json`, the folder before it counts.
-        let path = match path.find(['*', '{']) {
-            Some(at) => path[..at].rsplit_once('/')?.0.to_owned(),
-            None => path,
-        };
-        let path = normalize(&self.folder.join(path))?;
+        let path = normalize(&self.folder.join(before_pattern(&path)?))?;
         (path.starts_with(&self.folder) && path != self.folder).then_some(path)
     }
 }
 
-/// Finds the imports of the repository's code that may match one of `mappings`.
-pub fn find_imports(files: &Source, mappings: &[&ImportMapping]) -> Result<Vec<FoundImport>> {
+/// Returns the path of an import. For a pattern, such as `~/pages/**` or `~/text/${language}.json`, returns the folder
+/// before it. `None` if there is none.
+pub(super) fn before_pattern(path: &str) -> Option<&str> {
+    match path.find(['*', '{']) {
+        Some(at) => path[..at].rsplit_once('/').map(|(folder, _)| folder),
+        None => Some(path),
+    }
+}
+
+/// Finds the imports of the repository's code that may match one of `mappings`. Each is the file and the text in quotes.
+pub fn find_imports(
+    files: &Source,
+    listed: Option<&FileList>,
+    mappings: &[&ImportMapping],
+) -> Result<Vec<FoundText>> {
     let mut starts = BTreeSet::new();
     for mapping in mappings {
         match mapping.name.0.as_str() {
@@ -81,13 +87,13 @@ pub fn find_imports(files: &Source, mappings: &[&ImportMapping]) -> Result<Vec<F
         return Ok(Vec::new());
     }
     let starts: Vec<String> = starts.iter().map(|start| escape(start)).collect();
-    files.grep(&format!("[\"'`]({})[^\"'`]*", starts.join("|")))
+    files.grep(&format!("[\"'`]({})[^\"'`]*", starts.join("|")), listed)
 }
 
 /// Returns the files and folders that imports in `dir` mean by `mappings`.
 pub fn targets(
     files: &Source,
-    imports: &[FoundImport],
+    imports: &[FoundText],
     mappings: &[ImportMapping],
     dir: &Utf8Path,
 ) -> BTreeSet<Utf8PathBuf> {

@@ -4,6 +4,7 @@ pub(crate) mod builder;
 pub(crate) mod edges;
 pub(crate) mod imports;
 pub mod references;
+pub(crate) mod relative_imports;
 pub(crate) mod typescript;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,8 @@ pub enum Origin {
     Module,
     /// `xtask.dependsOn` of a `package.json`.
     DependsOn,
-    /// `xtask.inputs` of a `package.json`, or the configs that a TypeScript config extends.
+    /// `xtask.inputs` of a `package.json`, the configs that a TypeScript config extends, or code that is imported from
+    /// outside of the folder.
     Input,
     /// A path of a wrangler config that leads out of its folder.
     Config,
