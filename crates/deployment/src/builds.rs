@@ -35,6 +35,7 @@ fn build_plan(workspace: &Workspace, graph: &Graph, project: &Project) -> Result
     let root = &workspace.root;
     let mut containers = ContainerInputs {
         members: BTreeSet::new(),
+        tracked_env_files: tracked_env_files(workspace),
         images: workspace.config.images.clone(),
         variables: workspace.config.variables.clone(),
         upload: workspace.config.dagger.upload,
@@ -79,6 +80,13 @@ fn build_plan(workspace: &Workspace, graph: &Graph, project: &Project) -> Result
         containers.members = all.filter(|dir| dir.starts_with(&install.dir)).cloned().collect();
     }
     Ok(BuildPlan { toolchain, dependencies, own, containers })
+}
+
+fn tracked_env_files(workspace: &Workspace) -> Vec<Utf8PathBuf> {
+    let is_env_file = |name: &str| name == ".env" || name.starts_with(".env.");
+    let listed = workspace.all_files.iter().flat_map(|files| files.tracked(is_env_file));
+    let exists = |path: &Utf8PathBuf| workspace.root.join(path).is_file();
+    listed.map(Utf8PathBuf::from).filter(exists).collect()
 }
 
 /// Returns the folder with the pins of wrangler: relative to the root if it is below it.

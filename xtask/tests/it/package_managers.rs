@@ -386,6 +386,19 @@ cases! {
         ("projects/app/src/a.ts", "import b from '../../shared/b';\n"),
         ("projects/shared/b.ts", "1\n"),
     ], "projects/shared/c.ts", true);
+    a_script_above_that_builds: (&[NPM, ROOT,
+        ("projects/app/package.json", r#"{ "name": "app", "scripts": { "build": "npm run site", "site": "node ../../scripts/build.mjs" } }"#),
+        ("scripts/build.mjs", "import '../lib/a.mjs';\n"),
+        ("lib/a.mjs", "1\n"),
+    ], "lib/a.mjs", true);
+    a_script_above_that_checks: (&[NPM, ROOT,
+        ("projects/app/package.json", r#"{ "name": "app", "scripts": { "build": "x", "lint": "node ../../scripts/lint.mjs" } }"#),
+        ("scripts/lint.mjs", "1\n"),
+    ], "scripts/lint.mjs", false);
+    a_config_that_a_build_looks_for_above: (&[NPM, ROOT,
+        ("projects/app/package.json", r#"{ "name": "app", "scripts": { "build": "vite build" } }"#),
+        ("postcss.config.mjs", "export default {};\n"),
+    ], "postcss.config.mjs", true);
     a_reference: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "references": [{ "path": "../../lib" }] }"#),
         ("lib/tsconfig.json", "{}\n"),

@@ -156,6 +156,69 @@ fn a_build_may_write_the_config_that_names_the_code() {
     .assert_eq(&error_text(&nothing));
 }
 
+/// Writes a config of an adapter whose code responds with `old`.
+fn leftover(env: &TestEnv, name: &str) {
+    let config = json!({ "name": name, "main": "old.js", "compatibility_date": "2026-10-01" });
+    env.write(&format!("projects/{name}/dist/wrangler.json"), &config.to_string());
+    env.write(
+        &format!("projects/{name}/dist/old.js"),
+        "export default { fetch: () => new Response('old') };\n",
+    );
+    let redirect = r#"{ "configPath": "../../dist/wrangler.json" }"#;
+    env.write(&format!("projects/{name}/.wrangler/deploy/config.json"), redirect);
+}
+
+#[test]
+fn the_config_of_an_earlier_build_is_not_used() {
+    let env = TestEnv::with_tools();
+    // One has no build any more. The build of the other no longer writes the config, and git does not ignore it.
+    for name in ["plain", "built"] {
+        let config = json!({ "name": name, "main": "new.js", "compatibility_date": "2026-10-01", "workers_dev": true });
+        env.write(&format!("projects/{name}/wrangler.json"), &config.to_string());
+        env.write(
+            &format!("projects/{name}/new.js"),
+            "export default { fetch: () => new Response('new') };\n",
+        );
+        env.write(&format!("projects/{name}/.gitignore"), "dist/\n!.wrangler/\n");
+    }
+    env.write("projects/built/package.json", r#"{ "scripts": { "build": "true" } }"#);
+    env.commit("projects");
+    leftover(&env, "plain");
+    leftover(&env, "built");
+    for (name, warnings) in [
+        (
+            "plain",
+            json!([
+                "projects/plain/.wrangler/deploy/config.json was not used, because the project has no build that writes it"
+            ]),
+        ),
+        ("built", json!(null)),
+    ] {
+        let live = env.xtask(&["deploy", name, "--json"]).exits(0).record(name);
+        assert_eq!((&live["status"], &live["warnings"]), (&json!("live"), &warnings), "{name}");
+        assert_eq!(env.fetch(&format!("{name}.localhost"), "/").1, "new", "{name}");
+    }
+}
+
+#[test]
+fn the_rest_of_a_deploy_script_is_named() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/api", "api");
+    let deploy =
+        "wrangler d1 migrations apply DB --remote && wrangler deploy --keep-vars && node notify.js";
+    let manifest = json!({ "name": "api-package", "scripts": { "deploy": deploy } });
+    env.write("projects/api/package.json", &manifest.to_string());
+    env.commit("projects");
+    let text = env.xtask(&["doctor", "--offline"]).stdout;
+    let lines = text.lines().skip_while(|line| !line.contains("notify.js"));
+    let lines: String = lines.take(2).map(|line| format!("{line}\n")).collect();
+    expect![[r#"
+        ! projects/api/package.json: the script `deploy` runs `wrangler d1 migrations apply DB --remote` before the upload, passes `--keep-vars` to wrangler, runs `node notify.js` after the upload; xtask does not
+            fix: set `"xtask": {"beforeDeploy":["wrangler d1 migrations apply DB --remote"],"wrangler":["--keep-vars"]}` in projects/api/package.json
+    "#]]
+    .assert_eq(&lines);
+}
+
 #[test]
 fn the_lock_file_of_a_workspace_is_made_in_its_root() {
     let env = TestEnv::with_tools();

@@ -202,6 +202,27 @@ fn every_kind_of_project_has_its_script() {
 }
 
 #[test]
+fn a_container_gets_the_tracked_env_files_of_its_inputs() {
+    let env = repository();
+    for path in [".env.production", ".env.it's", "sub/.env"] {
+        env.write(&format!("projects/shared/{path}"), "A=1\n");
+    }
+    env.write("projects/out/.env.production", "A=1\n");
+    env.commit("variables");
+    env.write("projects/shared/.env", "SECRET=1\n");
+    std::fs::remove_file(env.root.join("projects/shared/sub/.env")).expect("removed");
+    let plan = plan(&env, Operation::Build, "shared", "local", None);
+    let script = script(&plan, &plan.projects[0]).expect("a script");
+    let (_, files) = script
+        .lines()
+        .next()
+        .and_then(|line| line.split_once("'projects/shared/dist') "))
+        .expect("files");
+    expect![[r#"| with-file 'projects/shared/.env.it'\''s' $(host | file '../../projects/shared/.env.it'\''s') | with-file 'projects/shared/.env.production' $(host | file '../../projects/shared/.env.production'))"#]]
+        .assert_eq(files);
+}
+
+#[test]
 fn an_upload_by_the_api_has_its_script() {
     let env = repository();
     let by_api = |operation, name, environment, port| {

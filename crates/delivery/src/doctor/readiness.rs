@@ -22,6 +22,7 @@ use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::discovery::BrokenConfig;
 use workspace::health::Health;
+use workspace::names::MANIFEST;
 use workspace::package::BuildOrigin;
 use workspace::project::Project;
 
@@ -71,6 +72,19 @@ pub struct ReadinessRow {
     /// The manual fixes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fixes: Vec<String>,
+    /// The parts of the project's script `deploy` that xtask does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
+}
+
+/// The parts of a script `deploy` that xtask does not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The commands and options.
+    pub message: String,
+    /// The setting that makes xtask use them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fix: Option<String>,
 }
 
 /// Returns the rules that `projects` break in a deployment to `environment`. Content keys are not computed, because
@@ -169,7 +183,17 @@ fn row(
         problem: problem.as_ref().map(|failure| format!("{failure:#}")),
         sandbox_problem: sandbox.as_ref().map(|failure| format!("{failure:#}")),
         fixes: problem.or(sandbox).map(|failure| failure.hints).unwrap_or_default(),
+        left_out: left_out(project),
     }
+}
+
+/// Reads the script `deploy` of the project's package. A package above the project may deploy several.
+fn left_out(project: &Project) -> Option<LeftOut> {
+    let package = project.package.as_ref().filter(|package| package.dir == project.dir)?;
+    let note = package.deploy_script.as_ref()?.note(&package.settings)?;
+    let manifest = package.dir.join(MANIFEST);
+    let fix = note.settings.map(|settings| format!("set `{settings}` in {manifest}"));
+    Some(LeftOut { message: format!("{manifest}: {}", note.message), fix })
 }
 
 /// Describes the build of the project's package. `None` if it has no build.
@@ -194,6 +218,7 @@ fn broken_row(broken: &BrokenConfig, fixes: Vec<String>) -> ReadinessRow {
         problem: Some(format!("{:#}", broken.labeled_failure())),
         sandbox_problem: None,
         fixes,
+        left_out: None,
     }
 }
 
@@ -262,6 +287,17 @@ fn problems(rows: &[ReadinessRow]) -> String {
     let of_sandbox = of_sandbox.filter_map(|row| Some(named(row, row.sandbox_problem.as_ref()?)));
     problem_lines(&paint(RED, "✗"), &broken.collect::<Vec<_>>())
         + &problem_lines(&paint(YELLOW, "!"), &of_sandbox.collect::<Vec<_>>())
+        + &rows
+            .iter()
+            .filter_map(|row| row.left_out.as_ref())
+            .map(left_out_lines)
+            .collect::<String>()
+}
+
+fn left_out_lines(left_out: &LeftOut) -> String {
+    let fix = left_out.fix.as_ref();
+    let fix = fix.map(|fix| format!("    {}\n", paint(DIM, &format!("fix: {fix}"))));
+    format!("{} {}\n{}", paint(YELLOW, "!"), left_out.message, fix.unwrap_or_default())
 }
 
 fn problem_lines(mark: &str, problems: &[NamedError]) -> String {
@@ -303,6 +339,7 @@ mod tests {
             problem: Some(problem.to_owned()),
             sandbox_problem: None,
             fixes: fixes.iter().map(|fix| (*fix).to_owned()).collect(),
+            left_out: None,
         }
     }
 

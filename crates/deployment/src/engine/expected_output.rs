@@ -50,7 +50,6 @@ fn check_unbuilt(
             package.build.is_some()
                 || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
         })
-        || root.join(&project.dir).join(REDIRECT).is_file()
     {
         return Ok(());
     }

@@ -35,6 +35,7 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
     let mut prepared =
         PreparedUpload { command, report: paths.output_file(part), folder, warnings };
     prepared.warnings = prepare_folder(job)?;
+    prepared.warnings.extend(ignored_redirect(&job.run.ctx.root, part));
     Ok(prepared)
 }
 
@@ -162,9 +163,23 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     }
 }
 
-/// Returns true if wrangler uses the config of an adapter instead of the project's own.
+/// Returns true if wrangler uses the config of an adapter instead of the project's own. Only the build of this run may have
+/// written it: the content key does not have the output of an earlier one.
 pub(super) fn is_redirected(root: &Utf8Path, part: &ProjectPlan) -> bool {
+    part.may_be_redirected() && has_redirect(root, part)
+}
+
+fn has_redirect(root: &Utf8Path, part: &ProjectPlan) -> bool {
     root.join(&part.dir).join(wrangler::REDIRECT).is_file() && is_default_config(root, &part.config)
+}
+
+/// Returns the warning for the config of an adapter that no build of the project writes.
+fn ignored_redirect(root: &Utf8Path, part: &ProjectPlan) -> Option<String> {
+    let is_ignored = !part.may_be_redirected() && has_redirect(root, part);
+    is_ignored.then(|| {
+        let path = part.dir.join(wrangler::REDIRECT);
+        format!("{path} was not used, because the project has no build that writes it")
+    })
 }
 
 /// Returns the path of the log with all of a command's output, relative to the repository's root.

@@ -9,6 +9,7 @@ use ring::digest::{SHA256, digest};
 
 use super::build_variables::digests;
 use super::deployment::BuildResult;
+use super::host::is_redirected;
 use super::job::{ProjectRun, millis};
 use super::output_parts::{OutputFolders, generated_files};
 use super::packages::DependencyResult;
@@ -20,6 +21,7 @@ use base::command::ProcessCommand;
 use base::env::variable;
 use base::error::{ErrorContext as _, Result};
 use base::time::{rfc3339, unix_now};
+use cloudflare::wrangler::REDIRECT;
 use workspace::git;
 use workspace::installation::PackageToolchain;
 use workspace::key;
@@ -105,11 +107,16 @@ impl ProjectRun<'_> {
     }
 
     /// Removes the output of an earlier build, such as the config of an adapter that the project no longer uses.
-    /// Deletes only folders that git ignores.
+    /// Deletes only folders that git ignores, and that config if git does not track it.
     fn clear_outputs(&self) -> Result<()> {
         let root = &self.run.ctx.root;
         for folder in OutputFolders::find(root, self.part)?.folders {
             clear(root, &folder)?;
+        }
+        let redirect = self.part.dir.join(REDIRECT);
+        if is_redirected(root, self.part) && !git::is_tracked(root, &redirect)? {
+            std::fs::remove_file(root.join(&redirect))
+                .with_context(|| format!("cannot remove {redirect}"))?;
         }
         Ok(())
     }

@@ -415,6 +415,12 @@ impl ProjectPlan {
         self.target.main.is_none() && self.target.assets.is_none()
     }
 
+    /// Returns true if the build may write a config that wrangler uses instead of the project's own.
+    #[must_use]
+    pub fn may_be_redirected(&self) -> bool {
+        self.build.is_some() && !self.is_built_by_wrangler
+    }
+
     /// Returns the flags of the step that bundles.
     #[must_use]
     pub fn bundle_flags(&self) -> Vec<String> {

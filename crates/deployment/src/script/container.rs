@@ -41,6 +41,9 @@ const CACHE: &str = "/var/cache/packages";
 pub struct ContainerInputs {
     /// The folders of all packages that the project's lock file may cover. An install reads their manifests.
     pub members: BTreeSet<Utf8PathBuf>,
+    /// The tracked files of the repository that set variables, such as `.env.production`. The other files of this kind have
+    /// secrets, and stay on the machine.
+    pub tracked_env_files: Vec<Utf8PathBuf>,
     /// The images to start from.
     pub images: Images,
     /// The variables that installs and builds see.
@@ -110,22 +113,30 @@ fn source(part: &ProjectPlan) -> Result<String> {
     if let Some(dist) = super::exports(part).filter(|_| part.build_plan.own.is_some()) {
         line += &format!(" --exclude={}", quote(&pattern(dist.as_str()))?);
     }
+    let inputs = input_paths(part);
+    let env_files = part.build_plan.containers.tracked_env_files.iter();
+    for path in env_files.filter(|path| is_covered(&inputs, path)) {
+        let file = format!("$(host | file {})", quote(root.join(path).as_str())?);
+        line += &format!(" | with-file {} {file}", quote(path.as_str())?);
+    }
     Ok(line + ")")
+}
+
+/// Returns the folders and files that the install and the builds read.
+fn input_paths(part: &ProjectPlan) -> BTreeSet<Utf8PathBuf> {
+    let builds = part.build_plan.dependencies.iter().chain(&part.build_plan.own);
+    let dirs = builds.map(|build| &build.dir).chain([&part.dir]);
+    part.inputs.iter().chain(dirs).cloned().collect()
+}
+
+fn is_covered(paths: &BTreeSet<Utf8PathBuf>, path: &Utf8Path) -> bool {
+    paths.iter().any(|covered| path.starts_with(covered))
 }
 
 /// Returns the paths of the inputs, and of the manifests that an install compares with the lock file.
 fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
-    let mut paths: BTreeSet<Utf8PathBuf> = part.inputs.clone();
-    paths.insert(part.dir.clone());
-    paths.extend(
-        part.build_plan
-            .dependencies
-            .iter()
-            .chain(&part.build_plan.own)
-            .map(|build| build.dir.clone()),
-    );
-    let is_covered = |dir: &Utf8Path| paths.iter().any(|path| dir.starts_with(path));
-    if is_covered(Utf8Path::new("")) {
+    let mut paths = input_paths(part);
+    if is_covered(&paths, Utf8Path::new("")) {
         return BTreeSet::new();
     }
     let manifests: Vec<Utf8PathBuf> = part
@@ -133,7 +144,7 @@ fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
         .containers
         .members
         .iter()
-        .filter(|dir| !is_covered(dir))
+        .filter(|dir| !is_covered(&paths, dir))
         .map(|dir| match dir.parent() {
             // Packages in the same folder share a pattern, so that a new package does not lengthen the script.
             Some(parent) => parent.join("*/package.json"),

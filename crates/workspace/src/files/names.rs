@@ -51,9 +51,33 @@ pub const INSTALL_SETTINGS: [&str; 10] = [
     ".tool-versions",
 ];
 
+/// Settings that the programs of a build look for in the folders above a package, too.
+const BUILD_SETTINGS: [&str; 18] = [
+    ".browserslistrc",
+    ".postcssrc",
+    ".postcssrc.cjs",
+    ".postcssrc.js",
+    ".postcssrc.json",
+    ".postcssrc.mjs",
+    ".postcssrc.ts",
+    ".postcssrc.yaml",
+    ".postcssrc.yml",
+    "babel.config.cjs",
+    "babel.config.js",
+    "babel.config.json",
+    "babel.config.mjs",
+    "postcss.config.cjs",
+    "postcss.config.js",
+    "postcss.config.mjs",
+    "postcss.config.mts",
+    "postcss.config.ts",
+];
+
 /// Returns true if a file of this name is a lock file or such a setting.
 pub(crate) fn is_install_file(name: &str) -> bool {
-    is_lock_file(Utf8Path::new(name)) || INSTALL_SETTINGS.contains(&name)
+    is_lock_file(Utf8Path::new(name))
+        || INSTALL_SETTINGS.contains(&name)
+        || BUILD_SETTINGS.contains(&name)
 }
 
 /// The settings of Yarn berry.

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{Context, SHA256};
 
-use super::{FileList, command, output_of, run, settings, utf8_paths};
+use super::{FileList, command, output_of, run, settings, utf8_paths, with_names};
 use crate::files::key::hex;
 use crate::files::text_cache::TextCache;
 use base::error::Result;
@@ -82,10 +82,8 @@ pub fn grep_working_tree(
 /// Returns a digest of the pattern and of the names, sizes and times of the files with code. `None` if there are no such
 /// files.
 fn code_state(root: &Utf8Path, pattern: &str, listed: &FileList) -> Option<String> {
-    let tracked = listed.index.split('\0').filter_map(|line| Some(line.split_once('\t')?.1));
-    let all = tracked.chain(listed.untracked.split('\0'));
-    let code = all.filter(|path| is_code(path) && !path.contains("node_modules/"));
-    let mut code = code.peekable();
+    let untracked = with_names(listed.untracked.split('\0'), is_code);
+    let mut code = listed.tracked(is_code).chain(untracked).peekable();
     code.peek()?;
     let mut state = Context::new(&SHA256);
     state.update(pattern.as_bytes());

@@ -117,6 +117,14 @@ pub struct FileList {
     untracked: String,
 }
 
+impl FileList {
+    /// Returns the tracked files whose name passes `wanted`. Some may be deleted.
+    pub fn tracked(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+        let paths = self.index.split('\0').filter_map(|line| Some(line.split_once('\t')?.1));
+        with_names(paths, wanted)
+    }
+}
+
 /// Lists the tracked and untracked files whose name passes `wanted`, and the links. Deleted files may be included.
 /// Dependency folders are left out even if they are committed, and so are paths that are not UTF-8.
 pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
@@ -389,8 +397,12 @@ pub fn ignored_paths(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeSet<Ut
 /// Returns true if `folder` can only contain generated files: git ignores it and tracks no file in it.
 pub fn is_generated(root: &Utf8Path, folder: &Utf8Path) -> Result<bool> {
     let path = Utf8PathBuf::from(format!("{folder}/"));
-    Ok(is_ignored(root, &path)?
-        && output(root, &["ls-files", "-z", "--", path.as_str()])?.is_empty())
+    Ok(is_ignored(root, &path)? && !is_tracked(root, &path)?)
+}
+
+/// Returns true if git tracks the file at `path`, or a file in the folder.
+pub fn is_tracked(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
+    Ok(!output(root, &["ls-files", "-z", "--", path.as_str()])?.is_empty())
 }
 
 #[cfg(test)]

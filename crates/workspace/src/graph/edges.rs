@@ -12,9 +12,9 @@ use crate::files::config_text::parse_jsonc;
 use crate::files::names::{CARGO_MANIFEST, MANIFEST, MODULE, PNPM};
 use crate::files::paths::normalize;
 use crate::graph::builder::GraphBuilder;
-use crate::graph::imports::{self, ImportMapping};
+use crate::graph::imports::{self, ImportMapping, module_file};
 use crate::graph::references;
-use crate::graph::relative_imports::RelativeImports;
+use crate::graph::relative_imports::{self, RelativeImports};
 use crate::graph::typescript::{TypeScript, TypeScriptCode};
 use crate::graph::{NodeIndex, Origin};
 use crate::packages::installs::NamedPaths;
@@ -467,7 +467,7 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
-    /// Adds what code imports by relative paths out of its package.
+    /// Adds what code imports, and builds name, by relative paths out of their package.
     fn relative_imports(&mut self) {
         let Workspace { files, all_files, packages, projects, cargo_files, .. } = self.workspace;
         let projects: BTreeSet<&str> =
@@ -480,9 +480,18 @@ impl<'w> EdgeBuilder<'w> {
         match RelativeImports::find(files, all_files.as_ref(), is_package) {
             Ok(imports) => {
                 let above = imports.files().flat_map(|file| file.ancestors().skip(1));
-                let dirs: BTreeSet<&Utf8Path> = above.filter(|dir| is_package(dir)).collect();
+                let named = packages.values().filter(|package| !package.outside_paths.is_empty());
+                let named = named.map(|package| package.dir.as_path());
+                let dirs: BTreeSet<&Utf8Path> =
+                    above.filter(|dir| is_package(dir)).chain(named).collect();
                 for dir in dirs {
-                    self.add_imports(dir, |from| imports.targets(files, from));
+                    self.add_imports(dir, |from| {
+                        let package = packages.get(from.as_str());
+                        let paths = package.iter().flat_map(|package| &package.outside_paths);
+                        let paths = paths.filter_map(|path| relative_imports::resolve(from, path));
+                        let named = paths.filter_map(|path| module_file(files, &path));
+                        imports.targets(files, from).into_iter().chain(named).collect()
+                    });
                 }
             }
             Err(error) => {

@@ -83,11 +83,15 @@ fn is_check(file: &Utf8Path) -> bool {
         || file.components().any(|part| part.as_str() == "__tests__")
 }
 
-/// Returns the path that an import means: a quote, and the path as the code of `file` has it. `None` if it leads out of the
-/// repository or into a dependency folder. For a pattern, such as `../text/*.json`, returns the folder before it.
+/// Returns the path that an import means: a quote, and the path as the code of `file` has it. `None` as in [`resolve`].
 fn imported_path(file: &Utf8Path, text: &str) -> Option<Utf8PathBuf> {
-    let path = text.get(1..)?.split(['?', '#']).next()?;
-    let path = normalize(&file.parent()?.join(before_pattern(path)?))?;
+    resolve(file.parent()?, text.get(1..)?.split(['?', '#']).next()?)
+}
+
+/// Returns the path that code in `dir` means by `path`. `None` if it leads out of the repository or into a dependency
+/// folder. For a pattern, such as `../text/*.json`, returns the folder before it.
+pub(crate) fn resolve(dir: &Utf8Path, path: &str) -> Option<Utf8PathBuf> {
+    let path = normalize(&dir.join(before_pattern(path)?))?;
     let is_installed = path.components().any(|part| part.as_str() == "node_modules");
     (!is_installed).then_some(path)
 }

@@ -117,7 +117,7 @@ fn open_next_build(scripts: &Specs) -> Option<String> {
 
 /// Returns the commands of a script between `&&`, for any environment. A script that it runs and that uploads, builds with
 /// an adapter or chooses an environment, is replaced by its own commands.
-fn steps(scripts: &Specs, name: &str) -> Vec<String> {
+pub(super) fn steps(scripts: &Specs, name: &str) -> Vec<String> {
     let steps = expand(scripts, name, &mut Vec::new(), &mut { SCRIPTS });
     steps.iter().map(|step| without_environment(step)).collect()
 }
@@ -196,7 +196,7 @@ fn script_name(command: &str) -> Option<&str> {
 }
 
 /// Returns the words after the program `programs` in a command. `None` if it runs none of them.
-fn arguments<'c>(command: &'c str, programs: &[&str]) -> Option<Vec<&'c str>> {
+pub(super) fn arguments<'c>(command: &'c str, programs: &[&str]) -> Option<Vec<&'c str>> {
     let words: Vec<&str> = command.split_whitespace().collect();
     let is_program = |word: &&str| {
         let name = match word.char_indices().skip(1).find(|(_, c)| *c == '@') {
@@ -215,7 +215,7 @@ fn is_open_next(command: &str, verbs: &[&str]) -> bool {
 }
 
 /// Returns true for a command that uploads a Worker.
-fn is_upload(command: &str) -> bool {
+pub(super) fn is_upload(command: &str) -> bool {
     let is_wrangler = arguments(command, &["wrangler"]).is_some_and(|words| {
         matches!(words.as_slice(), ["deploy" | "publish", ..] | ["versions", "upload", ..])
     });
@@ -229,23 +229,23 @@ fn is_server(command: &str) -> bool {
 }
 
 /// Returns true for a command that does not run wrangler, or runs a command of wrangler that needs no account.
-fn is_local_wrangler(command: &str) -> bool {
+pub(super) fn is_local_wrangler(command: &str) -> bool {
     arguments(command, &["wrangler"]).is_none_or(|words| words.first() == Some(&"types"))
 }
 
-fn is_task_runner(command: &str) -> bool {
+pub(super) fn is_task_runner(command: &str) -> bool {
     program(command).is_some_and(|program| TASK_RUNNERS.contains(&program))
 }
 
 /// Returns the program of a command, without its launcher.
-fn program(command: &str) -> Option<&str> {
+pub(super) fn program(command: &str) -> Option<&str> {
     let is_launcher =
         |word: &&str| LAUNCHERS.contains(word) || ["run", "run-script"].contains(word);
     command.split_whitespace().find(|word| !is_launcher(word))
 }
 
 /// Returns true unless a command only checks the code, or changes Cloudflare.
-fn writes_output(command: &str) -> bool {
+pub(super) fn writes_output(command: &str) -> bool {
     let name = program(command).unwrap_or_default();
     let is_check = CHECKS.contains(&name.split(':').next().unwrap_or(name));
     is_local_wrangler(command) && !is_check

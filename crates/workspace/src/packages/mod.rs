@@ -1,12 +1,13 @@
 //! Packages: the folders with a `package.json`.
 //!
 //! [`package`] reads a manifest, with the dependencies of [`manifest`] and [`spec`] and the build that [`build_script`] finds.
-//! [`roots`] and [`members`] tell which workspace it is in, [`package_manager`] and [`installs`] the files that its install
+//! [`deploy_script`] finds what else its script `deploy` does, and [`script_paths`] which paths a build names. [`roots`] and [`members`] tell which workspace it is in, [`package_manager`] and [`installs`] the files that its install
 //! reads. [`lock_folder`] finds the lock file that installs a package, and [`install_coverage`] checks that it installs
 //! enough. [`detect`] determines the [`installation`]: the manager, its version and Node. [`locks`] reads the versions of
 //! lock files, and [`range`] compares versions.
 
 pub mod build_script;
+pub mod deploy_script;
 pub mod detect;
 pub mod install_coverage;
 pub mod installation;
@@ -19,4 +20,5 @@ pub mod package;
 pub mod package_manager;
 pub mod range;
 pub(crate) mod roots;
+pub(crate) mod script_paths;
 pub(crate) mod spec;

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::files::paths::normalize;
 use crate::packages::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
+use crate::packages::deploy_script::{BuildCommands, DeployScript};
 use crate::packages::manifest::{InstallRules, PackageManifest, Specs};
+use crate::packages::script_paths::outside_paths;
 use crate::packages::spec::Spec;
 use crate::settings::Settings;
 use base::error::{Error, Result, did_you_mean_in, invalid_config};
@@ -30,6 +32,12 @@ pub struct Package {
     /// The text of the script `build`.
     #[serde(skip)]
     pub build_script: Option<String>,
+    /// The paths with `../` in the commands of its build.
+    #[serde(skip)]
+    pub(crate) outside_paths: BTreeSet<String>,
+    /// The parts of its script `deploy` that xtask does not run. `None` if there are none.
+    #[serde(skip)]
+    pub deploy_script: Option<DeployScript>,
     /// `true` if the script `build` does not run the adapter of Next.js, but may have to.
     #[serde(skip)]
     needs_open_next: bool,
@@ -115,8 +123,22 @@ impl Package {
             }
             None => manifest.scripts.contains_key("build").then_some(BuildOrigin::Script),
         };
+        let commands = match build {
+            Some(BuildOrigin::Setting) => BuildCommands::Setting,
+            Some(BuildOrigin::Inference) => {
+                let all = settings.build.commands().iter().flat_map(|text| text.split("&&"));
+                BuildCommands::Inference(all.map(|step| step.trim().to_owned()).collect())
+            }
+            Some(BuildOrigin::Script) | None => BuildCommands::Script,
+        };
+        let build_commands = match settings.build.commands() {
+            [] => ["prebuild", "build", "postbuild"].map(str::to_owned).to_vec(),
+            commands => commands.to_vec(),
+        };
         Ok(Package {
             dir: dir.to_owned(),
+            outside_paths: outside_paths(&manifest.scripts, &build_commands),
+            deploy_script: DeployScript::find(&manifest.scripts, &commands),
             needs_open_next: build_script::needs_open_next(&manifest.scripts),
             build,
             build_script: manifest.scripts.get("build").cloned(),
