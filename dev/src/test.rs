@@ -1,8 +1,9 @@
 //! `test`: every check that CI runs.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use base::mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 use clap::Args;
 use workspace::toolchain::Toolchain;
@@ -173,12 +174,12 @@ fn run(ctx: &Ctx, check: &TestCheck) -> Result<()> {
 fn run_beside(ctx: &Ctx, command: &ProcessCommand) -> Result<()> {
     let output = Mutex::new(String::new());
     let keep = |line: &str| {
-        let mut output = output.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut output = mutex::lock(&output);
         output.push_str(line);
         output.push('\n');
     };
     let ended = ctx.run("test.beside", command, &keep);
-    ctx.ui.out(output.into_inner().unwrap_or_else(PoisonError::into_inner).trim_end());
+    ctx.ui.out(mutex::into_inner(output).trim_end());
     ended?.success()?;
     Ok(())
 }

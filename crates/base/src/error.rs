@@ -251,7 +251,7 @@ impl<T> ErrorContext<T> for Option<T> {
     }
 }
 
-/// Creates an error of kind [`ErrorKind::Failed`]: an attempt failed and left nothing live.
+/// Creates an error of kind [`ErrorKind::Failed`]: an attempt failed.
 pub fn failed(message: impl Into<String>) -> Error {
     Error::new(ErrorKind::Failed, message)
 }

@@ -2,7 +2,6 @@
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Stdio};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -10,7 +9,7 @@ use nix::unistd::Pid;
 
 use crate::command::{ProcessCommand, Value};
 use crate::error::{Result, failed, refused};
-use crate::runner::{ExitReason, GRACE, INTERRUPTED, find, set_environment, without_words};
+use crate::runner::{ExitReason, GRACE, find, is_interrupted, set_environment, without_words};
 use crate::secret::{Redactor, Secret};
 
 /// The interval between two checks of the child.
@@ -101,7 +100,7 @@ fn wait(child: &mut Child) -> std::io::Result<ExitReason> {
                 (None, None) => ExitReason::Signal(status.signal().unwrap_or(0)),
             });
         }
-        if INTERRUPTED.load(Ordering::SeqCst) {
+        if is_interrupted() {
             let since = interrupted.get_or_insert_with(Instant::now).elapsed();
             if since >= OWN_END && !is_told {
                 is_told = true;

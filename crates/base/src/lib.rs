@@ -7,6 +7,7 @@ pub mod error;
 pub mod files;
 pub mod http;
 pub mod interactive;
+pub mod mutex;
 pub mod open_files;
 pub mod probe;
 pub mod retry;

@@ -5,14 +5,13 @@
 //! started twice.
 
 use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::deadline;
 use super::http;
-use super::runner::INTERRUPTED;
+use super::runner::is_interrupted;
 use crate::error::{Result, interrupted};
+use crate::mutex;
 
 /// The total time that one command spends on retries.
 pub const BUDGET: Duration = Duration::from_secs(120);
@@ -91,7 +90,7 @@ impl RetryBudget {
         outcome: &Result<T>,
         tried: u32,
     ) -> bool {
-        transient_error(outcome).is_some_and(|trouble| self.after(who, &trouble, tried))
+        transient_error(outcome).is_some_and(|error| self.after(who, &error, tried))
     }
 
     /// Waits before the next attempt, after `tried` attempts. Returns false if the attempts or the budget are
@@ -105,13 +104,13 @@ impl RetryBudget {
         if (self.sleep)(time) { Ok(()) } else { Err(interrupted()) }
     }
 
-    fn after(&self, who: &str, trouble: &TransientError, tried: u32) -> bool {
-        let pause = trouble.retry_after.unwrap_or_else(|| with_jitter(backoff(tried)));
-        self.wait(&format!("{who} {}", trouble.what), pause)
+    fn after(&self, who: &str, error: &TransientError, tried: u32) -> bool {
+        let pause = error.retry_after.unwrap_or_else(|| with_jitter(backoff(tried)));
+        self.wait(&format!("{who} {}", error.what), pause)
     }
 
     fn wait(&self, what: &str, pause: Duration) -> bool {
-        if pause >= self.remaining() || INTERRUPTED.load(Ordering::SeqCst) {
+        if pause >= self.remaining() || is_interrupted() {
             return false;
         }
         (self.say)(&format!("{what}; retrying in {}", seconds(pause)));
@@ -123,12 +122,12 @@ impl RetryBudget {
         &self,
         who: &str,
         mut send: impl FnMut() -> Result<T>,
-        trouble: fn(&Result<T>) -> Option<TransientError>,
+        transient_error: fn(&Result<T>) -> Option<TransientError>,
     ) -> Result<T> {
         let mut outcome = send();
         for tried in 1..TRIES {
-            let Some(trouble) = trouble(&outcome) else { return outcome };
-            if !self.after(who, &trouble, tried) {
+            let Some(error) = transient_error(&outcome) else { return outcome };
+            if !self.after(who, &error, tried) {
                 return outcome;
             }
             let started = Instant::now();
@@ -139,11 +138,11 @@ impl RetryBudget {
     }
 
     fn remaining(&self) -> Duration {
-        *self.left.lock().unwrap_or_else(PoisonError::into_inner)
+        *mutex::lock(&self.left)
     }
 
     fn spend(&self, time: Duration) {
-        let mut remaining = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remaining = mutex::lock(&self.left);
         *remaining = remaining.saturating_sub(time);
     }
 }
@@ -206,7 +205,7 @@ fn with_jitter(pause: Duration) -> Duration {
 fn sleep(time: Duration) -> bool {
     let started = Instant::now();
     while let Some(remaining) = time.checked_sub(started.elapsed()) {
-        if INTERRUPTED.load(Ordering::SeqCst) {
+        if is_interrupted() {
             return false;
         }
         std::thread::sleep(remaining.min(Duration::from_millis(50)));

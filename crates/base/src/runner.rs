@@ -7,11 +7,12 @@ use std::io::{ErrorKind, Read, Write as _};
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, ChildStdin, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -25,8 +26,19 @@ use crate::secret::{Redactor, Secret, remember};
 use crate::supervisor;
 use crate::text::strip_escapes;
 
-/// Set by Ctrl-C or SIGTERM. Every running child is then stopped.
-pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Set by Ctrl-C or SIGTERM.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Stops every running child, and the command as soon as it asks [`is_interrupted`].
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::SeqCst);
+}
+
+/// Returns true after Ctrl-C or SIGTERM.
+#[must_use]
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::SeqCst)
+}
 
 /// The number of output lines that an error shows.
 pub const TAIL: usize = 20;
@@ -149,31 +161,30 @@ impl Runner<'_> {
             redactor,
             on_line: self.on_line,
         };
-        sink.line(&format!("$ {}", command.line()), false);
-        let let_go = AtomicBool::new(false);
+        sink.log(&format!("$ {}", command.line()));
+        let stop_reading = AtomicBool::new(false);
         let exit_reason = std::thread::scope(|scope| {
-            scope.spawn(|| feed(stdin, command.stdin.as_deref(), &let_go));
+            scope.spawn(|| feed(stdin, command.stdin.as_deref(), &stop_reading));
             // Nothing is sent. Both senders are dropped when the child has closed its output.
             let (open, closed) = mpsc::channel();
             let also_open = open.clone();
-            let (sink, let_go) = (&sink, &let_go);
-            scope.spawn(move || (sink.drain(stdout, let_go), drop(open)));
-            scope.spawn(move || (sink.drain(stderr, let_go), drop(also_open)));
+            let (sink, stop_reading) = (&sink, &stop_reading);
+            scope.spawn(move || (sink.drain(stdout, stop_reading), drop(open)));
+            scope.spawn(move || (sink.drain(stderr, stop_reading), drop(also_open)));
             let reason = wait(&mut child, deadline, self.stop, &closed);
             // Grandchildren that outlive their parent would keep our pipes open.
             end_group(&child, Signal::SIGKILL);
             if closed.recv_timeout(LEFTOVER) == Err(RecvTimeoutError::Timeout) {
                 sink.line(
                     "(a process that it left behind holds its output open, and is not waited for)",
-                    true,
                 );
             }
-            let_go.store(true, Ordering::SeqCst);
+            stop_reading.store(true, Ordering::SeqCst);
             reason
         })?;
         Ok(CompletedProcess {
-            exit_reason: self.mark_interruption(exit_reason),
-            tail: sink.tail.into_inner().unwrap_or_else(PoisonError::into_inner).into(),
+            exit_reason: self.decode_signal(exit_reason),
+            tail: mutex::into_inner(sink.tail).into(),
             log: self.log.to_owned(),
             took: started.elapsed(),
             line: command.brief(),
@@ -181,8 +192,8 @@ impl Runner<'_> {
         })
     }
 
-    /// A supervisor reports a signal as an exit code.
-    fn mark_interruption(&self, reason: ExitReason) -> ExitReason {
+    /// Returns the signal that a supervisor reports as an exit code.
+    fn decode_signal(&self, reason: ExitReason) -> ExitReason {
         match reason {
             ExitReason::Code(code @ 129..=159) if self.supervisor.is_some() => {
                 ExitReason::Signal(code - 128)
@@ -198,7 +209,7 @@ impl Runner<'_> {
     }
 
     fn start(&self, command: &ProcessCommand) -> Result<(Child, Redactor)> {
-        if INTERRUPTED.load(Ordering::SeqCst) {
+        if is_interrupted() {
             return Err(interrupted());
         }
         let [program, args @ ..] = command.argv.as_slice() else {
@@ -225,7 +236,7 @@ impl Runner<'_> {
     fn spawn(&self, process: &mut std::process::Command) -> std::io::Result<Child> {
         // Another child must not be started while the handle is one that children inherit.
         static STARTING: Mutex<()> = Mutex::new(());
-        let _one_at_a_time = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = mutex::lock(&STARTING);
         let handle = match self.lock {
             Some(lock) => Some(fcntl(lock.as_fd(), FcntlArg::F_DUPFD(3))?),
             None => None,
@@ -295,19 +306,19 @@ pub(crate) fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
 }
 
 /// Writes a child's input. An error is ignored, because a child that does not read its input reports that itself.
-fn feed(stdin: Option<ChildStdin>, text: Option<&str>, let_go: &AtomicBool) {
+fn feed(stdin: Option<ChildStdin>, text: Option<&str>, stop_reading: &AtomicBool) {
     let (Some(mut stdin), Some(text)) = (stdin, text) else { return };
     // A pipe that is ready takes this much without waiting.
     for chunk in text.as_bytes().chunks(nix::libc::PIPE_BUF) {
-        if !ready(&stdin, PollFlags::POLLOUT, let_go) || stdin.write_all(chunk).is_err() {
+        if !ready(&stdin, PollFlags::POLLOUT, stop_reading) || stdin.write_all(chunk).is_err() {
             return;
         }
     }
 }
 
-/// Waits until a pipe is ready. Returns false if `let_go` ends the wait.
-fn ready(pipe: &impl AsFd, flags: PollFlags, let_go: &AtomicBool) -> bool {
-    while !let_go.load(Ordering::SeqCst) {
+/// Waits until a pipe is ready. Returns false if `stop_reading` ends the wait.
+fn ready(pipe: &impl AsFd, flags: PollFlags, stop_reading: &AtomicBool) -> bool {
+    while !stop_reading.load(Ordering::SeqCst) {
         let mut fds = [PollFd::new(pipe.as_fd(), flags)];
         match poll(&mut fds, PollTimeout::from(100_u8)) {
             Ok(0) | Err(nix::errno::Errno::EINTR) => {}
@@ -328,10 +339,10 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn drain(&self, stream: Option<impl Read + AsFd>, let_go: &AtomicBool) {
+    fn drain(&self, stream: Option<impl Read + AsFd>, stop_reading: &AtomicBool) {
         let Some(mut stream) = stream else { return };
         let (mut text, mut buffer) = (Vec::new(), [0; 16 * 1024]);
-        while ready(&stream, PollFlags::POLLIN, let_go) {
+        while ready(&stream, PollFlags::POLLIN, stop_reading) {
             let read = match stream.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => &buffer[..read],
@@ -351,33 +362,35 @@ impl Sink<'_> {
 
     fn lines(&self, bytes: &[u8]) {
         for line in String::from_utf8_lossy(bytes).split_terminator('\n') {
-            self.line(&self.redactor.apply(&strip_escapes(line.trim_end())), true);
+            self.line(&self.redactor.apply(&strip_escapes(line.trim_end())));
         }
     }
 
-    fn line(&self, line: &str, tell: bool) {
-        {
-            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            // A full disk must not stop the child. The tail in memory is still shown.
-            let _unwritten = writeln!(log, "{line}");
+    /// Writes a line to the log.
+    fn log(&self, line: &str) {
+        // A full disk must not stop the child. The tail in memory is still shown.
+        let _unwritten = writeln!(mutex::lock(&self.log), "{line}");
+    }
+
+    /// Writes a line to the log, to the caller and to the tail.
+    fn line(&self, line: &str) {
+        self.log(line);
+        if line.is_empty() {
+            return;
         }
-        if tell && !line.is_empty() {
-            (self.on_line)(line);
-            if self.is_help_of_npm(line) {
-                return;
-            }
-            let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-            // A progress counter replaces its last line, so that the tail keeps the important lines.
-            if line.starts_with(COUNTER)
-                && tail.back().is_some_and(|last| last.starts_with(COUNTER))
-            {
-                tail.pop_back();
-            }
-            if tail.len() == TAIL {
-                tail.pop_front();
-            }
-            tail.push_back(line.to_owned());
+        (self.on_line)(line);
+        if self.is_help_of_npm(line) {
+            return;
         }
+        let mut tail = mutex::lock(&self.tail);
+        // A progress counter replaces its last line, so that the tail keeps the important lines.
+        if line.starts_with(COUNTER) && tail.back().is_some_and(|last| last.starts_with(COUNTER)) {
+            tail.pop_back();
+        }
+        if tail.len() == TAIL {
+            tail.pop_front();
+        }
+        tail.push_back(line.to_owned());
     }
 
     /// Returns true for a line of the help that npm prints after the reason of a failure. It is longer than the tail, which
@@ -406,7 +419,7 @@ fn wait(
     output: &Receiver<()>,
 ) -> Result<ExitReason> {
     let started = Instant::now();
-    let mut looks = 0;
+    let mut checks = 0;
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(match status.code() {
@@ -414,7 +427,7 @@ fn wait(
                 None => ExitReason::Signal(status.signal().unwrap_or(0)),
             });
         }
-        let ended = if INTERRUPTED.load(Ordering::SeqCst) {
+        let ended = if is_interrupted() {
             Some(ExitReason::Interrupted)
         } else if started.elapsed() >= deadline {
             Some(ExitReason::Deadline)
@@ -430,8 +443,8 @@ fn wait(
         // A child closes its output when it ends, so polling is only frequent after that. Its own
         // children may keep the output open.
         if output.recv_timeout(OUTPUT_CHECK_INTERVAL) == Err(RecvTimeoutError::Disconnected) {
-            looks += 1;
-            std::thread::sleep(if looks < 50 {
+            checks += 1;
+            std::thread::sleep(if checks < 50 {
                 Duration::from_millis(1)
             } else {
                 OUTPUT_CHECK_INTERVAL

@@ -10,7 +10,7 @@ use base::http::HttpResponse;
 use base::runner::ExitReason;
 
 use super::api;
-use super::wrangler::{ExpectedEntry, WranglerOutcome, excerpt, next_step_in, urls, verdict};
+use super::wrangler::{ExpectedEntry, WranglerOutcome, excerpt, hint_in_output, urls, verdict};
 
 fn run(folder: &str, parse: impl Fn(&str)) {
     mutation::run(folder, base::env::variable("XTASK_FUZZ"), parse);
@@ -30,7 +30,7 @@ fn output_files_of_wrangler() {
                 }
             }
         }
-        black_box(next_step_in(text));
+        black_box(hint_in_output(text));
     });
 }
 

@@ -15,8 +15,8 @@ use workspace::toolchain::Toolchain;
 
 pub use excerpt::excerpt;
 pub use verdict::{
-    AGAIN, BUNDLE, ExpectedEntry, WranglerOutcome, next_step_in, next_step_of_text, urls, verdict,
-    version_in,
+    AGAIN, BUNDLE, ExpectedEntry, WranglerOutcome, error_hint_in_output, hint_in_output, urls,
+    verdict, version_in,
 };
 
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.
@@ -78,7 +78,7 @@ pub const PREPARE_UPLOAD: &str =
 pub const WARNING: &str = "warning: ";
 
 /// The exit code of [`PREPARE_UPLOAD`] after a refusal.
-pub const REFUSED: i32 = 3;
+pub const REFUSAL_EXIT_CODE: i32 = 3;
 
 /// Returns the arguments that bundle a Worker into `outfile` without a request to Cloudflare. `config` is the
 /// config file's name. `None` if wrangler should use the config of an adapter. `assets` is an empty folder that

@@ -12,7 +12,6 @@ pub mod help;
 pub mod init;
 
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
 
 pub use anyhow;
 pub use base::error::Exit;
@@ -24,7 +23,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Subcommand};
 
 use base::error::{Error, ErrorContext as _, ErrorKind};
 use base::open_files;
-use base::runner::INTERRUPTED;
+use base::runner::interrupt;
 use base::supervisor;
 use base::terminal::{OutputOptions, Ui};
 use cli::{Cli, Global};
@@ -87,9 +86,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     let ui = Ui::new(OutputOptions { json, quiet, verbose, no_progress: global.no_progress });
     let run = || -> anyhow::Result<Exit> {
         open_files?;
-        ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::SeqCst))
-            .map_err(Error::from_source)
-            .context("signals")?;
+        ctrlc::set_handler(|| interrupt()).map_err(Error::from_source).context("signals")?;
         let jobs = global.jobs.map(usize::from);
         let ctx = Ctx::new(ui.clone(), global.dry_run, jobs, command_line)?;
         tools::distribution::warn_if_other(&ctx);

@@ -11,7 +11,7 @@ use base::error::Result;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::Workspace;
 use workspace::detect;
-use workspace::graph::{Graph, Origin};
+use workspace::graph::Origin;
 use workspace::install_coverage;
 use workspace::installation::{PackageToolchain, Tool};
 use workspace::modules::WRANGLER_TOOLCHAIN;
@@ -23,15 +23,15 @@ use workspace::toolchain::Toolchain;
 
 /// Returns the tools and builds of each project, and the packages that are built before it.
 #[must_use]
-pub fn plan_builds(workspace: &Workspace, graph: &Graph, projects: &[&Project]) -> Builds {
-    let plan = |project: &&Project| (project.name.clone(), build_plan(workspace, graph, project));
+pub fn plan_builds(workspace: &Workspace, projects: &[&Project]) -> Builds {
+    let plan = |project: &&Project| (project.name.clone(), build_plan(workspace, project));
     projects.iter().map(plan).collect()
 }
 
 /// The builds by project, or the reason why a project cannot be built.
 pub type Builds = BTreeMap<String, Result<BuildPlan>>;
 
-fn build_plan(workspace: &Workspace, graph: &Graph, project: &Project) -> Result<BuildPlan> {
+fn build_plan(workspace: &Workspace, project: &Project) -> Result<BuildPlan> {
     let root = &workspace.root;
     let mut containers = ContainerInputs {
         members: BTreeSet::new(),
@@ -64,16 +64,16 @@ fn build_plan(workspace: &Workspace, graph: &Graph, project: &Project) -> Result
     {
         let is_member =
             |name: &str| workspace.packages.values().any(|p| p.name.as_deref() == Some(name));
-        let imported = imported_packages(workspace, graph, project);
+        let imported = imported_packages(workspace, project);
         for package in std::iter::once(package).chain(imported) {
             detect::check_classic_lock(root, install, package, &is_member)?;
         }
     }
     let own = package.builds().then(|| build(package, BTreeSet::new())).transpose()?;
-    let imported = imported_packages(workspace, graph, project).into_iter();
+    let imported = imported_packages(workspace, project).into_iter();
     let dependencies = imported
         .filter(|imported| imported.builds() && imported.dir != package.dir)
-        .map(|imported| build(imported, graph.inputs_of(&imported.dir)))
+        .map(|imported| build(imported, workspace.graph.build_inputs(&imported.dir)))
         .collect::<Result<_>>()?;
     if let Some(install) = &toolchain.installation {
         let all = workspace.packages.values().map(|package| &package.dir);
@@ -104,19 +104,16 @@ fn upload_program(root: &Utf8Path) -> Utf8PathBuf {
 
 /// Returns the packages of the repository that the project depends on, each after its own dependencies.
 /// In a cycle they are sorted by name.
-fn imported_packages<'w>(
-    workspace: &'w Workspace,
-    graph: &Graph,
-    project: &Project,
-) -> Vec<&'w Package> {
+fn imported_packages<'w>(workspace: &'w Workspace, project: &Project) -> Vec<&'w Package> {
     fn visit<'w>(
-        (workspace, graph): (&'w Workspace, &Graph),
+        workspace: &'w Workspace,
         dir: &Utf8Path,
         seen: &mut BTreeSet<Utf8PathBuf>,
         ordered: &mut Vec<&'w Package>,
     ) {
         let is_project = |dir: &Utf8Path| workspace.projects.iter().any(|other| other.dir == dir);
-        let imported: Vec<Utf8PathBuf> = graph
+        let imported: Vec<Utf8PathBuf> = workspace
+            .graph
             .edges(dir)
             .filter(|edge| match edge.origin {
                 Origin::Manifest | Origin::Package | Origin::Config | Origin::Link => true,
@@ -129,13 +126,13 @@ fn imported_packages<'w>(
             .collect();
         for to in imported {
             if seen.insert(to.clone()) {
-                visit((workspace, graph), &to, seen, ordered);
+                visit(workspace, &to, seen, ordered);
                 ordered.extend(workspace.packages.get(to.as_str()));
             }
         }
     }
     let (mut seen, mut ordered) = (BTreeSet::from([project.dir.clone()]), Vec::new());
-    visit((workspace, graph), &project.dir, &mut seen, &mut ordered);
+    visit(workspace, &project.dir, &mut seen, &mut ordered);
     ordered
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::api::segment;
 use crate::ci::CiVariables;
 use base::error::{ErrorContext as _, Result, failed};
 use base::http;
@@ -45,8 +46,8 @@ impl Deployments {
         let url = format!(
             "{}/projects/{}/deployments?environment={}&status=success&order_by=id&sort=desc&per_page=1",
             self.api,
-            encode(&self.project),
-            encode(environment)
+            segment(&self.project),
+            segment(environment)
         );
         let agent = http::agent_for(&url, REQUEST_TIMEOUT, 0);
         let headers = [("JOB-TOKEN", self.token.expose())];
@@ -64,21 +65,4 @@ impl Deployments {
 #[derive(Deserialize)]
 struct GitlabDeployment {
     sha: String,
-}
-
-/// Encodes `text` as one part of a query. Names of environments contain slashes.
-fn encode(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    let part = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
-    text.bytes().map(part).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encode;
-
-    #[test]
-    fn escapes_names_in_a_query() {
-        assert_eq!(encode("production/a b&c"), "production%2Fa%20b%26c");
-    }
 }

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::api::leftovers::{GitlabEnvironment, Request};
+use super::api::leftovers::{GitlabEnvironment, ListedMergeRequest};
 use super::api::problem::Problem;
 use super::api::request::Reply;
 use super::api::{Note, User, paging};
@@ -45,7 +45,7 @@ fn bodies_of_answers() {
             serde_json::from_str::<Vec<Note>>(text),
             serde_json::from_str::<User>(text),
             serde_json::from_str::<Vec<GitlabEnvironment>>(text),
-            serde_json::from_str::<Vec<Request>>(text),
+            serde_json::from_str::<Vec<ListedMergeRequest>>(text),
         ));
     });
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
@@ -15,7 +14,7 @@ use tokio::time::timeout;
 use super::files;
 use crate::ids::{hex, random};
 use crate::state::blobs::BlobStore;
-use crate::state::model::{Entrypoint, Exports, HANDLERS, StoredModule, WorkerVersion};
+use crate::state::model::{Exports, HANDLERS, StoredModule, WorkerVersion};
 
 /// The time limit for the start of a version. Cloudflare allows a second of CPU time. This limit is higher, because
 /// it is wall clock time and the machine may be busy.
@@ -161,9 +160,9 @@ impl StartChecker {
             String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         let report = messages.lines().rev().find_map(|line| line.strip_prefix(MARKER));
         if let Some(report) = report.filter(|_| output.status.success()) {
-            let exports: ExportReport = serde_json::from_str(report)
+            let exports: Exports = serde_json::from_str(report)
                 .context("the report of the check module is invalid")?;
-            return Ok(CheckOutcome::Starts(exports.into()));
+            return Ok(CheckOutcome::Starts(exports));
         }
         match reason(&messages) {
             Some(reason) => Ok(CheckOutcome::Fails(reason)),
@@ -325,21 +324,6 @@ export default {{
 }};
 "#
     )
-}
-
-/// The report of the check module.
-#[derive(Deserialize)]
-struct ExportReport {
-    handlers: Vec<String>,
-    entrypoints: Vec<Entrypoint>,
-    loadable: Vec<String>,
-}
-
-impl From<ExportReport> for Exports {
-    fn from(report: ExportReport) -> Exports {
-        let ExportReport { handlers, entrypoints, loadable } = report;
-        Exports { handlers, entrypoints, loadable }
-    }
 }
 
 #[cfg(test)]

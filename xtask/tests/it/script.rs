@@ -51,7 +51,7 @@ fn plan(
         inputs: BTreeMap::new(),
         reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
         keys: BTreeMap::from([(projects[0].name.clone(), Ok("k0123".to_owned()))]),
-        builds: plan_builds(&workspace, &workspace.graph, &projects),
+        builds: plan_builds(&workspace, &projects),
         unbuilt: BTreeMap::new(),
         nonce: "n1",
     };

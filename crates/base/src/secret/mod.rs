@@ -4,7 +4,9 @@ pub mod forms;
 
 use std::ffi::OsStr;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::mutex;
 
 /// A credential. It has no `Display`, and its `Debug` hides the value. Its only uses are the environment of a
 /// child process and a request header.
@@ -81,7 +83,7 @@ static USED: Mutex<Vec<Secret>> = Mutex::new(Vec::new());
 
 /// Registers a credential, so that it is redacted in the output of every later child.
 pub fn remember(secret: &Secret) {
-    let mut used = USED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut used = mutex::lock(&USED);
     if !used.iter().any(|other| other.0 == secret.0) {
         used.push(secret.clone());
     }
@@ -91,11 +93,11 @@ pub fn remember(secret: &Secret) {
 /// terminal, to files, and to servers.
 #[must_use]
 pub fn redact(text: &str) -> String {
-    let count = USED.lock().unwrap_or_else(PoisonError::into_inner).len();
+    let count = mutex::lock(&USED).len();
     if count == 0 {
         return text.to_owned();
     }
-    let mut cached = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cached = mutex::lock(&REDACTOR);
     if cached.0 != count {
         *cached = (count, Redactor::new([]));
     }
@@ -103,7 +105,7 @@ pub fn redact(text: &str) -> String {
 }
 
 /// The redactor of [`redact`], and the number of secrets that it knows.
-static MADE: Mutex<(usize, Redactor)> = Mutex::new((0, Redactor(Vec::new())));
+static REDACTOR: Mutex<(usize, Redactor)> = Mutex::new((0, Redactor(Vec::new())));
 
 /// Replaces known secrets in the output of children.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +116,7 @@ impl Redactor {
     /// four characters are not redacted, because that would hide ordinary text.
     #[must_use]
     pub fn new(secrets: impl IntoIterator<Item = Secret>) -> Self {
-        let mut all: Vec<Secret> = USED.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all: Vec<Secret> = mutex::lock(&USED).clone();
         all.extend(secrets);
         all.retain(|secret| secret.0.len() >= forms::MIN_REDACTED_LENGTH);
         let mut all: Vec<String> = all.iter().flat_map(|secret| forms::forms(&secret.0)).collect();

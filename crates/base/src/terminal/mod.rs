@@ -6,7 +6,7 @@ mod sections;
 pub mod table;
 
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::error;
 use crate::error::{Error, Exit, Result, failed};
 use crate::interactive::Stream;
+use crate::mutex;
 use crate::secret::{Secret, redact};
 use progress::{ProgressArea, ProgressLine};
 
@@ -230,7 +231,7 @@ impl Ui {
 
     /// Prints on stderr above the lines of progress.
     fn above(&self, text: &str) {
-        self.area.lock().unwrap_or_else(PoisonError::into_inner).above(text);
+        mutex::lock(&self.area).above(text);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Progress: one line per task that is redrawn on a terminal, or one line per step elsewhere.
 
 use std::io::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anstream::ColorChoice;
@@ -9,6 +9,7 @@ use anstream::adapter::strip_str;
 
 use super::sections::{Chunk, Sections};
 use super::{DIM, GREEN, RED, Ui, paint};
+use crate::mutex;
 use crate::time::unix_now;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -164,7 +165,7 @@ pub struct ProgressLine {
 impl ProgressLine {
     pub(super) fn start(ui: Ui, area: Arc<Mutex<ProgressArea>>, name: &str) -> ProgressLine {
         let (first, section) = {
-            let mut locked = area.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut locked = mutex::lock(&area);
             locked.lines.push(Line {
                 name: name.to_owned(),
                 step: String::new(),
@@ -195,14 +196,14 @@ impl ProgressLine {
     /// Names the part of the run that the next steps belong to, such as `[3/4] build`. `None` if the run has no
     /// numbered parts.
     pub fn phase(&self, phase: Option<String>) {
-        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        *mutex::lock(&self.phase) = phase;
     }
 
     /// Shows the current step.
     pub fn step(&self, step: &str) {
-        let phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let phase = mutex::lock(&self.phase).clone();
         let step = &in_phase(phase.as_deref(), step);
-        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut area = mutex::lock(&self.area);
         if let Some(line) = area.lines.iter_mut().find(|line| line.name == self.name) {
             step.clone_into(&mut line.step);
             line.last_output.clear();
@@ -222,7 +223,7 @@ impl ProgressLine {
     /// Shows a line of a child's output behind the step on a terminal, until the next line replaces it. A log gets the
     /// last line of a step that takes long, or every line with `--verbose`.
     pub fn output(&self, line: &str) {
-        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut area = mutex::lock(&self.area);
         if let Some(ours) = area.lines.iter_mut().find(|line| line.name == self.name) {
             ours.last_output = line.chars().take(MAX_LINE_LENGTH).collect();
         }
@@ -249,7 +250,7 @@ impl ProgressLine {
 
 impl Drop for ProgressLine {
     fn drop(&mut self) {
-        let mut area = self.area.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut area = mutex::lock(&self.area);
         area.clear();
         if let Some(at) = area.lines.iter().position(|line| line.name == self.name) {
             area.lines.remove(at);
@@ -274,7 +275,7 @@ fn in_phase(phase: Option<&str>, step: &str) -> String {
 
 /// Prints a line in a section, or as a note if the log has no sections.
 fn print(ui: &Ui, area: &Mutex<ProgressArea>, section: Option<usize>, line: &str) {
-    let mut area = area.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut area = mutex::lock(&area);
     match (section, area.sections.as_mut()) {
         (Some(id), Some(log)) => {
             let chunks = log.line(id, line);
@@ -291,7 +292,7 @@ fn print(ui: &Ui, area: &Mutex<ProgressArea>, section: Option<usize>, line: &str
 fn animate(ui: &Ui, area: &Mutex<ProgressArea>) {
     loop {
         std::thread::sleep(FRAME_INTERVAL);
-        let mut locked = area.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut locked = mutex::lock(&area);
         if locked.lines.is_empty() {
             return;
         }

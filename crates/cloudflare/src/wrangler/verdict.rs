@@ -86,7 +86,7 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
             let failure = last_entry("command-failed");
             let message = failure.and_then(|entry| entry.message.clone());
             let how = format!("wrangler {ended}");
-            let hint = next_step(ended, failure, last_entry(kind).is_some());
+            let hint = hint_for_exit(ended, failure, last_entry(kind).is_some());
             let reason = message.map_or(how.clone(), |message| format!("{how}: {message}"));
             WranglerOutcome::Failed { reason, hint: hint.or_else(|| Some(AGAIN.to_owned())) }
         }
@@ -111,7 +111,11 @@ pub const AGAIN: &str = "run it again: what is uploaded and live already is left
 
 /// Returns the next step after a failed run. `nameless` means that the run left an entry without a version,
 /// as it does when `--strict` stops it.
-fn next_step(ended: ExitReason, failure: Option<&OutputEntry>, nameless: bool) -> Option<String> {
+fn hint_for_exit(
+    ended: ExitReason,
+    failure: Option<&OutputEntry>,
+    nameless: bool,
+) -> Option<String> {
     if ended == ExitReason::Deadline {
         return Some(
             "run `cargo xtask status`, because Cloudflare or the network is slow; then run it again"
@@ -130,7 +134,7 @@ fn next_step(ended: ExitReason, failure: Option<&OutputEntry>, nameless: bool) -
         return Some(format!("run it again after {} s, as Cloudflare asks", wait.div_ceil(1000)));
     }
     let message = failure.message.as_deref().unwrap_or_default();
-    let hint = next_step_of_message(message, failure.code).or_else(|| next_step_of(failure.code?));
+    let hint = hint_for_message(message, failure.code).or_else(|| hint_for_code(failure.code?));
     hint.map(str::to_owned)
 }
 
@@ -146,7 +150,7 @@ const CREATE_STORAGE: &str = "create the storage, such as by `cargo xtask wrangl
                               with its id into the wrangler config: a deployment creates no storage";
 
 /// Returns the next step after a failure whose message says more than its code.
-fn next_step_of_message(message: &str, code: Option<i64>) -> Option<&'static str> {
+fn hint_for_message(message: &str, code: Option<i64>) -> Option<&'static str> {
     let lower = message.to_lowercase();
     if code == Some(10_021) && UNSET.iter().any(|word| lower.contains(word)) {
         return Some(SET_SECRET);
@@ -157,7 +161,7 @@ fn next_step_of_message(message: &str, code: Option<i64>) -> Option<&'static str
 /// Returns the next step after an error of Cloudflare's API with this code. `None` if another try may help
 /// (<https://developers.cloudflare.com/workers/observability/errors/#errors-on-worker-upload>,
 /// <https://developers.cloudflare.com/fundamentals/api/troubleshooting/>).
-fn next_step_of(code: i64) -> Option<&'static str> {
+fn hint_for_code(code: i64) -> Option<&'static str> {
     Some(match code {
         6003 | 9106 | 9109 | 10_000 | 10_001 | 10_023 => {
             "give the token the rights that this needs: Workers Scripts: Edit, for routes also Workers Routes: \
@@ -186,19 +190,21 @@ pub const BUNDLE: &str = "correct the code or the wrangler config; nothing was u
 
 /// Returns the next step after an error in wrangler's output: a failed bundle, or a code such as `[code: 10021]`.
 #[must_use]
-pub fn next_step_in(output: &str) -> &'static str {
+pub fn hint_in_output(output: &str) -> &'static str {
     if output.contains("[ERROR] Build failed with ") {
         return BUNDLE;
     }
-    next_step_of_text(output).or_else(|| code_in(output).and_then(next_step_of)).unwrap_or(AGAIN)
+    error_hint_in_output(output)
+        .or_else(|| code_in(output).and_then(hint_for_code))
+        .unwrap_or(AGAIN)
 }
 
 /// Returns the next step after an error whose text in wrangler's output says more than its code. `None` otherwise.
 #[must_use]
-pub fn next_step_of_text(output: &str) -> Option<&'static str> {
+pub fn error_hint_in_output(output: &str) -> Option<&'static str> {
     // The lines before may name secrets: wrangler lists the bindings.
     let error = output.rsplit_once("[ERROR]").map_or(output, |(_, error)| error);
-    next_step_of_message(error, code_in(error))
+    hint_for_message(error, code_in(error))
 }
 
 /// Returns the last error code of Cloudflare's API in a text.
@@ -273,9 +279,9 @@ mod tests {
     fn bindings_above_an_error_do_not_decide_on_its_next_step() {
         let text =
             |error: &str| format!("env.API_KEY (secret)\n\u{2718} [ERROR] {error} [code: 10021]");
-        assert_eq!(next_step_of_text(&text("Uncaught Error: reason")), None);
-        assert_eq!(next_step_of_text(&text("Uncaught Error: no secret KEY")), Some(SET_SECRET));
-        assert_eq!(next_step_of_text("Uncaught Error: no secret KEY [code: 10053]"), None);
+        assert_eq!(error_hint_in_output(&text("Uncaught Error: reason")), None);
+        assert_eq!(error_hint_in_output(&text("Uncaught Error: no secret KEY")), Some(SET_SECRET));
+        assert_eq!(error_hint_in_output("Uncaught Error: no secret KEY [code: 10053]"), None);
     }
 
     #[test]
@@ -285,8 +291,8 @@ mod tests {
             ("DB bindings must have a \"database_id\" field. Add", "null", CREATE_STORAGE),
             ("Uncaught Error: Missing required secrets: AUTH_SECRET", "10021", SET_SECRET),
             ("Uncaught Error: the API key of Stripe is missing", "10021", SET_SECRET),
-            ("Uncaught Error: the shop is closed", "10021", next_step_of(10_021).expect("one")),
-            ("the secret is too long", "10053", next_step_of(10_053).expect("one")),
+            ("Uncaught Error: the shop is closed", "10021", hint_for_code(10_021).expect("one")),
+            ("the secret is too long", "10053", hint_for_code(10_053).expect("one")),
             ("something else", "null", AGAIN),
         ] {
             let entry = serde_json::json!({ "type": "command-failed", "message": message });
@@ -299,7 +305,7 @@ mod tests {
             assert_eq!(hint.as_deref(), Some(expected), "{message}");
         }
         let output = "✘ [ERROR] SESSION bindings must have an \"id\" field\n";
-        assert_eq!(next_step_in(output), CREATE_STORAGE);
+        assert_eq!(hint_in_output(output), CREATE_STORAGE);
     }
 
     #[test]

@@ -26,7 +26,6 @@ use workspace::Workspace;
 use workspace::config::LOCAL;
 use workspace::dev_vars::DevVars;
 use workspace::git::KnownFiles;
-use workspace::graph::Graph;
 use workspace::inputs::{self, Inputs};
 use workspace::key::content_key;
 use workspace::modules;
@@ -61,7 +60,7 @@ impl BuildCommand {
             RunRequest { options, ..RunRequest::new(Operation::Build, choice, destination) };
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, request, reader)?;
-        let exit = carry_out(ctx, &workspace, plan)?;
+        let exit = execute_or_print(ctx, &workspace, plan)?;
         Ok(selection::end(ctx, &workspace, exit, &broken))
     }
 }
@@ -99,7 +98,7 @@ pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
 }
 
 /// Prints the plan, or executes it and reports.
-pub fn carry_out(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
+pub fn execute_or_print(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
         let destination = &plan.destination;
         for part in plan.projects.iter_mut().filter(|_| plan.operation == Operation::Deploy) {
@@ -152,7 +151,7 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     versions.dagger.clone_from(&plan.choice.dagger);
     let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);
     if to_sandbox {
-        let (server, _) = setup.sandbox(&paths, &workspace.config.account_ids(), None)?;
+        let server = setup.sandbox(&paths, &workspace.config.account_ids(), None)?;
         ready += &format!(", sandbox at {}", server.url);
         plan.destination.move_sandbox(server.port);
     }
@@ -244,12 +243,12 @@ fn default_secrets(
 
 /// Returns the inputs of each project's build, independent of the environment.
 pub(super) fn build_inputs(
-    graph: &Graph,
+    workspace: &Workspace,
     projects: &[&Project],
     builds: &Builds,
 ) -> BTreeMap<String, BTreeSet<Utf8PathBuf>> {
     let inputs = |project: &&Project| {
-        let mut paths = graph.build_inputs(project);
+        let mut paths = workspace.graph.build_inputs(&project.dir);
         paths.extend(builds.get(&project.name).and_then(|build| lock_file(build.as_ref().ok()?)));
         (project.name.clone(), paths)
     };

@@ -70,7 +70,7 @@ impl DeployCommand {
             RunRequest { options, ..RunRequest::new(Operation::Deploy, choice, destination) };
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, request, reader)?;
-        let exit = super::build::carry_out(ctx, &workspace, plan)?;
+        let exit = super::build::execute_or_print(ctx, &workspace, plan)?;
         Ok(selection::end(ctx, &workspace, exit, &broken))
     }
 

@@ -45,7 +45,7 @@ impl DevCommand {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let target = self.target.to_read(ctx)?;
         let workspace = &target.workspace;
-        let mut builds = plan_builds(workspace, &workspace.graph, &[&target.project]);
+        let mut builds = plan_builds(workspace, &[&target.project]);
         let build = builds.remove(&target.project.name).transpose()?;
         let mut tools = build.as_ref().map(tools_of).unwrap_or_default();
         if !has_script(&target.project) {

@@ -63,7 +63,7 @@ impl DiffCommand {
         let (project, environment) = (&target.project, &target.destination.environment);
         let live = target.live(&api)?;
         let workspace = &target.workspace;
-        let builds = plan_builds(workspace, &workspace.graph, &[project]);
+        let builds = plan_builds(workspace, &[project]);
         let mut keys = keys(workspace, &[project], &target.destination, &builds, None)?;
         let key = keys.remove(&project.name).unwrap_or_else(|| Ok(String::new()))?;
         let triggers = Triggers::new(&project.wrangler, environment).digest;

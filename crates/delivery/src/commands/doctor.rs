@@ -54,7 +54,7 @@ impl DoctorCommand {
         }
         let environment = doctor::environment(ctx, &scope, self.env)?;
         let options = DoctorOptions { offline: self.offline, strict: self.strict };
-        let (mut scene, checks) = doctor::prepare(ctx, &scope, environment.clone(), options)?;
+        let (mut context, checks) = doctor::prepare(ctx, &scope, environment.clone(), options)?;
         if self.list {
             let list = List { schema: 1, checks: &checks };
             ctx.ui.report(&list, &names(&checks));
@@ -63,7 +63,7 @@ impl DoctorCommand {
         if self.fix && !ctx.dry_run {
             fix::refuse_in_pipeline(self.yes)?;
         }
-        let mut report = doctor::examine(&checks, &scene, options)?;
+        let mut report = doctor::examine(&checks, &context, options)?;
         if self.fix && ctx.dry_run {
             ctx.ui.report(&report, &fix::script(&ctx.root, &report));
             return Ok(report.exit);
@@ -73,8 +73,8 @@ impl DoctorCommand {
             if !fixed.is_empty() {
                 // A fix may have changed the input of any check.
                 let checks;
-                (scene, checks) = doctor::prepare(ctx, &scope, environment, options)?;
-                report = doctor::examine(&checks, &scene, options)?;
+                (context, checks) = doctor::prepare(ctx, &scope, environment, options)?;
+                report = doctor::examine(&checks, &context, options)?;
             }
             for fixed in &mut fixed {
                 let now = report.checks.iter().find(|entry| entry.check.id == fixed.id);
@@ -85,7 +85,7 @@ impl DoctorCommand {
         let verbose = ctx.ui.verbose() || matches!(scope, Scope::Checks(_));
         let mut text = report.text(verbose);
         if scope == Scope::All
-            && let Ok(workspace) = scene.workspace()
+            && let Ok(workspace) = context.workspace()
         {
             report.projects = readiness::rows(workspace);
             text =

@@ -45,7 +45,7 @@ impl KeyReport {
     pub fn read(ctx: &Ctx) -> Result<KeyReport> {
         let workspace = Workspace::survey(&ctx.root)?;
         let projects: Vec<&Project> = workspace.projects.iter().collect();
-        let builds = plan_builds(&workspace, &workspace.graph, &projects);
+        let builds = plan_builds(&workspace, &projects);
         let port = Some(sandbox::DEFAULT_PORT);
         let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
         let keys = keys(&workspace, &projects, &destination, &builds, None)?;

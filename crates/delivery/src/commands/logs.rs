@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use camino::Utf8Path;
@@ -12,7 +11,7 @@ use serde::Serialize;
 use super::target::{ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
 use base::error::{Exit, Result};
-use base::runner::INTERRUPTED;
+use base::runner::is_interrupted;
 use deployment::context::Ctx;
 use deployment::engine::setup::Setup;
 use deployment::tools::sandbox;
@@ -85,7 +84,7 @@ impl LogsCommand {
             return Ok(Exit::Done);
         }
         show(ctx, &shown);
-        while !INTERRUPTED.load(Ordering::SeqCst) {
+        while !is_interrupted() {
             std::thread::sleep(LOG_READ_INTERVAL);
             let (text, end) = read_from(&file, position);
             position = end;

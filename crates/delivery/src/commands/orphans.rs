@@ -4,13 +4,14 @@
 //! its message begins with a commit of this repository. A shallow clone finds fewer.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use base::mutex;
 use camino::Utf8Path;
 
 use super::status::{READERS, ReadableEnvironment};
 use base::command::quote;
-use cloudflare::api::{Api, ListedVersion};
+use cloudflare::api::ListedVersion;
 use deployment::context::Ctx;
 use deployment::report::status::{UnownedWorker, UnownedWorkers};
 use workspace::Workspace;
@@ -96,8 +97,7 @@ fn in_account(
     found: &mut UnownedWorkers,
 ) {
     let destination = &environment.destination;
-    let api = Api::new(&destination.api, &destination.account_id, &environment.token)
-        .patient(&ctx.retry_budget);
+    let api = destination.client(&environment.token).patient(&ctx.retry_budget);
     let environment = &destination.environment;
     let names = match api.worker_names() {
         Ok(names) => names,
@@ -122,19 +122,17 @@ fn in_account(
         for _ in 0..READERS.min(others.len()) {
             scope.spawn(|| {
                 loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let next = mutex::lock(&queue).next();
                     let Some(worker) = next else { break };
                     match api.newest_versions(worker) {
                         Ok(versions) => {
                             if let Some(commit) = uploaded_commit(&ctx.root, &versions) {
-                                let mut workers =
-                                    workers.lock().unwrap_or_else(PoisonError::into_inner);
+                                let mut workers = mutex::lock(&workers);
                                 workers.push((worker.clone(), commit));
                             }
                         }
                         Err(error) => {
-                            let mut problem =
-                                problem.lock().unwrap_or_else(PoisonError::into_inner);
+                            let mut problem = mutex::lock(&problem);
                             *problem = Some(format!("{worker} in {environment}: {error:#}"));
                         }
                     }
@@ -142,8 +140,8 @@ fn in_account(
             });
         }
     });
-    found.incomplete.extend(problem.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let mut workers = workers.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.incomplete.extend(mutex::into_inner(problem));
+    let mut workers = mutex::into_inner(workers);
     workers.sort();
     found.workers.extend(workers.into_iter().map(|(worker, commit)| UnownedWorker {
         delete: delete_command(workspace, environment, &worker),

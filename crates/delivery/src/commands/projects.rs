@@ -16,8 +16,7 @@ impl ProjectsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let workspace = Workspace::survey(&ctx.root)?;
-        let graph = &workspace.graph;
-        let report = ProjectsReport::new(&workspace, graph);
+        let report = ProjectsReport::new(&workspace);
         warn_of_broken(ctx, &workspace.broken);
         for note in workspace.config_notes() {
             ctx.ui.note(&note);

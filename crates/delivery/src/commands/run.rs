@@ -69,7 +69,7 @@ impl RunCommand {
         }
         let (with, without): (Vec<&Project>, Vec<&Project>) =
             chosen.projects.iter().partition(|project| self.package(project).is_some());
-        let builds = plan_builds(&workspace, &workspace.graph, &with);
+        let builds = plan_builds(&workspace, &with);
         if ctx.dry_run {
             ctx.ui.out(&self.dry_run(ctx, &workspace, &with, builds)?);
             return Ok(selection::end(ctx, &workspace, Exit::Done, &chosen.broken));

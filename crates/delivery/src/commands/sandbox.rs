@@ -130,7 +130,7 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
     let config = Config::load(&ctx.root)?;
     let mut setup = Setup::new(ctx, &config)?;
     let (paths, _) = setup.tools()?;
-    let (server, _) = setup.sandbox(&paths, &config.account_ids(), port)?;
+    let server = setup.sandbox(&paths, &config.account_ids(), port)?;
     setup.finish("sandbox ready");
     Ok(report(ctx, Some(server), ""))
 }

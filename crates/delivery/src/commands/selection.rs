@@ -120,7 +120,7 @@ impl Selection {
         let reasons: BTreeMap<&str, String> =
             affected.projects.iter().map(|each| (each.dir.as_str(), line(&each.reasons))).collect();
         let reason = |project: &Project| reasons.get(project.dir.as_str()).cloned();
-        if affected.projects.is_empty() && stands_on_default_branch(&changes) {
+        if affected.projects.is_empty() && is_on_default_branch(&changes) {
             require_any(workspace)?;
             let reason = "every project, since the default branch is checked out";
             let mut chosen = SelectedProjects::new(workspace.select(&[])?, |_| reason.to_owned());
@@ -146,7 +146,7 @@ fn require_any(workspace: &Workspace) -> Result<()> {
 /// Returns true if the working tree is compared, and the commit of the default branch is checked
 /// out. If no changed file selects a project, all projects are selected, and the content key skips
 /// those that are up to date.
-fn stands_on_default_branch(changes: &Changes) -> bool {
+fn is_on_default_branch(changes: &Changes) -> bool {
     let base = match &changes.base {
         Base::Commit { commit, .. } => Some(commit),
         Base::PathList | Base::Everything { .. } => None,
@@ -174,8 +174,7 @@ impl<'w> SelectedProjects<'w> {
     ) -> Result<Plan> {
         let needs_upload = request.operation != Operation::Build;
         let selected = self.projects.len();
-        let graph = &workspace.graph;
-        let builds = plan_builds(workspace, graph, &self.projects);
+        let builds = plan_builds(workspace, &self.projects);
         let changes = reader.changes.join().map_err(|_| failed("git's reader failed"))??;
         // The choice of the projects may have waited for the network, and files may have changed since.
         let files = workspace.all_files.as_ref().filter(|_| changes.age() < MAX_AGE);
@@ -189,7 +188,7 @@ impl<'w> SelectedProjects<'w> {
             request,
             keys,
             head,
-            inputs: build_inputs(graph, &self.projects, &builds),
+            inputs: build_inputs(workspace, &self.projects, &builds),
             reasons: self.reasons,
             builds,
             unbuilt: expected_output::unbuilt(workspace, &self.projects),

@@ -1,7 +1,7 @@
 //! `status`: the live version of each project in each environment.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use clap::Args;
 
@@ -9,6 +9,7 @@ use super::build::{ContentKeys, keys};
 use super::deploy::sandbox_port;
 use super::orphans;
 use base::error::{Exit, Result};
+use base::mutex;
 use base::secret::Secret;
 use base::time::unix_now;
 use cloudflare::api::Api;
@@ -93,7 +94,7 @@ impl StatusCommand {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
-        let builds = plan_builds(workspace, &workspace.graph, projects);
+        let builds = plan_builds(workspace, projects);
         let keys = keys(workspace, projects, &destination, &builds, None)?;
         Ok(ReadableEnvironment { destination, token, keys })
     }
@@ -109,15 +110,15 @@ fn read(ctx: &Ctx, readable: &[ReadableEnvironment], projects: &[&Project]) -> V
         for _ in 0..READERS.min(questions.len()) {
             scope.spawn(|| {
                 loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let next = mutex::lock(&queue).next();
                     let Some((index, (one, project))) = next else { break };
                     let row = row(ctx, one, project);
-                    rows.lock().unwrap_or_else(PoisonError::into_inner).insert(index, row);
+                    mutex::lock(&rows).insert(index, row);
                 }
             });
         }
     });
-    rows.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect()
+    mutex::into_inner(rows).into_values().collect()
 }
 
 /// Replaces the rows of Workers that belong to another environment. If a wrangler config has no block for an

@@ -101,7 +101,7 @@ pub fn refusals(
         return Vec::new();
     };
     let all: Vec<&Project> = projects.iter().collect();
-    let builds = plan_builds(workspace, &workspace.graph, &all);
+    let builds = plan_builds(workspace, &all);
     let schema = setup::installed_schema(&workspace.root);
     let facts = Facts {
         operation: Operation::Deploy,

@@ -1,7 +1,6 @@
 //! Runs checks in parallel, each with its own timeout, and returns their findings in order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use super::check::Check;
 use super::context::Context;
 use super::finding::Finding;
 use base::error::{Result, interrupted};
-use base::runner::INTERRUPTED;
+use base::runner::is_interrupted;
 
 /// The finding and the duration of a check.
 #[derive(Clone, Debug)]
@@ -51,7 +50,7 @@ fn run_within(
     };
     while let Some(longest) = waiting(&found) {
         let remaining = longest.saturating_sub(started.elapsed());
-        if INTERRUPTED.load(Ordering::SeqCst) {
+        if is_interrupted() {
             return Err(interrupted());
         }
         if remaining.is_zero() {

@@ -1,6 +1,5 @@
 //! Sends requests to a deployed project until its responses are right, or prove that the version is wrong.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
@@ -14,7 +13,7 @@ use base::env::variable;
 use base::error::Result;
 use base::http;
 use base::http::HttpResponse;
-use base::runner::INTERRUPTED;
+use base::runner::is_interrupted;
 use base::secret::Secret;
 
 /// The first delay between two attempts. Each further one is longer, up to [`MAX_RETRY_DELAY`].
@@ -36,6 +35,14 @@ pub enum Verdict {
     Wrong(String),
     /// Nothing is proven.
     Unknown(Unclear),
+}
+
+/// The end of a chain of redirects.
+enum Followed {
+    /// The last response, after a number of redirects.
+    Response { response: HttpResponse, hops: usize },
+    /// No response, a redirect to another host, or one to HTTPS in the sandbox.
+    Finding(ResponseProof),
 }
 
 /// The time limits of the check.
@@ -138,7 +145,7 @@ impl Checker<'_> {
         if right && is_guarded {
             return Verdict::Right { notes: notes("the version answers right at another address") };
         }
-        if right || INTERRUPTED.load(Ordering::SeqCst) {
+        if right || is_interrupted() {
             return Verdict::Unknown(first);
         }
         let expected = ExpectedResponse { may_be_absent: true, ..self.expected.clone() };
@@ -180,15 +187,12 @@ impl Checker<'_> {
             }
             let is_transient =
                 matches!(&finding, ResponseProof::Unknown(unclear) if unclear.cause.is_transient());
-            let over =
-                if is_transient { (started, limits.total) } else { (since, limits.same_answer) };
-            let spent = (over.0.elapsed() + pause > over.1).then_some(over.1);
-            let spent =
-                spent.or((started.elapsed() + pause > limits.total).then_some(limits.total));
-            if let Some(spent) = spent {
-                return with_address(finding, &self.url(base), Some(spent));
+            let spent = |since: Instant, limit| (since.elapsed() + pause > limit).then_some(limit);
+            let same = if is_transient { None } else { spent(since, limits.same_answer) };
+            if let Some(limit) = same.or_else(|| spent(started, limits.total)) {
+                return with_address(finding, &self.url(base), Some(limit));
             }
-            if INTERRUPTED.load(Ordering::SeqCst) {
+            if is_interrupted() {
                 return with_address(finding, &self.url(base), None);
             }
             std::thread::sleep(pause);
@@ -202,60 +206,56 @@ impl Checker<'_> {
 
     /// Sends one request, and a second one for the proof file if the page does not identify this version.
     fn ask(&self, base: &str, friends: &[String], timeout: Duration) -> ResponseProof {
-        let finding = match self.follow(&self.url(base), friends, timeout) {
-            Err(finding) => return finding,
-            Ok((response, hops)) => {
-                let is_exact =
-                    || self.expected.page.as_ref().is_some_and(|p| p.bytes == response.body);
-                let finding = self.expected.classify(&response, hops);
-                if finding != ResponseProof::Right || self.expected.proof.is_none() || is_exact() {
-                    return finding;
-                }
-                finding
-            }
+        let (response, hops) = match self.follow(&self.url(base), friends, timeout) {
+            Followed::Response { response, hops } => (response, hops),
+            Followed::Finding(finding) => return finding,
         };
-        let Some((path, bytes)) = &self.expected.proof else { return finding };
+        let finding = self.expected.classify(&response, hops);
+        let page = self.expected.page.as_ref();
+        let is_exact = page.is_some_and(|page| page.bytes == response.body);
+        let needs_proof = finding == ResponseProof::Right && !is_exact;
+        let Some((path, bytes)) = self.expected.proof.as_ref().filter(|_| needs_proof) else {
+            return finding;
+        };
         match self.follow(&join(base, path), friends, timeout) {
-            Ok((response, _)) if response.body == *bytes => ResponseProof::Right,
-            Ok((response, _)) => {
+            Followed::Response { response, .. } if response.body == *bytes => ResponseProof::Right,
+            Followed::Response { response, .. } => {
                 let what = format!(
                     "serves {path} with other content than the build ({})",
                     response.status
                 );
                 ResponseProof::Unknown(Unclear { what, cause: Cause::OtherContent })
             }
-            Err(finding) => finding,
+            Followed::Finding(finding) => finding,
         }
     }
 
-    /// Sends the request and follows redirects within the project's own hosts. `Err` is a final finding:
-    /// no response, a redirect to another host, or one to HTTPS in the sandbox.
-    fn follow(
-        &self,
-        url: &str,
-        friends: &[String],
-        timeout: Duration,
-    ) -> Result<(HttpResponse, usize), ResponseProof> {
+    /// Sends the request and follows redirects within the project's own hosts.
+    fn follow(&self, url: &str, friends: &[String], timeout: Duration) -> Followed {
         let (started, mut url, mut hops) = (Instant::now(), url.to_owned(), 0);
         loop {
             let left = timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(200));
-            let response = self.get(&url, left).map_err(|error| {
-                let what = format!("does not answer: {error:#}");
-                ResponseProof::Unknown(Unclear { what, cause: Cause::NoAnswer })
-            })?;
+            let response = match self.get(&url, left) {
+                Ok(response) => response,
+                Err(error) => {
+                    let what = format!("does not answer: {error:#}");
+                    let unclear = Unclear { what, cause: Cause::NoAnswer };
+                    return Followed::Finding(ResponseProof::Unknown(unclear));
+                }
+            };
             let location =
                 response.header("location").filter(|_| (300..400).contains(&response.status));
             let Some(next) = location.and_then(|to| resolve(&url, to)) else {
-                return Ok((response, hops));
+                return Followed::Response { response, hops };
             };
             if self.expected.names(response.status) || hops == HOPS {
-                return Ok((response, hops));
+                return Followed::Response { response, hops };
             }
             if !is_own(&url, &next, friends) {
-                return Err(self.expected.classify_redirect(&response));
+                return Followed::Finding(self.expected.classify_redirect(&response));
             }
             if is_upgrade_in_sandbox(&url, &next) {
-                return Err(ResponseProof::Right);
+                return Followed::Finding(ResponseProof::Right);
             }
             (url, hops) = (next, hops + 1);
         }

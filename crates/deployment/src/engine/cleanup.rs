@@ -15,7 +15,7 @@ use base::error::Result;
 use base::secret::TokenProblem;
 use base::time::{rfc3339, unix_now};
 use gitlab::api::leftovers;
-use gitlab::api::leftovers::{GitlabEnvironment, Request, RequestState};
+use gitlab::api::leftovers::{GitlabEnvironment, ListedMergeRequest, MergeRequestState};
 use gitlab::api::request::Client;
 use gitlab::api::{Notes, User};
 use gitlab::comment::PreviewStatus;
@@ -80,7 +80,7 @@ pub fn clean_up(
 
 /// A merge request that is not open, with what may remain of it.
 struct Candidate {
-    request: Request,
+    request: ListedMergeRequest,
     environment: Option<GitlabEnvironment>,
     previews: Vec<PreviewDeletion>,
 }
@@ -115,15 +115,16 @@ impl Cleanup<'_> {
             }
         }
         let mut previews = self.worker_previews(&mut report.unknown);
-        let mut requests: BTreeMap<u64, Request> =
+        let mut requests: BTreeMap<u64, ListedMergeRequest> =
             requests.into_iter().map(|request| (request.iid, request)).collect();
         let older = environments.keys().chain(previews.keys());
         let older: BTreeSet<u64> =
             older.filter(|iid| !requests.contains_key(iid)).copied().collect();
         let older = leftovers::list_by_number(self.client, number, &older)?;
         requests.extend(older.into_iter().map(|request| (request.iid, request)));
-        let ended = requests.into_values().filter(|request| request.state != RequestState::Open);
-        let candidate = |request: Request| Candidate {
+        let ended =
+            requests.into_values().filter(|request| request.state != MergeRequestState::Open);
+        let candidate = |request: ListedMergeRequest| Candidate {
             environment: environments.remove(&request.iid),
             previews: previews.remove(&request.iid).unwrap_or_default(),
             request,
@@ -140,7 +141,7 @@ impl Cleanup<'_> {
     ) -> Result<Option<Leftover>> {
         let Candidate { request, environment, previews } = candidate;
         let iid = request.iid;
-        if request.state == RequestState::Unknown {
+        if request.state == MergeRequestState::Unknown {
             let found = (previews.as_slice(), environment.as_ref());
             report.skipped.extend(Skipped::unknown(iid, &self.project, found, self.destination));
             return Ok(None);
@@ -262,9 +263,9 @@ fn live(
     client: &Client<'_>,
     user: &User,
     project: &GitlabProject,
-    request: &Request,
+    request: &ListedMergeRequest,
 ) -> Result<Vec<String>> {
-    if request.state == RequestState::Deleted {
+    if request.state == MergeRequestState::Deleted {
         return Ok(Vec::new());
     }
     let iid = request.iid.to_string();

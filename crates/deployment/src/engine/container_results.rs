@@ -17,7 +17,7 @@ use cloudflare::wrangler;
 pub(super) const SIGNALS: i32 = 128;
 
 /// The hint of a refusal in a container.
-pub(super) const REFUSED: &str = "nothing was changed; do what the message says, then retry";
+pub(super) const REFUSAL_HINT: &str = "nothing was changed; do what the message says, then retry";
 
 /// The result that an attempt in containers left.
 #[derive(Debug)]
@@ -133,14 +133,14 @@ fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -
         );
         return failed(wrangler::excerpt(&reason, &log, None)).hint(before_deploy::HINT);
     }
-    match host::refusal_in(&log).filter(|_| code == wrangler::REFUSED) {
+    match host::refusal_in(&log).filter(|_| code == wrangler::REFUSAL_EXIT_CODE) {
         Some(refusal) => refusal,
         None => refused(wrangler::excerpt(
             &format!("the program that checks the upload {ending}; nothing was uploaded"),
             &log,
             None,
         ))
-        .hint(REFUSED),
+        .hint(REFUSAL_HINT),
     }
 }
 

@@ -77,7 +77,7 @@ impl ModuleRecord {
                 let lines: Vec<String> = self.log.lines().map(strip_escapes).collect();
                 let failure = failed(wrangler::excerpt(&reason, &lines, None));
                 Err(match self.steps.iter().all(|step| step.is_ok) {
-                    true => failure.hint(wrangler::next_step_in(&lines.join("\n"))),
+                    true => failure.hint(wrangler::hint_in_output(&lines.join("\n"))),
                     false => failure.hint(before_deploy::HINT),
                 })
             }
@@ -294,13 +294,13 @@ fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<()> {
 }
 
 /// The prefix of a refusal of the Cloudflare module. Nothing was changed before it.
-const REFUSED: &str = "refused, nothing was changed: ";
+const REFUSAL_PREFIX: &str = "refused, nothing was changed: ";
 
 /// Returns the refusal of the Cloudflare module in the output of the CLI. Its last part is the next step.
 fn refusal(output: &[String]) -> Option<Error> {
-    let line = output.iter().rev().find_map(|line| line.split_once(REFUSED))?.1;
+    let line = output.iter().rev().find_map(|line| line.split_once(REFUSAL_PREFIX))?.1;
     let text = line.split(" [traceparent:").next().unwrap_or(line);
-    Some(refused(text).hint(container_results::REFUSED))
+    Some(refused(text).hint(container_results::REFUSAL_HINT))
 }
 
 fn check_success(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result<CompletedProcess> {

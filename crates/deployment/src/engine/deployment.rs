@@ -6,7 +6,7 @@ use super::before_deploy;
 use super::build_output::BuildOutput;
 use super::failure::{FailedUpload, explain_failed_upload};
 use super::job::{ProjectRun, millis};
-use super::live::{Before, Existing, find_existing, read_live, require_preview_urls};
+use super::live::{Existing, PreviousState, find_existing, read_live, require_preview_urls};
 use super::lock::FileLock;
 use super::order;
 use super::packages::DependencyResult;
@@ -62,7 +62,7 @@ pub struct ProjectDeployment<'a> {
     job: ProjectRun<'a>,
     lock: Option<FileLock>,
     started: String,
-    before: Before,
+    before: PreviousState,
     existing: Option<Existing>,
     build: BuildResult,
     /// The steps before the upload that ran.
@@ -81,7 +81,7 @@ impl<'a> ProjectDeployment<'a> {
             job,
             lock: None,
             started: rfc3339(unix_now()),
-            before: Before::default(),
+            before: PreviousState::default(),
             existing: None,
             build: BuildResult::default(),
             steps: Vec::new(),
@@ -283,7 +283,7 @@ fn build(job: &ProjectRun<'_>) -> Result<BuildResult> {
 }
 
 /// Refuses a gradual deployment of a Worker without a live version.
-fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<()> {
+fn refuse_first_share(job: &ProjectRun<'_>, before: &PreviousState) -> Result<()> {
     let Some(percent) = job.run.plan.options.percent.filter(|_| before.live.is_none()) else {
         return Ok(());
     };
@@ -296,7 +296,7 @@ fn refuse_first_share(job: &ProjectRun<'_>, before: &Before) -> Result<()> {
 }
 
 /// Refuses a preview of a Worker that cannot have one. Returns a status if the Worker was never deployed.
-fn refuse_preview(job: &ProjectRun<'_>, before: &Before) -> Result<Option<DeployStatus>> {
+fn refuse_preview(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<DeployStatus>> {
     if job.run.plan.operation != Operation::Preview {
         return Ok(None);
     }

@@ -24,7 +24,7 @@ pub fn unbuilt(workspace: &Workspace, projects: &[&Project]) -> BTreeMap<String,
     let check = |project: &Project| {
         // The build of a package that it depends on may write files anywhere.
         let has_other_build = || {
-            let inputs = workspace.graph.inputs_of(&project.dir);
+            let inputs = workspace.graph.build_inputs(&project.dir);
             let mut packages = inputs.iter().filter_map(|dir| workspace.packages.get(dir.as_str()));
             packages.any(Package::builds)
         };

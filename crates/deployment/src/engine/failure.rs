@@ -4,7 +4,7 @@
 use std::fmt;
 
 use super::job::ProjectRun;
-use super::live::Before;
+use super::live::PreviousState;
 use super::traffic::watch_for_effect;
 use crate::plan::UploadKind;
 use crate::record::DeployStatus;
@@ -52,7 +52,7 @@ pub struct AfterFailure {
 /// of the failure.
 pub fn explain_failed_upload(
     job: &ProjectRun<'_>,
-    before: &Before,
+    before: &PreviousState,
     failed: &FailedUpload,
     status: DeployStatus,
     mut hints: Vec<String>,
@@ -70,7 +70,7 @@ pub fn explain_failed_upload(
     if is_open {
         now = watch_for_effect(now, is_previous, || job.live());
     }
-    let look = format!("run `{}`", job.command_line("status"));
+    let status_command = format!("run `{}`", job.command_line("status"));
     match now {
         Ok(live) if is_previous(live.as_ref()) => {
             let as_before = match previous {
@@ -81,7 +81,7 @@ pub fn explain_failed_upload(
                 return AfterFailure { live, status, text: as_before, hints };
             }
             // The hints of the failure would start another deployment.
-            let hints = vec![format!("{look} in a minute; deploy again only after that")];
+            let hints = vec![format!("{status_command} in a minute; deploy again only after that")];
             let text = format!(
                 "{as_before}, but the request to deploy was sent and not answered: the new version may still go live"
             );
@@ -95,11 +95,11 @@ pub fn explain_failed_upload(
                 }
                 None => format!("nothing is live now; before it was {previous}"),
             };
-            hints.push(next_step(job, before, live.as_ref(), look));
+            hints.push(next_step(job, before, live.as_ref(), status_command));
             AfterFailure { live, status: changed, text, hints }
         }
         Err(error) => {
-            hints.push(look);
+            hints.push(status_command);
             let text = format!("what is live now cannot be read: {error:#}");
             let status = if is_open { DeployStatus::Unknown } else { changed };
             AfterFailure { live: None, status, text, hints }
@@ -109,7 +109,7 @@ pub fn explain_failed_upload(
 
 /// Returns true if a failed upload may still make its version live: the request was or may have been
 /// sent and has no response. Without a new version this is impossible.
-fn may_go_live(job: &ProjectRun<'_>, before: &Before, failed: &FailedUpload) -> bool {
+fn may_go_live(job: &ProjectRun<'_>, before: &PreviousState, failed: &FailedUpload) -> bool {
     let order = deploying_order(&format!("{:#}", failed.error), &job.part.target.worker);
     if before.live.is_none() {
         // The first upload of a Worker makes its version live.
@@ -124,11 +124,16 @@ fn may_go_live(job: &ProjectRun<'_>, before: &Before, failed: &FailedUpload) -> 
 }
 
 /// Returns the next step if the live version changed.
-fn next_step(job: &ProjectRun<'_>, before: &Before, now: Option<&Live>, look: String) -> String {
+fn next_step(
+    job: &ProjectRun<'_>,
+    before: &PreviousState,
+    now: Option<&Live>,
+    status_command: String,
+) -> String {
     let is_ours = now.is_some_and(|live| live.tag.as_deref() == Some(&job.part.key));
     let again = job.command_line("deploy");
     match &before.live {
-        _ if !is_ours => look,
+        _ if !is_ours => status_command,
         None => format!("to finish (addresses, schedules), run `{again} --force`"),
         Some(previous) => format!(
             "to finish (addresses, schedules), run `{again} --force`; to go back, run `{} --to {}`",

@@ -92,7 +92,7 @@ pub(super) fn verdict(
     };
     match wrangler::verdict(expected, exit_reason, output) {
         wrangler::WranglerOutcome::Failed { reason, hint } => {
-            let next_step = wrangler::next_step_of_text(&lines.join("\n")).map(str::to_owned);
+            let next_step = wrangler::error_hint_in_output(&lines.join("\n")).map(str::to_owned);
             wrangler::WranglerOutcome::Failed { reason, hint: next_step.or(hint) }
         }
         done @ wrangler::WranglerOutcome::Done { .. } => done,
@@ -158,7 +158,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     let command = paths.prepare_upload(part, destination, is_redirected, is_bundled);
     let finished = job.execute(&command)?;
     match finished.exit_reason {
-        ExitReason::Code(wrangler::REFUSED) => Err(refusal(&finished)),
+        ExitReason::Code(wrangler::REFUSAL_EXIT_CODE) => Err(refusal(&finished)),
         _ => Ok(warnings(&finished.success()?.tail)),
     }
 }

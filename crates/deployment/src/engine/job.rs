@@ -1,6 +1,5 @@
 //! One project's part of a run, with the values that its steps share: the plan, the API, and the output.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::RunContext;
@@ -12,7 +11,7 @@ use crate::plan::destination::Destination;
 use crate::plan::{Engine, Operation, ProjectPlan};
 use base::command::ProcessCommand;
 use base::error::{Error, Result, interrupted, refused};
-use base::runner::{CompletedProcess, INTERRUPTED};
+use base::runner::{CompletedProcess, is_interrupted};
 use base::secret::Secret;
 use base::terminal::progress::ProgressLine;
 use cloudflare::api;
@@ -115,14 +114,14 @@ impl<'a> ProjectRun<'a> {
     pub(super) fn ask<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
         let destination = &self.run.plan.destination;
         let token: Secret = self.run.ctx.credential(destination)?;
-        let api = Api::new(&destination.api, &destination.account_id, &token);
+        let api = destination.client(&token);
         ask(&api.patient(&self.run.ctx.retry_budget))
     }
 }
 
 /// Returns the refusal because `what` cannot be read from the API. Nothing has changed.
 pub(super) fn read_failure(what: &str, error: &Error) -> Error {
-    if INTERRUPTED.load(Ordering::SeqCst) {
+    if is_interrupted() {
         return interrupted().hint("nothing was changed");
     }
     refused(format!("cannot read {what}: {error:#}"))

@@ -15,7 +15,7 @@ use workspace::strategy::Strategy;
 
 /// The state of a Worker before anything changes.
 #[derive(Debug, Default)]
-pub struct Before {
+pub struct PreviousState {
     /// The live version. `None` if nothing is live.
     pub live: Option<Live>,
     /// The newest version. `None` if it was not read.
@@ -27,7 +27,7 @@ pub struct Before {
     pub warnings: Vec<String>,
 }
 
-impl Before {
+impl PreviousState {
     /// Returns the id of the live version.
     #[must_use]
     pub fn version(&self) -> Option<&str> {
@@ -74,16 +74,22 @@ pub struct Existing {
     pub warnings: Vec<String>,
 }
 
+impl Existing {
+    fn new(id: String, urls: Vec<String>) -> Existing {
+        Existing { id, urls, warnings: Vec::new() }
+    }
+}
+
 /// Reads the live version. An error is a refusal, because nothing has changed yet.
-pub fn read_live(job: &ProjectRun<'_>) -> Result<Before> {
+pub fn read_live(job: &ProjectRun<'_>) -> Result<PreviousState> {
     job.step("read what is live");
     let live = job.read("what is live", |api| api.live(&job.part.target.worker))?;
-    Ok(Before { live, ..Before::default() })
+    Ok(PreviousState { live, ..PreviousState::default() })
 }
 
 /// Returns the version or preview that has the content of the plan. `None` if there is none, if its own
 /// responses are wrong, or if the plan forces an upload.
-pub fn find_existing(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Existing>> {
+pub fn find_existing(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<Existing>> {
     if job.run.plan.options.force {
         return Ok(None);
     }
@@ -92,16 +98,17 @@ pub fn find_existing(job: &ProjectRun<'_>, before: &Before) -> Result<Option<Exi
         (Operation::Preview, _) => job.newest_of_alias()?,
         _ => job.live_by_key(before)?,
     };
-    let Some((id, urls)) = found else { return Ok(None) };
+    let Some(existing) = found else { return Ok(None) };
+    let urls = &existing.urls;
     let warnings =
-        match check(job, before.live.as_ref(), None, &urls, || None, Limits::of_live_version()) {
+        match check(job, before.live.as_ref(), None, urls, || None, Limits::of_live_version()) {
             Verdict::Right { notes } => notes,
             // Another deployment of the same content would not remove the guard.
             Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
             Verdict::Unknown(Unclear { cause: Cause::Other, .. }) => Vec::new(),
             Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(None),
         };
-    Ok(Some(Existing { id, urls, warnings }))
+    Ok(Some(Existing { warnings, ..existing }))
 }
 
 /// Refuses a Worker Preview if the Worker's preview URLs are off, because `wrangler preview` would create one
@@ -116,12 +123,9 @@ pub fn require_preview_urls(job: &ProjectRun<'_>) -> Result<()> {
         .hint(format!("run `{} --force` once", job.command_line("deploy"))))
 }
 
-/// An id and its URLs.
-type FoundVersion = Option<(String, Vec<String>)>;
-
 impl ProjectRun<'_> {
     /// Returns the live version if it has the plan's content key and the triggers were applied.
-    fn live_by_key(&self, before: &Before) -> Result<FoundVersion> {
+    fn live_by_key(&self, before: &PreviousState) -> Result<Option<Existing>> {
         let (part, destination) = (self.part, &self.run.plan.destination);
         let is_same = |live: &&Live| {
             live.shares.is_empty()
@@ -132,11 +136,11 @@ impl ProjectRun<'_> {
         let worker = &part.target.worker;
         let address = || self.read("its address", |api| api.address(worker));
         let urls = destination.live_urls(&part.target, address)?;
-        Ok(Some((live.version.clone(), urls)))
+        Ok(Some(Existing::new(live.version.clone(), urls)))
     }
 
     /// Returns the newest version of the plan's alias if it has the plan's key.
-    fn newest_of_alias(&self) -> Result<FoundVersion> {
+    fn newest_of_alias(&self) -> Result<Option<Existing>> {
         let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
         };
@@ -147,18 +151,18 @@ impl ProjectRun<'_> {
             newest.filter(|version| version.annotation("workers/tag") == Some(&self.part.key));
         let Some(version) = same else { return Ok(None) };
         if let Some(urls) = self.preview_urls(&version.id) {
-            return Ok(Some((version.id.clone(), urls)));
+            return Ok(Some(Existing::new(version.id.clone(), urls)));
         }
         let suffix = self.read("its addresses", |api| api.preview_suffix(worker))?;
         let Some(suffix) = suffix else { return Ok(None) };
         let short = version.id.get(..8).unwrap_or(&version.id);
         let url = |label: &str| self.run.plan.destination.preview_url(label, worker, &suffix);
         let urls = [url(alias), url(short)].into_iter().flatten().collect();
-        Ok(Some((version.id.clone(), urls)))
+        Ok(Some(Existing::new(version.id.clone(), urls)))
     }
 
     /// Returns the latest deployment of the plan's Worker Preview if it has the plan's key.
-    fn latest_preview(&self) -> Result<FoundVersion> {
+    fn latest_preview(&self) -> Result<Option<Existing>> {
         let (worker, Some(name)) = (&self.part.target.worker, &self.part.alias) else {
             return Ok(None);
         };
@@ -174,7 +178,7 @@ impl ProjectRun<'_> {
         let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
         let mut urls = self.preview_urls(&latest.id).unwrap_or_else(|| known_urls().collect());
         urls.retain(|url| alias::has_valid_host(url));
-        Ok((!urls.is_empty()).then_some((latest.id, urls)))
+        Ok((!urls.is_empty()).then(|| Existing::new(latest.id, urls)))
     }
 
     /// Returns the URLs of a preview in the sandbox, without one that would be too long. `None` at Cloudflare.
@@ -194,7 +198,7 @@ pub(super) fn read_attached(
     worker: &str,
 ) -> Result<TriggersInUse> {
     let token = ctx.credential(destination)?;
-    Api::new(&destination.api, &destination.account_id, &token).triggers_in_use(worker)
+    destination.client(&token).triggers_in_use(worker)
 }
 
 /// Returns the crons, routes and domains that a deployment of `part` removes. Empty if they cannot be

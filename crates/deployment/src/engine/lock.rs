@@ -2,14 +2,13 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use camino::Utf8Path;
 
 use base::deadline;
 use base::error::{Error, Result, interrupted, refused, unwritable};
-use base::runner::INTERRUPTED;
+use base::runner::is_interrupted;
 use base::time::{rfc3339, unix_now};
 
 /// The maximum wait for another run's lock: longer than any run takes.
@@ -57,7 +56,7 @@ impl FileLock {
         ));
         let started = Instant::now();
         while started.elapsed() < SETTLE {
-            if INTERRUPTED.load(Ordering::SeqCst) {
+            if is_interrupted() {
                 return Err(interrupted().hint("nothing was changed"));
             }
             std::thread::sleep(RETRY_INTERVAL);
@@ -88,7 +87,7 @@ pub fn lock(path: &Utf8Path, waiting: impl FnOnce(&str)) -> Result<FileLock> {
     waiting(&holder(&mut file));
     let (started, longest) = (Instant::now(), deadline::within(MAX_LOCK_WAIT)?);
     while !try_lock(&file).map_err(|error| cannot(&error))? {
-        if INTERRUPTED.load(Ordering::SeqCst) {
+        if is_interrupted() {
             return Err(interrupted());
         }
         if started.elapsed() >= longest {

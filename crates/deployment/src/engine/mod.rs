@@ -35,8 +35,9 @@ mod uploader;
 pub mod verify;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
+use base::mutex;
 use camino::Utf8PathBuf;
 use cloudflare::wrangler_fields::ConfigSchema;
 
@@ -142,7 +143,7 @@ impl<'a> RunContext<'a> {
     /// Returns the lock of the package that builds `part`.
     pub(super) fn package_lock(&self, part: &ProjectPlan) -> Arc<Mutex<()>> {
         let dir = part.build.as_ref().unwrap_or(&part.dir);
-        let mut packages = self.packages.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut packages = mutex::lock(&self.packages);
         Arc::clone(packages.entry(dir.clone()).or_default())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::plan::{Operation, Plan, ProjectPlan};
 use crate::record::Record;
 use base::error::{Error, ErrorKind, refused};
+use base::mutex;
 
 /// The waiting projects of a run, and the records of the finished ones.
 pub struct DeployQueue<'p> {
@@ -71,12 +72,12 @@ impl<'p> DeployQueue<'p> {
     /// Returns the records in the plan's order.
     #[must_use]
     pub fn into_records(self) -> Vec<Record> {
-        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let state = mutex::into_inner(self.state);
         state.records.into_values().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        mutex::lock(&self.state)
     }
 
     /// Returns the reason why a project is not deployed: its config names the Worker of a project that was not

@@ -1,9 +1,9 @@
 //! Builds on this machine, or restores the output of an earlier build from the cache.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
 use std::time::{Instant, SystemTime};
 
+use base::mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
@@ -57,7 +57,7 @@ impl ProjectRun<'_> {
     /// build of the same content.
     pub(super) fn build_on_host(&self) -> Result<BuildResult> {
         let alone = self.run.package_lock(self.part);
-        let _alone = alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = mutex::lock(&alone);
         let Some(dir) = self.part.build.as_ref().filter(|_| !self.part.is_built_by_wrangler) else {
             return Ok(BuildResult::new(self.install()?));
         };

@@ -1,8 +1,9 @@
 //! Installs and builds of packages that several projects share: each once in a run.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use base::mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::build_variables::digests;
@@ -31,7 +32,7 @@ impl<T> Default for OncePerFolder<T> {
 impl<T: Clone> OncePerFolder<T> {
     /// Returns the result for `dir`. Runs `work` if there is none yet.
     fn once(&self, dir: &Utf8Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = mutex::lock(&self.0);
         let cell = Arc::clone(all.entry(dir.to_owned()).or_default());
         drop(all);
         cell.get_or_init(work).clone()
@@ -95,10 +96,10 @@ impl ProjectRun<'_> {
 
     /// Acquires a lock that other projects of this run may share.
     fn lock_for_run(&self, name: &str) -> Result<Arc<FileLock>> {
-        let mut all = self.run.locks.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = mutex::lock(&self.run.locks.0);
         let shared = Arc::clone(all.entry(name.to_owned()).or_default());
         drop(all);
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = mutex::lock(&shared);
         if let Some(held) = shared.upgrade() {
             return Ok(held);
         }

@@ -4,8 +4,6 @@ mod target;
 
 pub use target::RollbackTarget;
 
-use std::sync::atomic::Ordering;
-
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
@@ -13,14 +11,13 @@ use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::job::{command_line, read_failure};
 use super::response::{ExpectedResponse, Unclear};
 use super::setup;
-use super::traffic::{Traffic, divide, route_traffic};
+use super::traffic::{Traffic, divide, live_version, route_traffic};
 use crate::context::Ctx;
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record, ToolVersions};
 use base::error::{Error, Result, interrupted, refused, remote};
-use base::runner::INTERRUPTED;
-use base::secret::Secret;
+use base::runner::is_interrupted;
 use base::text::short_version;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::{Api, Live};
@@ -83,7 +80,7 @@ impl Rollback {
             ))
             .hint(format!("run `{}` once", command_line("deploy", &project.name, destination)))
         };
-        let api = api(destination, &token).patient(&ctx.retry_budget);
+        let api = destination.client(&token).patient(&ctx.retry_budget);
         let live = api
             .live(&worker)
             .map_err(|error| read_failure("what is live", &error))?
@@ -101,7 +98,7 @@ impl Rollback {
         let address = || api.address(&worker).map_err(|error| read_failure("what is live", &error));
         let urls = destination.live_urls(&project.target(&destination.environment), address)?;
         let triggers = Triggers::new(&project.wrangler, &destination.environment);
-        let not_undone = not_undone(&self::api(destination, &token), &worker, &triggers, &live);
+        let not_undone = not_undone(&destination.client(&token), &worker, &triggers, &live);
         Ok(Rollback {
             schema: 1,
             operation: if matches!(target, RollbackTarget::Alias(_)) {
@@ -176,12 +173,12 @@ impl Rollback {
 
     fn make_live(&self, ctx: &Ctx, record: &mut Record) -> Result<()> {
         let token = ctx.credential(&self.destination)?;
-        let api = api(&self.destination, &token).patient(&ctx.retry_budget);
+        let api = self.destination.client(&token).patient(&ctx.retry_budget);
         let status = command_line("status", &self.project, &self.destination);
         // Another run may have held the lock after the plan was created.
         record.live =
             api.live(&self.worker).map_err(|error| read_failure("what is live", &error))?;
-        let now = record.live.as_ref().map_or("nothing", |live| live.version.as_str());
+        let now = live_version(record.live.as_ref());
         if now != self.previous.version {
             return Err(refused(format!(
                 "another deployment came in between: {now} is live, and nothing was changed"
@@ -235,7 +232,7 @@ impl Rollback {
                     (format!("the health check cannot tell whether it is right: {what}"), hints)
                 }
             };
-        let failure = if INTERRUPTED.load(Ordering::SeqCst) {
+        let failure = if is_interrupted() {
             let message = format!("{} is live, and was not checked", self.version);
             interrupted().with_message(message)
         } else {
@@ -304,10 +301,6 @@ fn own_address(
 ) -> Option<String> {
     let (suffix, short) = (api.preview_suffix(worker).ok()??, version.get(..8)?);
     destination.preview_url(short, worker, &suffix)
-}
-
-fn api<'a>(destination: &'a Destination, token: &'a Secret) -> Api<'a> {
-    Api::new(&destination.api, &destination.account_id, token)
 }
 
 /// Describes the settings of a Worker that do not depend on its live version.

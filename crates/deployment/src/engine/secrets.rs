@@ -11,7 +11,6 @@ use crate::tools::sandbox;
 use base::env::variable;
 use base::error::{Result, refused};
 use base::secret::Secret;
-use cloudflare::api::Api;
 use workspace::dev_vars::{DEV_VARS, DevVars};
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -113,7 +112,7 @@ pub fn refuse_missing_if_readable(
         return Ok(true);
     }
     let Some(token) = readable_token(root, destination) else { return Ok(false) };
-    let api = Api::new(&destination.api, &destination.account_id, &token).within(timeout);
+    let api = destination.client(&token).within(timeout);
     let Ok(set) = api.secret_names(&target.worker) else { return Ok(false) };
     subject.refuse(&subject.missing(root, &set)?).map(|()| true)
 }

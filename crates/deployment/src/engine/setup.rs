@@ -159,15 +159,15 @@ impl<'a> Setup<'a> {
         refuse_failure(finished, REGISTRY)
     }
 
-    /// Returns a running sandbox, and whether it ran before.
+    /// Returns the running sandbox. Builds and starts it if it does not run.
     pub fn sandbox(
         &self,
         paths: &CommandPaths,
         accounts: &[String],
         port: Option<u16>,
-    ) -> Result<(Server, bool)> {
+    ) -> Result<Server> {
         if let Some(server) = self.running() {
-            return Ok((server.clone(), true));
+            return Ok(server.clone());
         }
         self.task.phase(self.phases.label(Phase::Sandbox));
         if let Some(command) = sandbox::build(&self.ctx.root) {
@@ -176,7 +176,7 @@ impl<'a> Setup<'a> {
             refuse_failure(finished, "run `cargo build --package sandbox` to see it fail alone")?;
         }
         self.task.step("start the sandbox");
-        Ok((sandbox::start(&self.ctx.root, &paths.bun, accounts, port)?, false))
+        sandbox::start(&self.ctx.root, &paths.bun, accounts, port)
     }
 
     /// Returns the running sandbox. Installs its tools and starts it if it does not run.
@@ -186,7 +186,7 @@ impl<'a> Setup<'a> {
         }
         self.needs_sandbox = true;
         let (paths, _) = self.tools()?;
-        Ok(self.sandbox(&paths, accounts, None)?.0)
+        self.sandbox(&paths, accounts, None)
     }
 
     /// Ends the setup and releases the lock.
@@ -278,7 +278,7 @@ pub fn install_wrangler(paths: &CommandPaths, toolchain: &Toolchain) -> Vec<Proc
     commands
 }
 
-/// Installs the locked packages in `folder`, without their install scripts.
+/// Returns the command that installs the locked packages in `folder`, without their install scripts.
 #[must_use]
 pub fn install(paths: &CommandPaths, folder: &Utf8Path) -> ProcessCommand {
     let bun = &paths.bun;

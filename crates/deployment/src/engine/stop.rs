@@ -240,7 +240,7 @@ impl<'a> Previews<'a> {
     }
 
     fn api(&self) -> Api<'_> {
-        let api = Api::new(&self.destination.api, &self.destination.account_id, &self.token);
+        let api = self.destination.client(&self.token);
         api.patient(&self.ctx.retry_budget)
     }
 }

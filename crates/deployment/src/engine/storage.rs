@@ -1,13 +1,11 @@
 //! Provides the storage of the projects in the sandbox.
 
-use std::sync::atomic::Ordering;
-
 use super::RunContext;
 use super::secrets::defaults_note;
 use crate::plan::{Operation, ProjectPlan};
 use crate::tools::sandbox::{self, ProvisionResult};
 use base::error::Result;
-use base::runner::INTERRUPTED;
+use base::runner::is_interrupted;
 use workspace::dev_vars::DevVars;
 
 impl RunContext<'_> {
@@ -19,7 +17,7 @@ impl RunContext<'_> {
         self.storage.get_or_init(|| {
             let Some(port) = self.plan.destination.sandbox.filter(|_| uploads) else { return };
             for part in &self.plan.projects {
-                if !INTERRUPTED.load(Ordering::SeqCst) {
+                if !is_interrupted() {
                     self.provide_to(part, port);
                 }
             }

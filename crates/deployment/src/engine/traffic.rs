@@ -72,7 +72,7 @@ pub fn route_traffic(traffic: &Traffic<'_>, api: &Api<'_>, budget: &RetryBudget)
         let response = api.deploy(traffic.worker, &traffic.shares, traffic.message);
         let mut live = api.live(traffic.worker);
         let is_unchanged =
-            |live: Option<&Live>| version(live) == traffic.from && !traffic.is_routed(live);
+            |live: Option<&Live>| live_version(live) == traffic.from && !traffic.is_routed(live);
         if response.as_ref().is_err_and(|error| !definitely_failed(error)) {
             live = watch_for_effect(live, is_unchanged, || api.live(traffic.worker));
         }
@@ -85,7 +85,8 @@ pub fn route_traffic(traffic: &Traffic<'_>, api: &Api<'_>, budget: &RetryBudget)
     }
 }
 
-fn version(live: Option<&Live>) -> &str {
+/// Returns the id of the live version, or `nothing`.
+pub(super) fn live_version(live: Option<&Live>) -> &str {
     live.map_or("nothing", |live| live.version.as_str())
 }
 
@@ -106,7 +107,7 @@ fn classify_response(
             return RoutingResult { live: None, result: Err(failure) };
         }
     };
-    let now = version(live.as_ref());
+    let now = live_version(live.as_ref());
     let result = match response {
         // The response was lost, but the deployment went through.
         _ if traffic.is_routed(live.as_ref()) => Ok(()),

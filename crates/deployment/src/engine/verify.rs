@@ -1,20 +1,19 @@
 //! Verifies an uploaded version with the API and its own responses, and rolls back a wrong one.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::build_output::BuildOutput;
 use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
 use super::deployment::Uploaded;
 use super::job::{ProjectRun, millis};
-use super::live::{Before, read_attached};
+use super::live::{PreviousState, read_attached};
 use super::response::{Cause, ExpectedResponse, Unclear};
 use super::rollback::NOT_CHECKED;
-use super::traffic::{Traffic, divide, not_rolled_back, route_traffic};
+use super::traffic::{Traffic, divide, live_version, not_rolled_back, route_traffic};
 use crate::plan::Operation;
 use crate::record::DeployStatus;
 use base::error::{Error, Result, failed, interrupted, remote};
-use base::runner::INTERRUPTED;
+use base::runner::is_interrupted;
 use cloudflare::api;
 use cloudflare::api::Live;
 use workspace::health::Health;
@@ -39,7 +38,7 @@ type VerifyResult = Result<(DeployStatus, Option<Error>)>;
 /// Verifies the uploaded version. Returns the findings even after a failure.
 pub fn verify(
     job: &ProjectRun<'_>,
-    before: &Before,
+    before: &PreviousState,
     uploaded: &Uploaded,
 ) -> (Verification, VerifyResult) {
     job.step("check that it answers");
@@ -56,7 +55,7 @@ pub fn verify(
 
 fn verify_deployment(
     job: &ProjectRun<'_>,
-    before: &Before,
+    before: &PreviousState,
     uploaded: &Uploaded,
     verified: &mut Verification,
 ) -> VerifyResult {
@@ -93,7 +92,7 @@ fn verify_deployment(
 /// no traffic, so a wrong version needs no rollback.
 fn verify_share(
     job: &ProjectRun<'_>,
-    before: &Before,
+    before: &PreviousState,
     uploaded: &Uploaded,
     verified: &mut Verification,
 ) -> VerifyResult {
@@ -165,7 +164,7 @@ fn reason_against(
 
 fn verify_preview(
     job: &ProjectRun<'_>,
-    before: &Before,
+    before: &PreviousState,
     uploaded: &Uploaded,
     verified: &mut Verification,
 ) -> VerifyResult {
@@ -250,13 +249,13 @@ fn read_again(job: &ProjectRun<'_>, done: &str, verified: &mut Verification) -> 
 /// Errors if another version is live than the uploaded one.
 fn still_serves(
     job: &ProjectRun<'_>,
-    before: &Before,
+    before: &PreviousState,
     uploaded: &Uploaded,
     done: &str,
     verified: &mut Verification,
 ) -> Result<()> {
     read_again(job, done, verified)?;
-    let serving = verified.live.as_ref().map_or("nothing", |live| live.version.as_str());
+    let serving = live_version(verified.live.as_ref());
     if serving == uploaded.version.id {
         return Ok(());
     }
@@ -274,7 +273,7 @@ fn still_serves(
 
 /// Errors if this run was interrupted. That is not a verdict on the version.
 fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<()> {
-    if INTERRUPTED.load(Ordering::SeqCst) {
+    if is_interrupted() {
         let message = format!("interrupted; {state}");
         return Err(interrupted()
             .with_message(message)
@@ -286,7 +285,7 @@ fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<()> {
 /// Makes the previous version live again. `why` is the problem of the new one.
 fn roll_back(
     job: &ProjectRun<'_>,
-    before: &Before,
+    before: &PreviousState,
     uploaded: &Uploaded,
     why: &str,
     verified: &mut Verification,
@@ -324,7 +323,12 @@ fn roll_back(
 }
 
 /// Ends a rollback. Errors if triggers or settings of the deployment remain.
-fn rolled_back(job: &ProjectRun<'_>, before: &Before, previous: &str, why: &str) -> VerifyResult {
+fn rolled_back(
+    job: &ProjectRun<'_>,
+    before: &PreviousState,
+    previous: &str,
+    why: &str,
+) -> VerifyResult {
     let live = before.live.as_ref().filter(|live| !live.shares.is_empty());
     let part = live.map(|live| format!(", with {} % of the traffic", live.percentage_of(previous)));
     let part = part.unwrap_or_default();

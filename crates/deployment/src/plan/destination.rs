@@ -6,7 +6,8 @@ use super::alias;
 use super::protection::objection;
 use base::command::Value;
 use base::error::{Result, refused};
-use cloudflare::api::PUBLIC_API;
+use base::secret::Secret;
+use cloudflare::api::{Api, PUBLIC_API};
 use gitlab::ci::CiVariables;
 use workspace::config::{CONFIG_FILE, Config, LOCAL};
 use workspace::wrangler::Target;
@@ -112,6 +113,12 @@ impl Destination {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns a client of the API with this token.
+    #[must_use]
+    pub fn client<'a>(&'a self, token: &'a Secret) -> Api<'a> {
+        Api::new(&self.api, &self.account_id, token)
     }
 
     /// Returns the source of the token.

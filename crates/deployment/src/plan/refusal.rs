@@ -166,7 +166,7 @@ pub fn all_at_once(parts: &[(&str, &Error)]) -> Option<Error> {
     Some(Error { hints, ..Error::new(kind, message) })
 }
 
-/// The facts that the rules depend on.
+/// The rules for the projects of a workspace.
 pub struct Rules<'a> {
     workspace: &'a Workspace,
     claims: Claims<'a>,

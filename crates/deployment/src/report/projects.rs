@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use base::error::Error;
+use base::error::{Error, with_hints};
 use base::terminal::DIM;
 use base::terminal::table::{Cell, Table};
 use workspace::Workspace;
 use workspace::discovery::BrokenConfig;
-use workspace::graph::{Edge, Graph};
+use workspace::graph::Edge;
 use workspace::project::Project;
 
 /// A project and its dependencies.
@@ -38,10 +38,10 @@ pub struct ProjectsReport<'a> {
 impl<'a> ProjectsReport<'a> {
     /// Creates the report of `workspace`.
     #[must_use]
-    pub fn new(workspace: &'a Workspace, graph: &'a Graph) -> ProjectsReport<'a> {
+    pub fn new(workspace: &'a Workspace) -> ProjectsReport<'a> {
         let entry = |project: &'a Project| ProjectEntry {
             project,
-            depends_on: graph.edges(&project.dir).collect(),
+            depends_on: workspace.graph.edges(&project.dir).collect(),
         };
         let projects = workspace.projects.iter().map(entry).collect();
         let (broken, no_project) = (&workspace.broken, workspace.no_project());
@@ -52,8 +52,7 @@ impl<'a> ProjectsReport<'a> {
     #[must_use]
     pub fn text(&self, width: Option<usize>) -> String {
         if let Some(reason) = &self.no_project {
-            let hints: String = reason.hints.iter().map(|hint| format!("\nhint: {hint}")).collect();
-            return format!("no projects: {}{hints}", reason.message);
+            return with_hints(&format!("no projects: {}", reason.message), &reason.hints);
         }
         let mut table = Table::new(&["PROJECT", "WORKER", "ENVIRONMENTS"]);
         for ProjectEntry { project, .. } in &self.projects {

@@ -8,12 +8,13 @@ use crate::tools::program::{INSTALL_DEADLINE, Location, reported_version, which}
 use base::cmd;
 use base::command::ProcessCommand;
 use base::{probe, version_cache};
+use workspace::installation::bun_package;
 use workspace::toolchain::{Toolchain, tools_folder};
 
 /// The Bun on PATH and its version.
 pub type OnPath = (Utf8PathBuf, Option<String>);
 
-/// Finds Bun on PATH. `timeout` limits the query of its version.
+/// Finds Bun on PATH. `deadline` limits the query of its version.
 #[must_use]
 pub fn on_path(deadline: Duration) -> Option<OnPath> {
     let path = which("bun")?;
@@ -65,10 +66,7 @@ pub fn folder(root: &Utf8Path, version: &str) -> Utf8PathBuf {
 /// Returns npm's path of the program. It is in the package of this platform, so no install script
 /// has to run.
 fn installed_program() -> String {
-    let os = if cfg!(target_os = "macos") { "darwin" } else { std::env::consts::OS };
-    let arch = if cfg!(target_arch = "x86_64") { "x64" } else { std::env::consts::ARCH };
-    let libc = if cfg!(target_env = "musl") { "-musl" } else { "" };
-    format!("node_modules/@oven/bun-{os}-{arch}{libc}/bin/bun")
+    format!("node_modules/{}/bin/bun", bun_package())
 }
 
 /// Returns the commands that install Bun from npm with a frozen lock file.

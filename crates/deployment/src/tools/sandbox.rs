@@ -4,12 +4,13 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command as Process, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use workspace::dev_vars::DevVars;
 use workspace::git;
 use workspace::toolchain::Toolchain;
 
+use base::mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
@@ -178,7 +179,7 @@ static PROVEN: Mutex<Option<(Utf8PathBuf, Instant, Server)>> = Mutex::new(None);
 /// Does the same as [`running`], but a proof of the last second counts.
 #[must_use]
 pub fn recently_running(root: &Utf8Path) -> Option<Server> {
-    let mut proven = PROVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut proven = mutex::lock(&PROVEN);
     match &*proven {
         Some((own, time, server)) if own == root && time.elapsed() < PROOF_VALIDITY => {
             Some(server.clone())

@@ -24,11 +24,11 @@ const HIGHEST: u64 = i32::MAX as u64;
 
 /// The fields of a merge request that we read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Request {
+pub struct ListedMergeRequest {
     /// Its number in its project.
     pub iid: u64,
     /// Its state.
-    pub state: RequestState,
+    pub state: MergeRequestState,
     /// The URL of its page.
     #[serde(default)]
     pub web_url: Option<String>,
@@ -46,7 +46,7 @@ pub struct Request {
 /// The state of a merge request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum RequestState {
+pub enum MergeRequestState {
     /// It was merged.
     Merged,
     /// It was closed.
@@ -77,7 +77,7 @@ pub fn list_finished(
     client: &Client<'_>,
     project: &str,
     since: &str,
-) -> Result<(Vec<Request>, bool)> {
+) -> Result<(Vec<ListedMergeRequest>, bool)> {
     let (mut found, mut cut) = (Vec::new(), false);
     for state in ["merged", "closed"] {
         let path = format!(
@@ -85,7 +85,7 @@ pub fn list_finished(
             segment(project)
         );
         let (rows, more) = pages(client, &path)?;
-        found.extend::<Vec<Request>>(rows);
+        found.extend::<Vec<ListedMergeRequest>>(rows);
         cut |= more;
     }
     Ok((found, cut))
@@ -96,13 +96,14 @@ pub fn list_by_number(
     client: &Client<'_>,
     project: &str,
     iids: &BTreeSet<u64>,
-) -> Result<Vec<Request>> {
+) -> Result<Vec<ListedMergeRequest>> {
     let base = format!("/projects/{}/merge_requests", segment(project));
-    let mut found: Vec<Request> = Vec::new();
+    let mut found: Vec<ListedMergeRequest> = Vec::new();
     let possible: Vec<u64> = iids.iter().copied().filter(|iid| *iid <= HIGHEST).collect();
     for some in possible.chunks(AT_ONCE) {
         let wanted: Vec<String> = some.iter().map(|iid| format!("iids%5B%5D={iid}")).collect();
-        let (rows, _) = pages::<Request>(client, &format!("{base}?{}", wanted.join("&")))?;
+        let (rows, _) =
+            pages::<ListedMergeRequest>(client, &format!("{base}?{}", wanted.join("&")))?;
         found.extend(rows.into_iter().filter(|row| some.contains(&row.iid)));
     }
     let missing = iids.iter().filter(|iid| !found.iter().any(|row| row.iid == **iid));
@@ -111,11 +112,12 @@ pub fn list_by_number(
         // The API cannot sort lists by number. In an imported project, the newest merge request may not
         // have the highest number. The result is then too low, so more previews are kept.
         let newest = client.get(&format!("{base}?order_by=created_at&sort=desc&per_page=1"))?;
-        let newest: Vec<Request> = newest.json(200)?;
+        let newest: Vec<ListedMergeRequest> = newest.json(200)?;
         let last = newest.iter().chain(&found).map(|row| row.iid).max().unwrap_or(0);
         found.extend(missing.into_iter().map(|iid| {
-            let state = if iid < last { RequestState::Deleted } else { RequestState::Unknown };
-            Request {
+            let state =
+                if iid < last { MergeRequestState::Deleted } else { MergeRequestState::Unknown };
+            ListedMergeRequest {
                 iid,
                 state,
                 web_url: None,
@@ -129,12 +131,12 @@ pub fn list_by_number(
 }
 
 /// Returns the state of a merge request. One that does not exist counts as deleted.
-pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<RequestState> {
+pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<MergeRequestState> {
     let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
     if reply.status == 404 {
-        return Ok(RequestState::Deleted);
+        return Ok(MergeRequestState::Deleted);
     }
-    Ok(reply.json::<Request>(200)?.state)
+    Ok(reply.json::<ListedMergeRequest>(200)?.state)
 }
 
 /// Returns the available environments below `review/`.

@@ -51,7 +51,7 @@ pub enum WriteOutcome {
     /// The note no longer exists.
     Missing,
     /// The outcome is unknown. The requested delay has passed.
-    Open,
+    Unknown,
 }
 
 /// The comments of one merge request, as one user sees them.
@@ -136,7 +136,7 @@ impl<'a> Notes<'a> {
     /// caller must first check whether the note exists.
     pub fn create(&self, body: &str, tried: u32) -> Result<WriteOutcome> {
         match self.client.attempt("POST", &self.path, &json!({ "body": body }), tried)? {
-            None => Ok(WriteOutcome::Open),
+            None => Ok(WriteOutcome::Unknown),
             Some(reply) => Ok(WriteOutcome::Done(reply.json::<Note>(201)?.id)),
         }
     }
@@ -146,7 +146,7 @@ impl<'a> Notes<'a> {
     pub fn edit(&self, id: u64, body: &str, tried: u32) -> Result<WriteOutcome> {
         let path = format!("{}/{id}", self.path);
         match self.client.attempt("PUT", &path, &json!({ "body": body }), tried)? {
-            None => Ok(WriteOutcome::Open),
+            None => Ok(WriteOutcome::Unknown),
             Some(reply) if reply.status == 404 => Ok(WriteOutcome::Missing),
             Some(reply) => reply.ok(200).map(|()| WriteOutcome::Done(id)),
         }
@@ -174,12 +174,14 @@ impl Reply {
             .map_err(|error| Problem::shape(self, &error.to_string()).into())
     }
 
+    /// Errors unless the response has this status.
     fn ok(&self, status: u16) -> Result<()> {
         if self.status == status { Ok(()) } else { Err(Problem::answer(self).into()) }
     }
 }
 
-/// Encodes `text` as one segment of a path. A project's full path contains slashes.
+/// Encodes `text` as one segment of a path, or as one part of a query. Paths of projects and names of environments contain
+/// slashes.
 pub(crate) fn segment(text: &str) -> String {
     let keep = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     text.bytes()

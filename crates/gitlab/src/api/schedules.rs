@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use super::problem::Problem;
 use super::request::Client;
 use super::segment;
 use base::error::Result;
@@ -60,7 +59,5 @@ pub fn create(client: &Client<'_>, project: &str, branch: &str, description: &st
         "description": description, "ref": format!("refs/heads/{branch}"), "cron": CRON,
         "cron_timezone": "UTC", "active": true,
     });
-    let reply =
-        client.post(&format!("/projects/{}/pipeline_schedules", segment(project)), &body)?;
-    if reply.status == 201 { Ok(()) } else { Err(Problem::answer(&reply).into()) }
+    client.post(&format!("/projects/{}/pipeline_schedules", segment(project)), &body)?.ok(201)
 }

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::problem::Problem;
 use super::request::Client;
 use super::{paging, segment};
 use crate::pipeline::variables::Variable;
@@ -37,8 +36,7 @@ pub fn create(client: &Client<'_>, project: &str, one: &Variable, value: &Secret
         "key": one.name, "value": value.expose(), "environment_scope": one.scope,
         "protected": one.protected, "masked": one.masked, "masked_and_hidden": one.masked, "raw": true,
     });
-    let reply = client.post_credential(&variables_path(project), &body)?;
-    if reply.status == 201 { Ok(()) } else { Err(Problem::answer(&reply).into()) }
+    client.post_credential(&variables_path(project), &body)?.ok(201)
 }
 
 /// Replaces the value and the protection of a variable with the same name and scope.
@@ -46,8 +44,7 @@ pub fn replace(client: &Client<'_>, project: &str, one: &Variable, value: &Secre
     let body = json!({
         "value": value.expose(), "protected": one.protected, "masked": one.masked, "raw": true,
     });
-    let reply = client.put_credential(&variable_path(project, one), &body)?;
-    if reply.status == 200 { Ok(()) } else { Err(Problem::answer(&reply).into()) }
+    client.put_credential(&variable_path(project, one), &body)?.ok(200)
 }
 
 /// Returns the path of a project's variables, below that of the API.
@@ -83,9 +80,7 @@ pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
     while let Some(number) = page.filter(|&number| number <= PAGES) {
         let path = format!("/projects/{}/variables?per_page=100&page={number}", segment(project));
         let reply = client.get(&path)?;
-        if reply.status != 200 {
-            return Err(Problem::answer(&reply).into());
-        }
+        reply.ok(200)?;
         // The parser's error could contain a value.
         let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.body)
             .map_err(|_| failed("GitLab's answer is not a list of variables"))?;

@@ -142,7 +142,7 @@ impl<'a> Reach<'a> {
     fn new(graph: &'a Graph, changed: &'a [Utf8PathBuf], locks: &LockChanges) -> Reach<'a> {
         let mut users: Vec<Vec<NodeIndex>> = vec![Vec::new(); graph.len()];
         for from in 0..graph.len() {
-            for (to, _) in graph.steps(from) {
+            for (to, _) in graph.edges_of(from) {
                 users[*to].push(from);
             }
         }
@@ -150,7 +150,7 @@ impl<'a> Reach<'a> {
         let mut locked = vec![Vec::new(); graph.len()];
         for path in changed {
             // The node of a lock file represents all of it.
-            if let (Some(nodes), Some(lock)) = (locks.affected_by(path), graph.number(path)) {
+            if let (Some(nodes), Some(lock)) = (locks.affected_by(path), graph.index_of(path)) {
                 direct[lock].retain(|other| *other != path);
                 nodes.iter().for_each(|node| locked[*node].push(path));
             }
@@ -170,7 +170,7 @@ impl<'a> Reach<'a> {
             }
         }
         let is_lost = |path: &&Utf8PathBuf| {
-            path.file_name().is_some_and(is_install_file) && graph.number(path).is_none()
+            path.file_name().is_some_and(is_install_file) && graph.index_of(path).is_none()
         };
         Reach {
             graph,
@@ -184,7 +184,7 @@ impl<'a> Reach<'a> {
 
     /// Returns true if a file in `folder`, or one of its inputs, changed.
     fn touches(&self, folder: &Utf8Path) -> bool {
-        let node = self.graph.number(folder);
+        let node = self.graph.index_of(folder);
         node.is_some_and(|node| !self.reasons(node).is_empty())
             || self.changed.iter().any(|path| path.starts_with(folder))
     }
@@ -194,7 +194,7 @@ impl<'a> Reach<'a> {
         let mut reasons: Vec<Reason> =
             changed.map(|path| Reason::ChangedFile { path: (*path).clone() }).collect();
         reasons.extend(self.locked[node].iter().map(|path| self.locked_reason(node, path)));
-        let steps = self.graph.steps(node).iter();
+        let steps = self.graph.edges_of(node).iter();
         reasons.extend(steps.filter_map(|(to, origin)| self.dependency(node, *to, *origin)));
         if !self.lost.is_empty() {
             let dir = self.graph.path(node);
@@ -208,7 +208,7 @@ impl<'a> Reach<'a> {
 
     /// Returns the reason for a change of locked packages. Of `Cargo.lock`, the reason is that of the dependency.
     fn locked_reason(&self, node: NodeIndex, lock: &Utf8PathBuf) -> Reason {
-        let mut steps = self.graph.steps(node).iter();
+        let mut steps = self.graph.edges_of(node).iter();
         let step = steps.find(|(to, _)| self.graph.path(*to) == lock);
         match step.map(|(_, origin)| *origin) {
             Some(origin) if lock.file_name() == Some(CARGO_LOCK) => Reason::Dependency {
@@ -246,7 +246,7 @@ impl<'a> Reach<'a> {
 fn changed_nodes<'a>(graph: &Graph, changed: &'a [Utf8PathBuf]) -> Vec<Vec<&'a Utf8PathBuf>> {
     let mut found = vec![Vec::new(); graph.len()];
     for path in changed {
-        for node in path.ancestors().filter_map(|folder| graph.number(folder)) {
+        for node in path.ancestors().filter_map(|folder| graph.index_of(folder)) {
             found[node].push(path);
         }
         for node in graph.below(path) {
@@ -265,13 +265,13 @@ fn add_lost_cargo_files<'a>(
     direct: &mut [Vec<&'a Utf8PathBuf>],
 ) {
     let is_lock = |path: &Utf8Path| path.file_name() == Some(CARGO_LOCK);
-    for path in changed.iter().filter(|path| !is_lock(path) && graph.number(path).is_none()) {
+    for path in changed.iter().filter(|path| !is_lock(path) && graph.index_of(path).is_none()) {
         let Some(folder) = cargo_folder(path) else { continue };
         let manifests = (0..graph.len()).map(|node| graph.path(node));
         let manifests = manifests.filter(|path| path.file_name() == Some(CARGO_MANIFEST));
         let crates = manifests.filter_map(Utf8Path::parent);
         let below = crates.filter(|dir| *dir != folder && dir.starts_with(folder));
-        for node in below.filter_map(|dir| graph.number(dir)) {
+        for node in below.filter_map(|dir| graph.index_of(dir)) {
             direct[node].push(path);
         }
     }

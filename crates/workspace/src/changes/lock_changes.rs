@@ -103,9 +103,9 @@ impl<'p> Comparison<'p> {
 
     fn nodes(&self, summary: &Summary, now: &Side) -> Option<BTreeSet<NodeIndex>> {
         let graph = &summary.graph;
-        let lock = graph.number(self.path)?;
+        let lock = graph.index_of(self.path)?;
         let installed: Vec<NodeIndex> = (0..graph.len())
-            .filter(|node| graph.steps(*node).contains(&(lock, Origin::Install)))
+            .filter(|node| graph.edges_of(*node).contains(&(lock, Origin::Install)))
             .collect();
         let members: BTreeSet<NodeIndex> =
             summary.packages.iter().map(|named| named.node).collect();
@@ -164,12 +164,12 @@ fn nodes_of_cargo_lock(
     before: &Side,
     now: &Side,
 ) -> Option<BTreeSet<NodeIndex>> {
-    let lock = graph.number(path)?;
+    let lock = graph.index_of(path)?;
     let parse = |side: &Side| CargoLock::parse(&side.read(&[path.to_owned()])?.pop()?);
     let (before, after) = (parse(before)?, parse(now)?);
     let users = |of_cargo: bool| {
         (0..graph.len()).filter(move |node| {
-            let mut steps = graph.steps(*node).iter().filter(|(to, _)| *to == lock);
+            let mut steps = graph.edges_of(*node).iter().filter(|(to, _)| *to == lock);
             steps.any(|(_, origin)| (*origin == Origin::Cargo) == of_cargo)
         })
     };

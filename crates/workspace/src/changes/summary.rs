@@ -34,7 +34,7 @@ impl Summary {
     pub fn new(workspace: &Workspace) -> Summary {
         let graph = workspace.graph.clone();
         let named = |dir: &Utf8PathBuf, name: &str| {
-            Some(NamedNode { node: graph.number(dir)?, name: name.to_owned() })
+            Some(NamedNode { node: graph.index_of(dir)?, name: name.to_owned() })
         };
         let member = |package: &&Package| !workspace.is_workspace_root(package);
         let packages = workspace.packages.values().filter(member);

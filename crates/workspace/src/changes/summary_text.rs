@@ -25,7 +25,7 @@ pub(crate) fn encode(summary: &Summary) -> Option<String> {
         if fields.iter().any(|field| field.contains('\t') || field.contains('\n')) {
             return None;
         }
-        let edges = summary.graph.steps(node).iter();
+        let edges = summary.graph.edges_of(node).iter();
         let edges = edges.map(|(to, origin)| (to * ORIGINS.len() + *origin as usize).to_string());
         fields.push(edges.collect::<Vec<_>>().join(" "));
         text.push('\n');

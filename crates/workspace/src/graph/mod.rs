@@ -84,21 +84,16 @@ impl Graph {
         self.reachable(&project.dir, |_| true)
     }
 
-    /// Returns the same for a build with the tools of this machine, which uses no Dagger module.
+    /// Returns the inputs of a build of the package or project in `dir` with the tools of this machine, which uses no Dagger
+    /// module.
     #[must_use]
-    pub fn build_inputs(&self, project: &Project) -> BTreeSet<Utf8PathBuf> {
-        self.reachable(&project.dir, |origin| origin != Origin::Module)
-    }
-
-    /// Returns the same for the package in `dir`.
-    #[must_use]
-    pub fn inputs_of(&self, dir: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
+    pub fn build_inputs(&self, dir: &Utf8Path) -> BTreeSet<Utf8PathBuf> {
         self.reachable(dir, |origin| origin != Origin::Module)
     }
 
     fn reachable(&self, dir: &Utf8Path, follow: impl Fn(Origin) -> bool) -> BTreeSet<Utf8PathBuf> {
         let mut found = BTreeSet::from([dir.to_owned()]);
-        let mut waiting: Vec<NodeIndex> = self.number(dir).into_iter().collect();
+        let mut waiting: Vec<NodeIndex> = self.index_of(dir).into_iter().collect();
         while let Some(node) = waiting.pop() {
             for (to, _) in self.edges[node].iter().filter(|(_, origin)| follow(*origin)) {
                 if found.insert(self.paths[*to].clone()) {
@@ -111,12 +106,12 @@ impl Graph {
 
     /// Returns the edges from `dir`.
     pub fn edges<'g>(&'g self, dir: &'g Utf8Path) -> impl Iterator<Item = Edge<'g>> {
-        let edges = self.number(dir).into_iter().flat_map(|node| &self.edges[node]);
+        let edges = self.index_of(dir).into_iter().flat_map(|node| &self.edges[node]);
         edges.map(move |(to, origin)| Edge { from: dir, to: &self.paths[*to], origin: *origin })
     }
 
     /// Returns the index of the folder or file at `path`. `None` if it has no edge or package.
-    pub(super) fn number(&self, path: &Utf8Path) -> Option<NodeIndex> {
+    pub(super) fn index_of(&self, path: &Utf8Path) -> Option<NodeIndex> {
         self.paths.binary_search_by(|other| other.as_str().cmp(path.as_str())).ok()
     }
 
@@ -126,7 +121,7 @@ impl Graph {
     }
 
     /// Returns the dependencies of a node, by index.
-    pub(crate) fn steps(&self, node: NodeIndex) -> &[(NodeIndex, Origin)] {
+    pub(crate) fn edges_of(&self, node: NodeIndex) -> &[(NodeIndex, Origin)] {
         &self.edges[node]
     }
 

@@ -11,7 +11,6 @@ use crate::config_edit;
 use base::error::{Error, Exit, Result, failed, refused};
 use base::files::write_whole;
 use base::secret::Secret;
-use cloudflare::api::Api;
 use deployment::context::Ctx;
 use deployment::plan::destination::Destination;
 use deployment::tools::sandbox;
@@ -209,8 +208,7 @@ impl SetupCommand {
             }
             let environment = environment_of(config, row);
             let destination = Destination::to_read(config, &environment, port)?;
-            let api = Api::new(&destination.api, &destination.account_id, value)
-                .patient(&ctx.retry_budget);
+            let api = destination.client(value).patient(&ctx.retry_budget);
             api.token_kind().and_then(|_| api.worker_names()).map_err(|error| {
                 refused(format!("Cloudflare does not accept {at}: {error:#}; nothing was changed"))
                     .hint(format!(

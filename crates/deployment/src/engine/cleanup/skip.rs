@@ -9,7 +9,7 @@ use crate::plan::merge_request::GitlabProject;
 use base::command::quote;
 use base::error::Result;
 use base::time::parse_rfc3339;
-use gitlab::api::leftovers::{GitlabEnvironment, Request, RequestState};
+use gitlab::api::leftovers::{GitlabEnvironment, ListedMergeRequest, MergeRequestState};
 
 /// The time after the end of a merge request in which a preview may still belong to it, because of
 /// a running pipeline or a retried job. A preview that the comment shows has no such limit.
@@ -89,7 +89,7 @@ impl Skipped {
 /// comment does not show. They belong to another merge request with this number.
 pub fn take_foreign(
     found: &mut Vec<PreviewDeletion>,
-    request: &Request,
+    request: &ListedMergeRequest,
     shown: &[String],
     previews: &Previews<'_>,
 ) -> Vec<Skipped> {
@@ -115,12 +115,12 @@ pub fn take_foreign(
 
 fn objection(
     one: &PreviewDeletion,
-    request: &Request,
+    request: &ListedMergeRequest,
     previews: &Previews<'_>,
 ) -> Result<Option<String>> {
     let time = |text: &Option<String>| text.as_deref().and_then(parse_rfc3339);
     let over = match request.state {
-        RequestState::Merged => time(&request.merged_at),
+        MergeRequestState::Merged => time(&request.merged_at),
         _ => time(&request.closed_at),
     };
     let opened = time(&request.created_at);

@@ -129,7 +129,7 @@ impl Writer<'_> {
                 continue;
             }
             match self.notes.edit(note.id, &body, tried)? {
-                WriteOutcome::Open => continue,
+                WriteOutcome::Unknown => continue,
                 WriteOutcome::Missing => {
                     gone.insert(note.id);
                     continue;
