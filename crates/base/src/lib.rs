@@ -9,6 +9,7 @@ pub mod http;
 pub mod interactive;
 pub mod mutex;
 pub mod open_files;
+pub mod parallel;
 pub mod probe;
 pub mod retry;
 pub mod roots;

@@ -10,7 +10,7 @@ use base::http::HttpResponse;
 use base::runner::ExitReason;
 
 use super::api;
-use super::wrangler::{ExpectedEntry, WranglerOutcome, excerpt, hint_in_output, urls, verdict};
+use super::wrangler::{UploadKind, WranglerOutcome, excerpt, hint_in_output, urls, verdict};
 
 fn run(folder: &str, parse: impl Fn(&str)) {
     mutation::run(folder, base::env::variable("XTASK_FUZZ"), parse);
@@ -19,9 +19,9 @@ fn run(folder: &str, parse: impl Fn(&str)) {
 #[test]
 fn output_files_of_wrangler() {
     run("wrangler-output", |text| {
-        for expected in [ExpectedEntry::Deploy, ExpectedEntry::Upload, ExpectedEntry::Preview] {
+        for kind in [UploadKind::Deployment, UploadKind::Version, UploadKind::Preview] {
             for reason in [ExitReason::Code(0), ExitReason::Code(1), ExitReason::Deadline] {
-                match verdict(expected, reason, text) {
+                match verdict(kind, reason, text) {
                     WranglerOutcome::Done { targets, .. } => drop(black_box(urls(&targets))),
                     WranglerOutcome::Failed { reason, .. } => {
                         let lines: Vec<String> = text.lines().map(str::to_owned).collect();

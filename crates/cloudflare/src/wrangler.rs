@@ -15,7 +15,7 @@ use workspace::toolchain::Toolchain;
 
 pub use excerpt::excerpt;
 pub use verdict::{
-    AGAIN, BUNDLE, ExpectedEntry, WranglerOutcome, error_hint_in_output, hint_in_output, urls,
+    AGAIN, BUNDLE, UploadKind, WranglerOutcome, error_hint_in_output, hint_in_output, urls,
     verdict, version_in,
 };
 

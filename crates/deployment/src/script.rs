@@ -6,8 +6,9 @@ pub mod upload;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::plan::destination::Destination;
-use crate::plan::{Operation, Plan, ProjectPlan, UploadKind};
+use crate::plan::{Operation, Plan, ProjectPlan};
 use base::error::{Result, refused};
+use cloudflare::wrangler::UploadKind;
 use workspace::before_deploy::WranglerStep;
 use workspace::config::ContainerUpload;
 use workspace::modules::CLOUDFLARE;

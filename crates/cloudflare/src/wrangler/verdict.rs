@@ -4,14 +4,14 @@ use serde::Deserialize;
 
 use base::runner::ExitReason;
 
-/// The entry of the output file that a run must leave.
+/// The kind of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExpectedEntry {
-    /// Of `wrangler deploy`.
-    Deploy,
-    /// Of `wrangler versions upload`.
-    Upload,
-    /// Of `wrangler preview`.
+pub enum UploadKind {
+    /// `wrangler deploy`: a version that is live immediately.
+    Deployment,
+    /// `wrangler versions upload`: a version that is not live yet.
+    Version,
+    /// `wrangler preview`: a Worker Preview.
     Preview,
 }
 
@@ -58,20 +58,20 @@ struct OutputEntry {
 /// 0 alone proves nothing, because wrangler exits with 0 after doing nothing in some non-interactive
 /// cases.
 #[must_use]
-pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> WranglerOutcome {
+pub fn verdict(kind: UploadKind, ended: ExitReason, output: &str) -> WranglerOutcome {
     let entries: Vec<OutputEntry> =
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let last_entry = |kind: &str| entries.iter().rev().find(|entry| entry.kind == kind);
-    let kind = match expected {
-        ExpectedEntry::Deploy => "deploy",
-        ExpectedEntry::Upload => "version-upload",
-        ExpectedEntry::Preview => "preview",
+    let last_entry = |name: &str| entries.iter().rev().find(|entry| entry.kind == name);
+    let success = match kind {
+        UploadKind::Deployment => "deploy",
+        UploadKind::Version => "version-upload",
+        UploadKind::Preview => "preview",
     };
-    let id = |entry: &OutputEntry| match expected {
-        ExpectedEntry::Preview => entry.deployment_id.clone(),
-        ExpectedEntry::Deploy | ExpectedEntry::Upload => entry.version_id.clone(),
+    let id = |entry: &OutputEntry| match kind {
+        UploadKind::Preview => entry.deployment_id.clone(),
+        UploadKind::Deployment | UploadKind::Version => entry.version_id.clone(),
     };
-    let done = last_entry(kind).and_then(|entry| Some((entry, id(entry)?)));
+    let done = last_entry(success).and_then(|entry| Some((entry, id(entry)?)));
     match (ended, done) {
         (ExitReason::Code(0), Some((entry, version))) => WranglerOutcome::Done {
             version,
@@ -86,7 +86,7 @@ pub fn verdict(expected: ExpectedEntry, ended: ExitReason, output: &str) -> Wran
             let failure = last_entry("command-failed");
             let message = failure.and_then(|entry| entry.message.clone());
             let how = format!("wrangler {ended}");
-            let hint = hint_for_exit(ended, failure, last_entry(kind).is_some());
+            let hint = hint_for_exit(ended, failure, last_entry(success).is_some());
             let reason = message.map_or(how.clone(), |message| format!("{how}: {message}"));
             WranglerOutcome::Failed { reason, hint: hint.or_else(|| Some(AGAIN.to_owned())) }
         }
@@ -247,7 +247,7 @@ mod tests {
         let output = "{\"type\":\"wrangler-session\",\"version\":1}\n\
             {\"type\":\"deploy\",\"version\":1,\"version_id\":\"v1\",\"targets\":[\"https://a.b.workers.dev\"]}\n";
         assert_eq!(
-            verdict(ExpectedEntry::Deploy, ExitReason::Code(0), output),
+            verdict(UploadKind::Deployment, ExitReason::Code(0), output),
             WranglerOutcome::Done {
                 version: "v1".into(),
                 targets: vec!["https://a.b.workers.dev".into()],
@@ -267,7 +267,7 @@ mod tests {
             (ExitReason::Deadline, "not json", "deadline"),
         ] {
             let WranglerOutcome::Failed { reason: found, .. } =
-                verdict(ExpectedEntry::Deploy, ended, output)
+                verdict(UploadKind::Deployment, ended, output)
             else {
                 panic!("{ended:?} passed")
             };
@@ -298,7 +298,7 @@ mod tests {
             let entry = serde_json::json!({ "type": "command-failed", "message": message });
             let entry = entry.to_string().replacen('{', &format!("{{\"code\":{code},"), 1);
             let WranglerOutcome::Failed { hint, .. } =
-                verdict(ExpectedEntry::Deploy, ExitReason::Code(1), &entry)
+                verdict(UploadKind::Deployment, ExitReason::Code(1), &entry)
             else {
                 panic!("{message} passed")
             };
@@ -312,13 +312,13 @@ mod tests {
     fn upload_reports_preview_urls() {
         let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
         let WranglerOutcome::Done { previews, .. } =
-            verdict(ExpectedEntry::Upload, ExitReason::Code(0), output)
+            verdict(UploadKind::Version, ExitReason::Code(0), output)
         else {
             panic!("it failed")
         };
         assert_eq!(previews, ["https://mr", "https://v1"]);
         assert!(matches!(
-            verdict(ExpectedEntry::Deploy, ExitReason::Code(0), output),
+            verdict(UploadKind::Deployment, ExitReason::Code(0), output),
             WranglerOutcome::Failed { .. }
         ));
     }
@@ -327,15 +327,15 @@ mod tests {
     fn preview_reports_a_deployment_and_two_urls() {
         let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
         let WranglerOutcome::Done { version, previews, .. } =
-            verdict(ExpectedEntry::Preview, ExitReason::Code(0), output)
+            verdict(UploadKind::Preview, ExitReason::Code(0), output)
         else {
             panic!("it failed")
         };
         assert_eq!((version.as_str(), previews.len()), ("d1", 2));
         assert_eq!(previews, ["https://mr", "https://d1"]);
         for (expected, output) in [
-            (ExpectedEntry::Upload, output),
-            (ExpectedEntry::Preview, r#"{"type":"preview","version_id":"v1"}"#),
+            (UploadKind::Version, output),
+            (UploadKind::Preview, r#"{"type":"preview","version_id":"v1"}"#),
         ] {
             assert!(matches!(
                 verdict(expected, ExitReason::Code(0), output),

@@ -4,13 +4,13 @@
 //! its message begins with a commit of this repository. A shallow clone finds fewer.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
-use base::mutex;
 use camino::Utf8Path;
 
 use super::status::{READERS, ReadableEnvironment};
 use base::command::quote;
+use base::error::Error;
+use base::parallel;
 use cloudflare::api::ListedVersion;
 use deployment::context::Ctx;
 use deployment::report::status::{UnownedWorker, UnownedWorkers};
@@ -115,34 +115,19 @@ fn in_account(
         ));
         others.truncate(MOST_WORKERS);
     }
-    let queue = Mutex::new(others.iter());
-    let workers = Mutex::new(Vec::new());
-    let problem = Mutex::new(None);
-    std::thread::scope(|scope| {
-        for _ in 0..READERS.min(others.len()) {
-            scope.spawn(|| {
-                loop {
-                    let next = mutex::lock(&queue).next();
-                    let Some(worker) = next else { break };
-                    match api.newest_versions(worker) {
-                        Ok(versions) => {
-                            if let Some(commit) = uploaded_commit(&ctx.root, &versions) {
-                                let mut workers = mutex::lock(&workers);
-                                workers.push((worker.clone(), commit));
-                            }
-                        }
-                        Err(error) => {
-                            let mut problem = mutex::lock(&problem);
-                            *problem = Some(format!("{worker} in {environment}: {error:#}"));
-                        }
-                    }
-                }
-            });
-        }
+    let commits = parallel::map(&others, READERS, |worker| {
+        let versions = api.newest_versions(worker)?;
+        Ok::<_, Error>(uploaded_commit(&ctx.root, &versions))
     });
-    found.incomplete.extend(mutex::into_inner(problem));
-    let mut workers = mutex::into_inner(workers);
-    workers.sort();
+    let mut workers = Vec::new();
+    let mut problem = None;
+    for (worker, commit) in others.into_iter().zip(commits) {
+        match commit {
+            Ok(commit) => workers.extend(commit.map(|commit| (worker, commit))),
+            Err(error) => problem = Some(format!("{worker} in {environment}: {error:#}")),
+        }
+    }
+    found.incomplete.extend(problem);
     found.workers.extend(workers.into_iter().map(|(worker, commit)| UnownedWorker {
         delete: delete_command(workspace, environment, &worker),
         environment: environment.clone(),

@@ -1,7 +1,6 @@
 //! `status`: the live version of each project in each environment.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use clap::Args;
 
@@ -9,7 +8,7 @@ use super::build::{ContentKeys, keys};
 use super::deploy::sandbox_port;
 use super::orphans;
 use base::error::{Exit, Result};
-use base::mutex;
+use base::parallel;
 use base::secret::Secret;
 use base::time::unix_now;
 use cloudflare::api::Api;
@@ -104,21 +103,7 @@ impl StatusCommand {
 fn read(ctx: &Ctx, readable: &[ReadableEnvironment], projects: &[&Project]) -> Vec<StatusRow> {
     let questions: Vec<(&ReadableEnvironment, &Project)> =
         readable.iter().flat_map(|one| projects.iter().map(move |&p| (one, p))).collect();
-    let queue = Mutex::new(questions.iter().enumerate());
-    let rows = Mutex::new(BTreeMap::new());
-    std::thread::scope(|scope| {
-        for _ in 0..READERS.min(questions.len()) {
-            scope.spawn(|| {
-                loop {
-                    let next = mutex::lock(&queue).next();
-                    let Some((index, (one, project))) = next else { break };
-                    let row = row(ctx, one, project);
-                    mutex::lock(&rows).insert(index, row);
-                }
-            });
-        }
-    });
-    mutex::into_inner(rows).into_values().collect()
+    parallel::map(&questions, READERS, |(one, project)| row(ctx, one, project))
 }
 
 /// Replaces the rows of Workers that belong to another environment. If a wrangler config has no block for an

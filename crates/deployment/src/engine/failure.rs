@@ -6,10 +6,10 @@ use std::fmt;
 use super::job::ProjectRun;
 use super::live::PreviousState;
 use super::traffic::watch_for_effect;
-use crate::plan::UploadKind;
 use crate::record::DeployStatus;
 use base::error::Error;
 use cloudflare::api::Live;
+use cloudflare::wrangler::UploadKind;
 use cloudflare::wrangler::requests::{Order, deploying_order};
 
 /// An upload that failed after its start.

@@ -9,11 +9,10 @@ use super::expected_output::{check_entry, check_output, is_beside_code};
 use super::job::ProjectRun;
 use super::uploader::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
-use crate::plan::{Operation, ProjectPlan, UploadKind};
+use crate::plan::{Operation, ProjectPlan};
 use base::error::{Error, Result, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
-use cloudflare::wrangler::ExpectedEntry;
 use workspace::names::MANIFEST;
 use workspace::paths::normalize;
 use workspace::symlinks;
@@ -85,12 +84,7 @@ pub(super) fn verdict(
     output: &str,
     lines: &[String],
 ) -> wrangler::WranglerOutcome {
-    let expected = match job.run.plan.kind(job.part) {
-        UploadKind::Preview => ExpectedEntry::Preview,
-        UploadKind::Version => ExpectedEntry::Upload,
-        UploadKind::Deployment => ExpectedEntry::Deploy,
-    };
-    match wrangler::verdict(expected, exit_reason, output) {
+    match wrangler::verdict(job.run.plan.kind(job.part), exit_reason, output) {
         wrangler::WranglerOutcome::Failed { reason, hint } => {
             let next_step = wrangler::error_hint_in_output(&lines.join("\n")).map(str::to_owned);
             wrangler::WranglerOutcome::Failed { reason, hint: next_step.or(hint) }

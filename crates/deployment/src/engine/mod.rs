@@ -48,7 +48,7 @@ use crate::record::{Record, ToolVersions};
 use base::error::Result;
 use deployment::{Progress, ProjectDeployment};
 use job::ProjectRun;
-use order::DeployQueue;
+use order::{DeployQueue, NextProject};
 use packages::{OncePerFolder, RunLocks};
 use phases::Phases;
 
@@ -112,9 +112,9 @@ impl<'a> RunContext<'a> {
         std::thread::scope(|scope| {
             let queue = &all;
             let work = move || {
-                while let Some((index, part, blocked)) = queue.next() {
+                while let Some(NextProject { index, part, blocked_by }) = queue.next() {
                     let job = ProjectRun::new(self, part);
-                    if let Some(refusal) = blocked {
+                    if let Some(refusal) = blocked_by {
                         queue.finish(index, ProjectDeployment::refuse(job, &refusal));
                         continue;
                     }

@@ -16,6 +16,16 @@ pub struct DeployQueue<'p> {
     changed: Condvar,
 }
 
+/// A project that can start.
+pub struct NextProject<'p> {
+    /// Its position in the plan.
+    pub index: usize,
+    /// Its plan.
+    pub part: &'p ProjectPlan,
+    /// The reason why it must not be deployed.
+    pub blocked_by: Option<Error>,
+}
+
 #[derive(Debug, Default)]
 struct QueueState {
     /// The positions of the projects that have not begun.
@@ -35,10 +45,9 @@ impl<'p> DeployQueue<'p> {
         DeployQueue { plan, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Returns the next project, and the reason if it must not be deployed. Waits until one can start. `None` if
-    /// all have started.
+    /// Returns the next project. Waits until one can start. `None` if all have started.
     #[must_use]
-    pub fn next(&self) -> Option<(usize, &'p ProjectPlan, Option<Error>)> {
+    pub fn next(&self) -> Option<NextProject<'p>> {
         let mut state = self.lock();
         loop {
             let is_ready = |at: &usize| {
@@ -51,7 +60,8 @@ impl<'p> DeployQueue<'p> {
                 let index = state.waiting.remove(at);
                 state.running.push(index);
                 let part = &self.plan.projects[index];
-                return Some((index, part, self.blocking_failure(&state, part)));
+                let blocked_by = self.blocking_failure(&state, part);
+                return Some(NextProject { index, part, blocked_by });
             }
             if state.waiting.is_empty() {
                 return None;

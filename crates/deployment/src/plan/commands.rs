@@ -7,11 +7,11 @@ use workspace::toolchain::Toolchain;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::destination::Destination;
-use super::{PackageBuild, ProjectPlan, UploadKind};
+use super::{PackageBuild, ProjectPlan};
 use crate::tools::program::INSTALL_DEADLINE;
 use base::cmd;
 use base::command::ProcessCommand;
-use cloudflare::wrangler;
+use cloudflare::wrangler::{self, UploadKind};
 use workspace::before_deploy::WranglerStep;
 use workspace::config::Variables;
 use workspace::installation::{Installation, PackageToolchain, Tool};

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::script::container::ContainerInputs;
 use base::error::{Error, Result, failed};
 use cloudflare::api::DIRTY;
+use cloudflare::wrangler::UploadKind;
 use cloudflare::wrangler_fields::ConfigSchema;
 use destination::Destination;
 use order::CycleMember;
@@ -317,17 +318,6 @@ pub struct PlanRequest<'a> {
     pub is_set: fn(&str) -> bool,
     /// The attempt's unique part.
     pub nonce: &'a str,
-}
-
-/// The kind of an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UploadKind {
-    /// A version that is live immediately.
-    Deployment,
-    /// A version that is not live yet.
-    Version,
-    /// A Worker Preview.
-    Preview,
 }
 
 impl Plan {

@@ -8,9 +8,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::container::{ROOT, assignment, call, container_path, unbuilt_lines};
 use super::{container, has_code, quote, relative, token_variable};
 use crate::plan::commands::{BUILD_ENVIRONMENT, PrepareRequest, upload_arguments};
-use crate::plan::{Operation, Plan, ProjectPlan, UploadKind};
+use crate::plan::{Operation, Plan, ProjectPlan};
 use base::error::Result;
-use cloudflare::wrangler;
+use cloudflare::wrangler::{self, UploadKind};
 use workspace::wrangler::CONFIG_NAMES;
 
 /// The program that prepares an upload, relative to the root, unless the repository has the same one.
