@@ -9,6 +9,7 @@ use crate::doctor::checks::tools::RUST;
 use crate::doctor::readiness::{self, ReadinessRow};
 use crate::init::source::LibrarySource;
 use crate::init::{self, FileAction, FileChange, defaults};
+use base::command::{quote, xtask_line};
 use base::error::{Exit, Result, refused, usage};
 use base::files::write_whole;
 use base::runner::CompletedProcess;
@@ -96,9 +97,9 @@ fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf> {
         let above = root.ancestors().find(|folder| folder.join(".git").exists());
         return Err(match above {
             Some(above) => usage(format!("{root} is a folder of the repository {above}"))
-                .hint(format!("name its root: `cargo xtask init {above}`")),
+                .hint(format!("name its root: `{}`", xtask_line(&["init", above.as_str()]))),
             None => usage(format!("{root} is not a git repository"))
-                .hint(format!("run `git -C {root} init`")),
+                .hint(format!("run `git -C {} init`", quote(root.as_str()))),
         });
     }
     Ok(root)
@@ -184,7 +185,7 @@ fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[Readin
     let usable = rows.iter().filter(|row| row.problem.is_none());
     let usable = usable.min_by_key(|row| row.sandbox_problem.is_some());
     text += &match usable.map(|row| row.project.as_str()) {
-        Some(name) => format!("next, in {root}: `cargo xtask deploy {name}`\n"),
+        Some(name) => format!("next, in {root}: `{}`\n", xtask_line(&["deploy", name])),
         None if rows.is_empty() => format!("next, in {root}: `cargo xtask new NAME`\n"),
         None => format!("next, in {root}: fix a project, then `cargo xtask deploy PROJECT`\n"),
     };

@@ -2,6 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use base::command::xtask_line;
 use base::error::{Error, Result, refused};
 use base::text::{is_control_or_bidi, list_first};
 use cloudflare::wrangler_fields::{ConfigSchema, UnknownField};
@@ -180,22 +181,23 @@ pub fn check_local_form(
 pub fn check_storage(project: &Project, environment: &str) -> Result<()> {
     let target = project.target(environment);
     let storage = &target.storage;
-    let command = |create: &str| {
-        format!("`cargo xtask wrangler {} --env {environment} -- {create}`", project.name)
+    let command = |create: &[&str]| {
+        let wrangler = ["wrangler", &project.name, "--env", environment, "--"];
+        format!("`{}`", xtask_line(&[&wrangler[..], create].concat()))
     };
     if let Some(id) = storage.namespace_placeholder() {
         let text = format!(
             "{}: `{id}` is not the id of a KV namespace, which is 32 hexadecimal digits",
             project.config
         );
-        let create = command("kv namespace create NAME");
+        let create = command(&["kv", "namespace", "create", "NAME"]);
         return Err(refused(text)
             .hint(format!("create one with {create}, and write its id into `kv_namespaces`")));
     }
     if let Some((id, name)) = storage.database_placeholder() {
         let text =
             format!("{}: `{id}` is not the id of a D1 database, which is a UUID", project.config);
-        let create = command(&format!("d1 create {name}"));
+        let create = command(&["d1", "create", name.unwrap_or("NAME")]);
         return Err(refused(text)
             .hint(format!("create one with {create}, and write its id into `d1_databases`")));
     }
