@@ -117,6 +117,14 @@ pub struct FileList {
     untracked: String,
 }
 
+impl FileList {
+    /// Returns the paths of the submodules.
+    pub fn submodules(&self) -> impl Iterator<Item = &str> {
+        let entries = self.index.split('\0').filter_map(|line| line.get(2..)?.split_once('\t'));
+        entries.filter(|(entry, _)| entry.starts_with(REPOSITORY)).map(|(_, path)| path)
+    }
+}
+
 /// Lists the tracked and untracked files whose name passes `wanted`, and the links. Deleted files may be included.
 /// Dependency folders are left out even if they are committed, and so are paths that are not UTF-8.
 pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
