@@ -77,6 +77,7 @@ mod search_folders;
 mod secrets;
 mod setup;
 mod site;
+mod sparse_checkout;
 mod status;
 mod support;
 mod sweep;

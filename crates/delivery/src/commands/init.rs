@@ -70,7 +70,11 @@ impl InitCommand {
         let vendored = if self.vendor { init::modules(checkout)? } else { Vec::new() };
         let mut changes = init::changes(&root, &source, &config, vendored)?;
         if defaults::has_gitlab(&root) {
-            changes.push(FileChange::create(&root, &config.pipeline.file, String::new()));
+            let pipeline = FileChange::create(&root, &config.pipeline.file, String::new());
+            if pipeline.is_written() {
+                Workspace::survey_with(&root, config.clone())?.refuse_sparse()?;
+            }
+            changes.push(pipeline);
         }
         if !ctx.dry_run {
             write(ctx, &root, &changes)?;
