@@ -18,7 +18,7 @@ mod settings;
 pub mod wrangler;
 
 pub use changes::{affected, change_base, inputs, lock_changes, path_list, summaries, summary};
-pub use config::{cargo_config, modules, own_repository, pipeline, toolchain};
+pub use config::{cargo_config, environment_names, modules, own_repository, pipeline, toolchain};
 pub use files::{key, names, paths, symlinks, yaml};
 pub use packages::{
     build_script, detect, install_coverage, installation, package, package_manager, range,

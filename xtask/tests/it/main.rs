@@ -33,6 +33,7 @@ mod dist;
 mod doctor_variables;
 mod engine;
 mod engine_api;
+mod environment_names;
 mod exclusions;
 mod first_minute;
 mod foreign;

@@ -378,12 +378,17 @@ fn to_name(text: &str) -> String {
     cut.trim_end_matches('-').to_owned()
 }
 
+/// Returns the words in the name of a config, without `wrangler` and the extension.
+pub fn variant_words(name: &str) -> impl Iterator<Item = &str> {
+    let words = name.split(['.', '-', '_']).skip(1);
+    words.take_while(|word| !["json", "jsonc", "toml"].contains(word))
+}
+
 /// Returns true if a config of this name, such as `wrangler.test.jsonc`, is by convention a variant of
 /// the main config, or a template.
 #[must_use]
 pub fn is_variant(name: &str) -> bool {
-    let words = name.split(['.', '-', '_']).skip(1);
-    words.take_while(|word| !["json", "jsonc", "toml"].contains(word)).any(|word| {
+    variant_words(name).any(|word| {
         matches!(
             word,
             "example"
