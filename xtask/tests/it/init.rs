@@ -326,6 +326,42 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
 }
 
 #[test]
+fn blocks_decide_the_environments_and_a_hub_gets_one_job() {
+    let env = TestEnv::foreign();
+    env.write(
+        "apps/shop/wrangler.toml",
+        "name = \"shop-dev\"\nmain = \"a.js\"\n[env.prod]\nname = \"shop\"\n",
+    );
+    env.write("apps/shop/a.js", "export default { fetch: () => new Response('x') };\n");
+    let leaves: Vec<String> = (0..51).map(|number| format!("leaf{number}")).collect();
+    for leaf in &leaves {
+        env.write(
+            &format!("apps/{leaf}/wrangler.toml"),
+            &format!("name = \"{leaf}\"\nmain = \"a.js\"\n"),
+        );
+    }
+    let services =
+        leaves.iter().map(|leaf| format!("{{ binding = \"{leaf}\", service = \"{leaf}\" }}"));
+    let services = services.collect::<Vec<_>>().join(", ");
+    env.write(
+        "apps/hub/wrangler.toml",
+        &format!("name = \"hub\"\nmain = \"a.js\"\nservices = [{services}]\n"),
+    );
+    init(&env, &[]).exits(0);
+    let text = std::fs::read_to_string(env.root.join("dagger/config/config.json")).expect("text");
+    let config: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        config["environments"],
+        serde_json::json!({ "prod": { "protected": true, "previews": true } })
+    );
+    assert_eq!(config["pipeline"]["environments"], serde_json::json!(["prod"]));
+    assert_eq!(config["pipeline"]["deploy"], "one-job");
+    let pipeline = std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text");
+    assert!(pipeline.contains("deploy --env prod --engine host"), "{pipeline}");
+    env.xtask(&["deploy", "shop", "--env", "prod", "--dry-run"]).exits(0);
+}
+
+#[test]
 fn keeps_and_names_existing_files() {
     let env = monorepo(Manager::Bun);
     env.write("xtask/Cargo.toml", "[package]\nname = \"xtask\"\nversion = \"9.0.0\"\n");
