@@ -19,6 +19,7 @@ use deployment::context::Ctx;
 use deployment::tools::cargo;
 use deployment::tools::checkout;
 use gitlab::pipeline::FILE;
+use gitlab::pipeline::own_jobs::{self, PipelineNote};
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::TOOL;
 use workspace::{Workspace, cargo_config, git};
@@ -49,6 +50,8 @@ struct InitReport<'a> {
     repository: &'a Utf8Path,
     files: &'a [FileChange],
     projects: &'a [ReadinessRow],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline: Option<&'a PipelineNote>,
 }
 
 impl InitCommand {
@@ -83,8 +86,16 @@ impl InitCommand {
         warn_of_toolchain(ctx, &root);
         let workspace = Workspace::survey_with(&root, config.clone())?;
         let rows = readiness::rows(&workspace);
-        let report = InitReport { schema: 1, repository: &root, files: &changes, projects: &rows };
-        ctx.ui.report(&report, &text(ctx, &workspace, &changes, &rows));
+        let note = own_jobs::note(&root, &config);
+        let report = InitReport {
+            schema: 1,
+            repository: &root,
+            files: &changes,
+            projects: &rows,
+            pipeline: note.as_ref(),
+        };
+        let note = note.as_ref().map(|note| format!("\n{}", note.text())).unwrap_or_default();
+        ctx.ui.report(&report, &(text(ctx, &workspace, &changes, &rows) + &note));
         Ok(Exit::Done)
     }
 }

@@ -119,6 +119,8 @@ fn gitlab(remote: &str) -> Option<String> {
     // The port of SSH is not that of the web server.
     let is_web = remote.starts_with("http");
     let host = if is_web { host } else { host.split(':').next()? };
+    // The host of gitlab.com for SSH on port 443 (https://docs.gitlab.com/user/gitlab_com/#alternative-ssh-port).
+    let host = if host == "altssh.gitlab.com" { "gitlab.com" } else { host };
     let is_other = OTHER_HOSTS.contains(&host) || !host.contains('.');
     (!is_other).then(|| format!("{scheme}://{host}"))
 }
@@ -224,6 +226,8 @@ mod tests {
             ("ssh://git@git.acme.dev:2222/team/shop.git", Some("https://git.acme.dev")),
             ("https://ci:secret@gitlab.com/team/shop.git", Some("https://gitlab.com")),
             ("http://gitlab.local:8080/team/shop.git", Some("http://gitlab.local:8080")),
+            ("ssh://git@altssh.gitlab.com:443/team/shop.git", Some("https://gitlab.com")),
+            ("git@altssh.gitlab.com:team/shop.git", Some("https://gitlab.com")),
             ("git@github.com:team/shop.git", None),
             ("/srv/git/shop.git", None),
         ] {

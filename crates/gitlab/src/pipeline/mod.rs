@@ -1,8 +1,10 @@
 //! The pipeline: `pipeline.yml` and `deploy.yml`, filled with the values of a repository.
 
 pub mod changes;
+mod expression;
 pub mod guide;
 pub mod kind;
+pub mod own_jobs;
 pub mod reports;
 pub mod steps;
 pub mod template;
