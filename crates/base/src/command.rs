@@ -275,9 +275,26 @@ pub fn quote(word: &str) -> String {
     }
 }
 
+/// Returns a command line of xtask for people. Each of `words` is quoted for a shell.
+#[must_use]
+pub fn xtask_line(words: &[&str]) -> String {
+    let words = words.iter().map(|word| quote(word));
+    std::iter::once("cargo xtask".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_of_xtask_can_be_pasted_into_a_shell() {
+        assert_eq!(xtask_line(&["build", "apps/shop"]), "cargo xtask build apps/shop");
+        assert_eq!(
+            xtask_line(&["wrangler", "my app", "--", "d1", "list"]),
+            "cargo xtask wrangler 'my app' -- d1 list"
+        );
+        assert_eq!(xtask_line(&["deploy", "it's $5"]), r"cargo xtask deploy 'it'\''s $5'");
+    }
 
     #[test]
     fn a_real_shell_reads_back_every_word() {

@@ -18,7 +18,7 @@ mod settings;
 pub mod wrangler;
 
 pub use changes::{affected, change_base, inputs, lock_changes, path_list, summaries, summary};
-pub use config::{cargo_config, modules, own_repository, pipeline, toolchain};
+pub use config::{cargo_config, environment_names, modules, own_repository, pipeline, toolchain};
 pub use files::{key, names, paths, symlinks, yaml};
 pub use packages::{
     build_script, deploy_script, detect, install_coverage, installation, package, package_manager,
@@ -35,7 +35,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use base::error::{Error, Result, refused, usage};
 use config::Config;
 use files::names::{
-    MANIFEST, NPMRC, PNPM, TSCONFIGS, YARN_LOCK, YARNRC, cargo_folder, is_install_file,
+    MANIFEST, NPMRC, PNPM, TSCONFIGS, YARN_LOCK, YARNRC, cargo_folder, is_config_name,
+    is_install_file,
 };
 use files::symlinks::SymlinkReader;
 use files::{Source, folder_name};
@@ -69,6 +70,8 @@ pub struct Workspace {
     pub folders: SearchFolders,
     /// The configs that wrangler would use, in folders that are not searched.
     pub outside_configs: Vec<Utf8PathBuf>,
+    /// The configs of projects that a sparse checkout leaves out.
+    configs_outside_of_checkout: Vec<Utf8PathBuf>,
     /// Every package of the repository, by the text of its folder: comparing paths part by part is
     /// slow.
     pub packages: BTreeMap<String, Package>,
@@ -131,11 +134,19 @@ impl Workspace {
         let Listing { files: mut listed, links, all: all_files } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         let cargo_files = listed.extract_if(.., |path| cargo_folder(path).is_some()).collect();
-        listed.retain(|path| path.file_name() != Some(MANIFEST) && !files.is_missing(path));
+        listed.retain(|path| path.file_name() != Some(MANIFEST));
+        let missing: Vec<_> = listed.extract_if(.., |path| files.is_missing(path)).collect();
+        let missing = missing.into_iter().filter(|path| has_name(path, is_config_name)).collect();
+        let not_checked_out = projects::sparse::configs_outside(&files, missing);
         let (found, folders) =
-            Discovery::new(&files, folders, &packages, &unreadable).find(&listed);
-        let Discoveries { projects, broken, ignored: ignored_configs, outside: outside_configs } =
-            found;
+            Discovery::new(&files, folders, &packages, &unreadable).find(&listed, not_checked_out);
+        let Discoveries {
+            projects,
+            broken,
+            ignored: ignored_configs,
+            outside: outside_configs,
+            not_checked_out: configs_outside_of_checkout,
+        } = found;
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
         let code: BTreeSet<&str> = packages.keys().map(String::as_str).chain(dirs).collect();
         let tsconfigs = find_tsconfigs(&listed, &code);
@@ -149,6 +160,7 @@ impl Workspace {
             ignored_configs,
             folders,
             outside_configs,
+            configs_outside_of_checkout,
             unreadable,
             graph: Graph::default(),
             current_folder: current_folder(root),
@@ -245,7 +257,7 @@ impl Workspace {
         let ignored = ignored_notes(&self.ignored_configs, &used);
         let notes =
             unnamed_note(&self.broken).into_iter().chain(ignored).chain(self.outside_note());
-        notes.chain(self.unused_lock_notes()).collect()
+        notes.chain(self.sparse_note()).chain(self.unused_lock_notes()).collect()
     }
 
     /// Returns the project whose folder contains the caller's. `None` in the repository's root, which selects every

@@ -57,6 +57,44 @@ fn worker(code: &str, fields: &serde_json::Value) -> TestEnv {
     env
 }
 
+#[test]
+fn hints_with_a_project_are_quoted_for_a_shell() {
+    let env = TestEnv::with_tools();
+    let config = |storage: &serde_json::Value| {
+        let mut config =
+            json!({ "name": "my-app", "main": "app.js", "compatibility_date": "2026-10-01" });
+        config["env"] = json!({ "staging": storage });
+        env.write("projects/my app/wrangler.json", &config.to_string());
+    };
+    env.write("projects/my app/app.js", CODE);
+    let deploy = ["deploy", "my-app", "--env", "staging", "--sandbox", "--dry-run"];
+    let hint = |storage: serde_json::Value| {
+        config(&storage);
+        let stderr = env.xtask(&deploy).exits(3).stderr;
+        stderr
+            .split_once("create one with `")
+            .and_then(|(_, rest)| rest.split_once('`'))
+            .expect("a hint")
+            .0
+            .to_owned()
+    };
+    assert_eq!(
+        hint(json!({ "kv_namespaces": [{ "binding": "KV", "id": "<your-id>" }] })),
+        "cargo xtask wrangler 'my app' --env staging -- kv namespace create NAME"
+    );
+    for (name, expected) in [(None, "NAME"), (Some("data"), "data"), (Some("<your-name>"), "NAME")]
+    {
+        let mut database = json!({ "binding": "DB", "database_id": "<your-id>" });
+        if let Some(name) = name {
+            database["database_name"] = name.into();
+        }
+        assert_eq!(
+            hint(json!({ "d1_databases": [database] })),
+            format!("cargo xtask wrangler 'my app' --env staging -- d1 create {expected}")
+        );
+    }
+}
+
 const CODE: &str = "export default { fetch: () => new Response('x') };\n";
 
 #[test]

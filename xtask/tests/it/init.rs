@@ -315,7 +315,11 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
         pipeline.lines().filter_map(|line| line.strip_prefix("  stage: ")).collect();
     assert_eq!(stages, ["verify", "ship"].into());
     let message = init(&env, &[]).exits(0).stdout;
-    assert!(message.ends_with("include:\n  - local: .gitlab/xtask.yml\n"), "{message}");
+    let note = "include:\n  - local: .gitlab/xtask.yml\n\nthese jobs of .gitlab-ci.yml do not run in the pipeline of a merge request";
+    assert!(message.contains(note), "{message}");
+    assert!(message.ends_with(gitlab::pipeline::own_jobs::WORKFLOW), "{message}");
+    let doctor = env.xtask(&["doctor", "--offline"]).stdout;
+    assert!(doctor.contains("these jobs of .gitlab-ci.yml do not run in"), "{doctor}");
 
     // What we did not write we do not overwrite.
     let theirs = "stages: [mine]\n";
@@ -323,6 +327,80 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
     let refused = env.xtask(&["ci", "generate"]).exits(3);
     assert!(refused.stderr.contains(".gitlab/xtask.yml was not written by"), "{}", refused.stderr);
     assert_eq!(std::fs::read_to_string(env.root.join(".gitlab/xtask.yml")).expect("text"), theirs);
+}
+
+#[test]
+fn a_note_tells_how_jobs_get_into_the_pipeline_of_a_merge_request() {
+    let env = TestEnv::foreign();
+    env.worker("apps/api", "acme-api");
+    let note = |text: &str| {
+        env.write(".gitlab-ci.yml", text);
+        let json = init(&env, &["--dry-run", "--json"]).exits(0).json();
+        (json["pipeline"]["text"].clone(), json["pipeline"]["fix"].clone())
+    };
+    let (text, fix) = note("test: { script: make }\nlint: { script: make, only: [branches] }\n");
+    assert_eq!(
+        text,
+        "these jobs of .gitlab-ci.yml do not run in the pipeline of a merge request, and GitLab's *Pipelines must succeed* \
+         does not wait for another pipeline: lint, test"
+    );
+    assert_eq!(
+        fix,
+        "add `- if: $CI_PIPELINE_SOURCE == \"merge_request_event\"` to the rules of lint, and these lines to .gitlab-ci.yml"
+    );
+    let (text, _) =
+        note("workflow: { rules: [{ if: $CI_COMMIT_BRANCH }] }\ntest: { script: make }\n");
+    assert_eq!(
+        text,
+        "`workflow:rules` in .gitlab-ci.yml allow no pipeline of a merge request, so no preview runs"
+    );
+    // Local files count, and those of other places are not known.
+    env.write("ci/base.yml", "workflow: { rules: [{ if: $CI_COMMIT_TAG }] }\n");
+    let (text, _) = note("include: [{ local: /ci/base.yml }]\ntest: { script: make }\n");
+    assert!(text.as_str().is_some_and(|text| text.contains("allow no pipeline")), "{text}");
+    for quiet in [
+        "include: [{ template: Workflows/MergeRequest-Pipelines.gitlab-ci.yml }]\ntest: { script: make }\n",
+        gitlab::pipeline::own_jobs::WORKFLOW,
+        "include: [{ local: .gitlab/xtask.yml }]\n",
+    ] {
+        assert!(note(quiet).0.is_null(), "{quiet}");
+    }
+}
+
+#[test]
+fn blocks_decide_the_environments_and_a_hub_gets_one_job() {
+    let env = TestEnv::foreign();
+    env.write(
+        "apps/shop/wrangler.toml",
+        "name = \"shop-dev\"\nmain = \"a.js\"\n[env.prod]\nname = \"shop\"\n",
+    );
+    env.write("apps/shop/a.js", "export default { fetch: () => new Response('x') };\n");
+    let leaves: Vec<String> = (0..51).map(|number| format!("leaf{number}")).collect();
+    for leaf in &leaves {
+        env.write(
+            &format!("apps/{leaf}/wrangler.toml"),
+            &format!("name = \"{leaf}\"\nmain = \"a.js\"\n"),
+        );
+    }
+    let services =
+        leaves.iter().map(|leaf| format!("{{ binding = \"{leaf}\", service = \"{leaf}\" }}"));
+    let services = services.collect::<Vec<_>>().join(", ");
+    env.write(
+        "apps/hub/wrangler.toml",
+        &format!("name = \"hub\"\nmain = \"a.js\"\nservices = [{services}]\n"),
+    );
+    init(&env, &[]).exits(0);
+    let text = std::fs::read_to_string(env.root.join("dagger/config/config.json")).expect("text");
+    let config: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        config["environments"],
+        serde_json::json!({ "prod": { "protected": true, "previews": true } })
+    );
+    assert_eq!(config["pipeline"]["environments"], serde_json::json!(["prod"]));
+    assert_eq!(config["pipeline"]["deploy"], "one-job");
+    let pipeline = std::fs::read_to_string(env.root.join(".gitlab-ci.yml")).expect("text");
+    assert!(pipeline.contains("deploy --env prod --engine host"), "{pipeline}");
+    env.xtask(&["deploy", "shop", "--env", "prod", "--dry-run"]).exits(0);
 }
 
 #[test]

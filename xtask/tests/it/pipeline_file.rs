@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use workspace::config::Config;
 use workspace::yaml::Yaml;
 
-use crate::pipeline::{assert_agrees_with_itself, pipeline, read_yaml, with_pipeline};
+use crate::affected::tree_with_submodule;
+use crate::pipeline::{assert_agrees_with_itself, configure, pipeline, read_yaml, with_pipeline};
 use crate::support::{TestEnv, repository};
 
 #[test]
@@ -207,6 +208,109 @@ fn too_many_paths_start_the_deployment_on_every_push() {
     let pipeline = pipeline(&env);
     let rules = &pipeline.jobs.get("deploy b.com").expect("a job").rules;
     assert_eq!((rules.len(), rules[0].changes.is_none()), (1, true));
+}
+
+/// Writes Workers that name those in `bound`.
+fn bound_worker(env: &TestEnv, name: &str, bound: &[String]) {
+    let services: Vec<Value> =
+        bound.iter().map(|to| json!({ "binding": to.to_uppercase(), "service": to })).collect();
+    let config = json!({ "name": name, "main": "worker.js", "services": services });
+    env.write(&format!("projects/{name}/wrangler.json"), &config.to_string());
+    env.write(&format!("projects/{name}/worker.js"), "export default {};\n");
+}
+
+#[test]
+fn no_job_has_more_needs_than_gitlab_accepts() {
+    let env = TestEnv::new();
+    let leaves: Vec<String> = (0..51).map(|number| format!("leaf{number}")).collect();
+    leaves.iter().for_each(|leaf| bound_worker(&env, leaf, &[]));
+    let needs = |bound: &[String]| {
+        bound_worker(&env, "gateway", bound);
+        pipeline(&env).jobs.get("deploy gateway").expect("a job").needs.clone().expect("needs")
+    };
+    let jobs = |bound: &[String]| -> Vec<String> {
+        let mut jobs: Vec<String> = bound.iter().map(|leaf| format!("deploy {leaf}")).collect();
+        jobs.sort();
+        jobs
+    };
+    // Those of the other Workers wait for the check too.
+    let with_check = [vec!["check".to_owned()], jobs(&leaves[..49])].concat();
+    assert_eq!(needs(&leaves[..49]), with_check);
+    assert_eq!(needs(&leaves[..50]), jobs(&leaves[..50]));
+    // Through the hub the gateway still waits for all leaves.
+    bound_worker(&env, "hub", &leaves[..20]);
+    let all = [&leaves[..], &["hub".to_owned()]].concat();
+    let nearest = [&leaves[20..], &["hub".to_owned()]].concat();
+    assert_eq!(needs(&all), jobs(&nearest));
+    let changes = pipeline(&env).jobs.get("deploy leaf1").expect("a job").rules[0].changes.clone();
+    let changes = changes.expect("paths");
+    for project in ["gateway", "hub", "leaf1"] {
+        assert!(changes.contains(&format!("projects/{project}/**/*")), "{changes:?}");
+    }
+    bound_worker(&env, "gateway", &leaves);
+    for arguments in [&["ci", "generate"][..], &["ci", "generate", "--check"]] {
+        let ran = env.xtask(arguments).exits(3);
+        assert_eq!(
+            ran.stderr,
+            "error: projects/gateway/wrangler.json: the job `deploy gateway` would wait for 51 others, and GitLab accepts 50 by default; no pipeline was written\n\
+             hint: set `\"pipeline\": { \"deploy\": \"one-job\" }` in dagger/config/config.json: one job deploys all projects in the same order\n"
+        );
+    }
+    assert!(!env.root.join(".gitlab-ci.yml").exists());
+    configure(&env, &json!({ "deploy": "one-job" }));
+    assert!(pipeline(&env).jobs.get("deploy").expect("a job").needs.is_none());
+}
+
+#[test]
+fn later_environments_stay_within_the_limit_too() {
+    let env = TestEnv::new();
+    configure(&env, &json!({ "environments": ["staging", "production"] }));
+    let leaves: Vec<String> = (0..50).map(|number| format!("leaf{number}")).collect();
+    leaves.iter().for_each(|leaf| bound_worker(&env, leaf, &[]));
+    bound_worker(&env, "gateway", &leaves[..49]);
+    let jobs = pipeline(&env).jobs;
+    for (to, first) in [("staging", "check"), ("production", "deploy gateway to staging")] {
+        let needs = jobs.get(&format!("deploy gateway to {to}")).expect("a job").needs.clone();
+        let needs = needs.expect("needs");
+        assert_eq!((needs.len(), needs[0].as_str()), (50, first));
+    }
+    bound_worker(&env, "gateway", &leaves);
+    let ran = env.xtask(&["ci", "generate"]).exits(3);
+    let expected = "the job `deploy gateway to production` would wait for 51 others";
+    assert!(ran.stderr.contains(expected), "{}", ran.stderr);
+}
+
+#[test]
+fn a_changed_submodule_or_link_starts_the_deployment() {
+    let (env, _) = tree_with_submodule();
+    let changes = |env: &TestEnv| {
+        let job = pipeline(env).jobs.get("deploy app").expect("a job").clone();
+        job.rules[0].changes.clone().expect("paths")
+    };
+    let found = changes(&env);
+    for path in ["vendor/theme", "vendor/theme/pkg/**/*"] {
+        assert!(found.contains(&path.to_owned()), "{path}: {found:?}");
+    }
+    let own = pipeline(&env);
+    assert_eq!(own.text.matches("GIT_SUBMODULE_STRATEGY: recursive\n").count(), 1);
+    configure(&env, &json!({ "file": ".gitlab/xtask.yml" }));
+    let included = pipeline(&env);
+    for job in [".xtask:cargo", "xtask:check"] {
+        let variables = &included.jobs.get(job).expect("a job").variables;
+        assert_eq!(variables["GIT_SUBMODULE_STRATEGY"], "recursive", "{job}");
+    }
+    let env = TestEnv::new();
+    env.site("projects/app", "app");
+    env.write("shared/real/a.txt", "1\n");
+    env.sh("ln -s real shared/link").exits(0);
+    let manifest = r#"{ "name": "app", "xtask": { "inputs": ["shared/link"] } }"#;
+    env.write("projects/app/package.json", manifest);
+    env.commit("a link");
+    let found = changes(&env);
+    for path in ["shared/link", "shared/real/**/*"] {
+        assert!(found.contains(&path.to_owned()), "{path}: {found:?}");
+    }
+    assert!(!pipeline(&env).text.contains("GIT_SUBMODULE_STRATEGY"));
 }
 
 #[test]

@@ -132,8 +132,10 @@ fn modules_keep_to_their_layer() {
     }
 }
 
-/// The files that may name a variable of GitLab CI: the type that holds them all, and the crate below it.
-const READS_CI_VARIABLES: [&str; 2] = ["crates/base/", "crates/gitlab/src/ci.rs"];
+/// The files that may name a variable of GitLab CI: the type that holds them all, the crate below it, and the file that
+/// evaluates conditions of pipelines.
+const READS_CI_VARIABLES: [&str; 3] =
+    ["crates/base/", "crates/gitlab/src/ci.rs", "crates/gitlab/src/pipeline/own_jobs.rs"];
 
 #[test]
 fn one_file_reads_the_variables_of_gitlab_ci() {

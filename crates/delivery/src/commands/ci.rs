@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::projects::warn_of_broken;
-use base::error::{Error, Exit, Result, failed, refused};
+use base::error::{Error, ErrorKind, Exit, Result, failed, refused};
 use base::files::{write_first, write_whole};
 use deployment::context::Ctx;
 use deployment::plan::Operation;
@@ -40,6 +40,7 @@ impl CiCommand {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let CiAction::Generate { check } = self.action;
         let mut workspace = Workspace::survey(&ctx.root)?;
+        workspace.refuse_sparse()?;
         warn_of_broken(ctx, &workspace.broken);
         for note in workspace.config_notes() {
             ctx.ui.note(&note);
@@ -103,15 +104,26 @@ pub fn write_pipeline(root: &Utf8Path) -> Result<()> {
     write_first(&root.join(&files[0].0), &files[0].1)
 }
 
-/// Updates the pipeline file if we wrote it. Returns the files that were out of date.
-pub fn refresh(root: &Utf8Path) -> Result<Vec<String>> {
+/// Updates the pipeline file if we wrote it. Returns the files that were out of date. Warns if the pipeline is refused,
+/// because the caller has written other files.
+pub fn refresh(ctx: &Ctx) -> Result<Vec<String>> {
+    let root = &ctx.root;
     let workspace = Workspace::survey(root)?;
     let file = root.join(&workspace.config.pipeline.file);
     let is_ours = std::fs::read_to_string(file).is_ok_and(|text| text.starts_with(HEADER));
     if !is_ours {
         return Ok(Vec::new());
     }
-    let files = guide::files(&workspace)?;
+    let files = match workspace.refuse_sparse().and_then(|()| guide::files(&workspace)) {
+        Ok(files) => files,
+        Err(failure) if failure.kind == ErrorKind::Refused => {
+            let file = &workspace.config.pipeline.file;
+            ctx.ui.warn(&format!("{file} is not up to date: {}", failure.with_hints()));
+            ctx.ui.note("afterwards, run `cargo xtask ci generate`");
+            return Ok(Vec::new());
+        }
+        Err(failure) => return Err(failure),
+    };
     let stale = stale(root, &files);
     write(root, &files, &stale)?;
     Ok(stale)

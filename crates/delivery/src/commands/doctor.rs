@@ -9,6 +9,7 @@ use crate::doctor::scope::Scope;
 use crate::doctor::{self, DoctorOptions, fix, readiness};
 use base::error::{Exit, Result};
 use deployment::context::Ctx;
+use gitlab::pipeline::own_jobs;
 
 /// Check this machine, the configuration and the credentials.
 #[derive(Debug, Args)]
@@ -88,8 +89,10 @@ impl DoctorCommand {
             && let Ok(workspace) = context.workspace()
         {
             report.projects = readiness::rows(workspace);
-            text =
-                format!("{}\n{text}", readiness::text(workspace, &report.projects, ctx.ui.width()));
+            let note = own_jobs::note(&workspace.root, &workspace.config);
+            let note = note.map(|note| format!("{}\n", note.text())).unwrap_or_default();
+            let projects = readiness::text(workspace, &report.projects, ctx.ui.width());
+            text = format!("{projects}\n{note}{text}");
         }
         ctx.ui.report(&report, &text);
         Ok(report.exit)

@@ -9,6 +9,7 @@ use crate::doctor::checks::tools::RUST;
 use crate::doctor::readiness::{self, ReadinessRow};
 use crate::init::source::LibrarySource;
 use crate::init::{self, FileAction, FileChange, defaults};
+use base::command::{quote, xtask_line};
 use base::error::{Exit, Result, refused, usage};
 use base::files::write_whole;
 use base::runner::CompletedProcess;
@@ -18,6 +19,7 @@ use deployment::context::Ctx;
 use deployment::tools::cargo;
 use deployment::tools::checkout;
 use gitlab::pipeline::FILE;
+use gitlab::pipeline::own_jobs::{self, PipelineNote};
 use workspace::config::{CONFIG_FILE, Config};
 use workspace::modules::TOOL;
 use workspace::{Workspace, cargo_config, git};
@@ -48,6 +50,8 @@ struct InitReport<'a> {
     repository: &'a Utf8Path,
     files: &'a [FileChange],
     projects: &'a [ReadinessRow],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pipeline: Option<&'a PipelineNote>,
 }
 
 impl InitCommand {
@@ -69,7 +73,11 @@ impl InitCommand {
         let vendored = if self.vendor { init::modules(checkout)? } else { Vec::new() };
         let mut changes = init::changes(&root, &source, &config, vendored)?;
         if defaults::has_gitlab(&root) {
-            changes.push(FileChange::create(&root, &config.pipeline.file, String::new()));
+            let pipeline = FileChange::create(&root, &config.pipeline.file, String::new());
+            if pipeline.is_written() {
+                Workspace::survey_with(&root, config.clone())?.refuse_sparse()?;
+            }
+            changes.push(pipeline);
         }
         if !ctx.dry_run {
             write(ctx, &root, &changes)?;
@@ -78,8 +86,16 @@ impl InitCommand {
         warn_of_toolchain(ctx, &root);
         let workspace = Workspace::survey_with(&root, config.clone())?;
         let rows = readiness::rows(&workspace);
-        let report = InitReport { schema: 1, repository: &root, files: &changes, projects: &rows };
-        ctx.ui.report(&report, &text(ctx, &workspace, &changes, &rows));
+        let note = own_jobs::note(&root, &config);
+        let report = InitReport {
+            schema: 1,
+            repository: &root,
+            files: &changes,
+            projects: &rows,
+            pipeline: note.as_ref(),
+        };
+        let note = note.as_ref().map(|note| format!("\n{}", note.text())).unwrap_or_default();
+        ctx.ui.report(&report, &(text(ctx, &workspace, &changes, &rows) + &note));
         Ok(Exit::Done)
     }
 }
@@ -96,9 +112,9 @@ fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf> {
         let above = root.ancestors().find(|folder| folder.join(".git").exists());
         return Err(match above {
             Some(above) => usage(format!("{root} is a folder of the repository {above}"))
-                .hint(format!("name its root: `cargo xtask init {above}`")),
+                .hint(format!("name its root: `{}`", xtask_line(&["init", above.as_str()]))),
             None => usage(format!("{root} is not a git repository"))
-                .hint(format!("run `git -C {root} init`")),
+                .hint(format!("run `git -C {} init`", quote(root.as_str()))),
         });
     }
     Ok(root)
@@ -184,7 +200,7 @@ fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[Readin
     let usable = rows.iter().filter(|row| row.problem.is_none());
     let usable = usable.min_by_key(|row| row.sandbox_problem.is_some());
     text += &match usable.map(|row| row.project.as_str()) {
-        Some(name) => format!("next, in {root}: `cargo xtask deploy {name}`\n"),
+        Some(name) => format!("next, in {root}: `{}`\n", xtask_line(&["deploy", name])),
         None if rows.is_empty() => format!("next, in {root}: `cargo xtask new NAME`\n"),
         None => format!("next, in {root}: fix a project, then `cargo xtask deploy PROJECT`\n"),
     };

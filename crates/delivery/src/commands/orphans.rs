@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use camino::Utf8Path;
 
 use super::status::{READERS, ReadableEnvironment};
-use base::command::quote;
+use base::command::{quote, xtask_line};
 use base::error::Error;
 use base::parallel;
 use cloudflare::api::ListedVersion;
@@ -155,13 +155,11 @@ fn commit_of_deployment(versions: &[ListedVersion]) -> Option<&str> {
 
 /// Returns the command that deletes a Worker. It runs with the account and the token of any project.
 fn delete_command(workspace: &Workspace, environment: &str, worker: &str) -> String {
-    let (environment, worker) = (quote(environment), quote(worker));
     match workspace.projects.first() {
-        Some(project) => format!(
-            "cargo xtask wrangler {} --env {environment} -- delete {worker}",
-            quote(&project.name)
-        ),
-        None => format!("wrangler delete {worker}"),
+        Some(project) => {
+            xtask_line(&["wrangler", &project.name, "--env", environment, "--", "delete", worker])
+        }
+        None => format!("wrangler delete {}", quote(worker)),
     }
 }
 

@@ -5,8 +5,8 @@ use clap::Args;
 use super::target::{ChangeTargetArgs, ProjectTarget};
 use base::error::{Exit, Result};
 use deployment::context::Ctx;
+use deployment::engine::job::command_line;
 use deployment::engine::rollback::{Rollback, RollbackTarget};
-use deployment::plan::destination::Destination;
 use deployment::report::{self, RunReport};
 use workspace::before_deploy::BeforeDeploy;
 
@@ -61,13 +61,12 @@ impl PromoteCommand {
 /// Lists the steps that a deployment would run and a promotion does not.
 fn list_steps(ctx: &Ctx, target: &ProjectTarget) {
     let ProjectTarget { project, destination, .. } = target;
-    let options = Destination::options(&destination.environment, destination.sandbox.is_some());
+    let wrangler = command_line("wrangler", &project.name, destination);
     for step in project.before_deploy().map(BeforeDeploy::steps).unwrap_or_default() {
         let arguments = step.text.trim_start_matches("wrangler ");
         ctx.ui.note(&format!(
-            "`{}` of `xtask.beforeDeploy` does not run; if the version needs it, run `cargo xtask wrangler {}{options} -- \
-             {arguments}`",
-            step.text, project.name
+            "`{}` of `xtask.beforeDeploy` does not run; if the version needs it, run `{wrangler} -- {arguments}`",
+            step.text
         ));
     }
 }

@@ -99,6 +99,7 @@ impl Selection {
         if self.all || !self.names.is_empty() {
             if self.all {
                 require_any(workspace)?;
+                note_sparse(ctx, workspace);
             }
             let reason = if self.all { "every project" } else { "named on the command line" };
             let mut chosen =
@@ -122,6 +123,7 @@ impl Selection {
         let reason = |project: &Project| reasons.get(project.dir.as_str()).cloned();
         if affected.projects.is_empty() && is_on_default_branch(&changes) {
             require_any(workspace)?;
+            note_sparse(ctx, workspace);
             let reason = "every project, since the default branch is checked out";
             let mut chosen = SelectedProjects::new(workspace.select(&[])?, |_| reason.to_owned());
             chosen.broken.clone_from(&workspace.broken);
@@ -134,6 +136,13 @@ impl Selection {
         chosen.broken = broken;
         chosen.nothing = chosen.projects.is_empty().then(|| nothing(&changes));
         Ok(chosen)
+    }
+}
+
+/// Names the projects that a sparse checkout leaves out of a run for every project.
+fn note_sparse(ctx: &Ctx, workspace: &Workspace) {
+    if let Some(note) = workspace.sparse_note() {
+        ctx.ui.note(&note);
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use camino::Utf8Path;
 use serde_json::Value;
 
+use gitlab::pipeline::steps::check_needs;
 use workspace::Workspace;
 use workspace::config::{Cloudflare, Config, Environment, Gitlab, is_cloudflare_id};
 use workspace::discovery::BrokenConfig;
+use workspace::environment_names::{PRODUCTION, is_other_form, is_production};
 use workspace::git;
-use workspace::pipeline::{GITLAB_FILE, HOST, PipelineSettings, Stages};
+use workspace::pipeline::{DeployJobs, GITLAB_FILE, HOST, PipelineSettings, Stages};
 use workspace::toolchain;
 
 /// The placeholder of an account id.
@@ -24,8 +26,7 @@ const OTHER_HOSTS: [&str; 4] = ["github.com", "bitbucket.org", "codeberg.org", "
 /// Returns an empty config.
 #[must_use]
 pub fn empty_config() -> Config {
-    let environment =
-        |protected, previews| Environment { protected, previews, ..Environment::default() };
+    let production = Environment { protected: true, previews: true, ..Environment::default() };
     Config {
         schema: None,
         cloudflare: Cloudflare {
@@ -37,10 +38,7 @@ pub fn empty_config() -> Config {
             project_id: "0".to_owned(),
             token_variable: "CICD_COMMENT_TOKEN".to_owned(),
         },
-        environments: BTreeMap::from([
-            ("production".to_owned(), environment(true, true)),
-            ("staging".to_owned(), environment(false, false)),
-        ]),
+        environments: BTreeMap::from([(PRODUCTION.to_owned(), production)]),
         tools: toolchain::default_tools(),
         images: toolchain::default_images(),
         pipeline: PipelineSettings { engine: HOST.to_owned(), ..PipelineSettings::default() },
@@ -66,15 +64,33 @@ pub fn config(workspace: &Workspace) -> Config {
         .filter(|name| !name.is_empty() && *name != workspace::config::LOCAL)
         .filter(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)))
         .collect();
-    for name in blocks {
-        config.environments.entry(name.clone()).or_default();
-    }
+    add_environments(&mut config, &blocks);
     if let Ok(text) = std::fs::read_to_string(root.join(GITLAB_FILE)) {
         config.pipeline.file = INCLUDED.to_owned();
         config.pipeline.stages = Some(stages(&text));
     }
     config.projects = projects(workspace);
+    // GitLab would refuse a job for each project.
+    if check_needs(&workspace.projects, &config).is_err() {
+        config.pipeline.deploy = DeployJobs::OneJob;
+    }
     config
+}
+
+/// Adds the environments that wrangler configs have a block for. If the blocks call production `prod`, for example, that is
+/// the name of its environment.
+fn add_environments(config: &mut Config, blocks: &BTreeSet<&String>) {
+    let called = blocks.iter().find(|name| is_other_form(name, PRODUCTION));
+    if let Some(name) = called.filter(|_| !blocks.iter().any(|block| *block == PRODUCTION))
+        && let Some(production) = config.environments.remove(PRODUCTION)
+    {
+        config.environments.insert((*name).clone(), production);
+        config.pipeline.environments = vec![(*name).clone()];
+    }
+    for name in blocks {
+        let environment = config.environments.entry((*name).clone()).or_default();
+        environment.protected |= is_production(name);
+    }
 }
 
 /// Returns true if a pipeline for GitLab is useful.
@@ -103,6 +119,8 @@ fn gitlab(remote: &str) -> Option<String> {
     // The port of SSH is not that of the web server.
     let is_web = remote.starts_with("http");
     let host = if is_web { host } else { host.split(':').next()? };
+    // The host of gitlab.com for SSH on port 443 (https://docs.gitlab.com/user/gitlab_com/#alternative-ssh-port).
+    let host = if host == "altssh.gitlab.com" { "gitlab.com" } else { host };
     let is_other = OTHER_HOSTS.contains(&host) || !host.contains('.');
     (!is_other).then(|| format!("{scheme}://{host}"))
 }
@@ -208,10 +226,46 @@ mod tests {
             ("ssh://git@git.acme.dev:2222/team/shop.git", Some("https://git.acme.dev")),
             ("https://ci:secret@gitlab.com/team/shop.git", Some("https://gitlab.com")),
             ("http://gitlab.local:8080/team/shop.git", Some("http://gitlab.local:8080")),
+            ("ssh://git@altssh.gitlab.com:443/team/shop.git", Some("https://gitlab.com")),
+            ("git@altssh.gitlab.com:team/shop.git", Some("https://gitlab.com")),
             ("git@github.com:team/shop.git", None),
             ("/srv/git/shop.git", None),
         ] {
             assert_eq!(gitlab(remote).as_deref(), expected, "{remote}");
+        }
+    }
+
+    #[test]
+    fn blocks_of_wrangler_configs_become_environments() {
+        let environments = |blocks: &[&str]| {
+            let blocks: Vec<String> = blocks.iter().map(|name| (*name).to_owned()).collect();
+            let mut config = empty_config();
+            add_environments(&mut config, &blocks.iter().collect());
+            let rows = config.environments.iter().map(|(name, environment)| {
+                let marks =
+                    [(environment.protected, " protected"), (environment.previews, " previews")];
+                let marks = marks.iter().filter(|(is_set, _)| *is_set).map(|(_, mark)| *mark);
+                name.clone() + &marks.collect::<String>()
+            });
+            (rows.collect::<Vec<_>>().join(", "), config.pipeline.environments.join(", "))
+        };
+        for (blocks, expected, deployed) in [
+            (&[][..], "production protected previews", "production"),
+            (&["staging"], "production protected previews, staging", "production"),
+            (&["prod"], "prod protected previews", "prod"),
+            (&["live", "stage"], "live protected previews, stage", "live"),
+            (
+                &["prod", "production"],
+                "prod protected, production protected previews",
+                "production",
+            ),
+            (
+                &["preprod", "production-eu"],
+                "preprod, production protected previews, production-eu protected",
+                "production",
+            ),
+        ] {
+            assert_eq!(environments(blocks), (expected.to_owned(), deployed.to_owned()));
         }
     }
 

@@ -9,7 +9,7 @@ use super::phases::Phase;
 use crate::context::RunLimits;
 use crate::plan::destination::Destination;
 use crate::plan::{Engine, Operation, ProjectPlan};
-use base::command::ProcessCommand;
+use base::command::{ProcessCommand, xtask_line};
 use base::error::{Error, Result, interrupted, refused};
 use base::runner::{CompletedProcess, is_interrupted};
 use base::secret::Secret;
@@ -131,7 +131,8 @@ pub(super) fn read_failure(what: &str, error: &Error) -> Error {
 /// Returns the command line of `command` for `project` in an environment.
 pub fn command_line(command: &str, project: &str, destination: &Destination) -> String {
     let options = Destination::options(&destination.environment, destination.sandbox.is_some());
-    format!("cargo xtask {command} {project}{options}")
+    let words: Vec<&str> = command.split(' ').chain([project]).collect();
+    xtask_line(&words) + &options
 }
 
 /// Returns a duration in whole milliseconds.

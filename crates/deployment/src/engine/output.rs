@@ -17,7 +17,7 @@ use crate::cache::{BuildCache, Cacheable, Lookup, OutputParts};
 use crate::plan::Operation;
 use crate::record::Output;
 use crate::tools::packages::failure;
-use base::command::ProcessCommand;
+use base::command::{ProcessCommand, xtask_line};
 use base::env::variable;
 use base::error::{ErrorContext as _, Result};
 use base::time::{rfc3339, unix_now};
@@ -87,7 +87,7 @@ impl ProjectRun<'_> {
         self.step("build");
         self.clear_outputs()?;
         let started = Instant::now();
-        let command = format!("cargo xtask build {}", self.part.project);
+        let command = xtask_line(&["build", &self.part.project]);
         let alone = match self.run.plan.operation {
             Operation::Build => format!("correct the build, then run `{command}`"),
             _ => format!("nothing was uploaded; run the build alone with `{command}`"),

@@ -2,12 +2,13 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use base::command::xtask_line;
 use base::error::{Error, Result, refused};
-use base::text::{is_control_or_bidi, list_first};
+use base::text::is_control_or_bidi;
 use cloudflare::wrangler_fields::{ConfigSchema, UnknownField};
 use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
-use workspace::config::{CONFIG_FILE, Config, LOCAL};
+use workspace::config::{CONFIG_FILE, Config};
 use workspace::exclusion::leave_out;
 use workspace::files::folder_name;
 use workspace::package::Package;
@@ -74,54 +75,6 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
     Ok(())
 }
 
-/// Refuses an environment without an `env` block if the config has other blocks and the top level belongs to no environment,
-/// because it has no name, or lacks bindings that every block has. Wrangler refuses each environment without a block. But a
-/// config often has production at the top level and a block for staging.
-pub fn check_block(config: &Config, project: &Project, environment: &str) -> Result<()> {
-    let wrangler = &project.wrangler;
-    if environment == LOCAL || wrangler.environments.is_empty() || wrangler.has(environment) {
-        return Ok(());
-    }
-    let is_protected = |name: &str| config.environments.get(name).is_some_and(|own| own.protected);
-    let target = project.target(environment);
-    let mut missing = wrangler.bindings_only_in_blocks();
-    // Production at the top level may lack what distinguishes the others.
-    if wrangler.environments.iter().any(|name| is_protected(name)) {
-        missing.extend(wrangler.variables_only_in_blocks());
-    }
-    let missing: Vec<String> = missing.into_iter().map(|name| format!("`{name}`")).collect();
-    let missing = list_first(MAX_LISTED, &missing);
-    let (reason, hint) = if target.default_name.is_some() {
-        let hint = format!("or add `name` to the top level, if `{environment}` is to use it");
-        ("and the top level has no `name` for its Worker".to_owned(), hint)
-    } else if is_protected(environment) || missing.is_empty() {
-        return Ok(());
-    } else {
-        let hint = format!("or add {missing} to the top level, if `{environment}` is to use it");
-        let reason = format!(
-            "and the Worker of the top level, `{}`, lacks {missing}, which every block has",
-            target.worker
-        );
-        (reason, hint)
-    };
-    let blocks = list_first(MAX_LISTED, &wrangler.environments);
-    let block = match project.config.extension() {
-        Some("toml") => format!("`[env.{environment}]`"),
-        _ => format!("`\"env\": {{ \"{environment}\": {{ … }} }}`"),
-    };
-    let text = format!(
-        "{}: it has no block `env.{environment}` (its blocks: {blocks}), {reason}",
-        project.config
-    );
-    Err(refused(text)
-        .hint(format!("add {block} with the bindings of `{environment}`"))
-        .hint(hint)
-        .hint("or choose an environment that has a block with `--env`"))
-}
-
-/// The number of blocks or bindings that a message lists.
-const MAX_LISTED: usize = 8;
-
 /// Refuses a config of another account. The sandbox has every account, so nothing is checked for it.
 pub fn check_account(config: &Config, project: &Project, environment: &str) -> Result<()> {
     let target = project.target(environment);
@@ -180,22 +133,23 @@ pub fn check_local_form(
 pub fn check_storage(project: &Project, environment: &str) -> Result<()> {
     let target = project.target(environment);
     let storage = &target.storage;
-    let command = |create: &str| {
-        format!("`cargo xtask wrangler {} --env {environment} -- {create}`", project.name)
+    let command = |create: &[&str]| {
+        let wrangler = ["wrangler", &project.name, "--env", environment, "--"];
+        format!("`{}`", xtask_line(&[&wrangler[..], create].concat()))
     };
     if let Some(id) = storage.namespace_placeholder() {
         let text = format!(
             "{}: `{id}` is not the id of a KV namespace, which is 32 hexadecimal digits",
             project.config
         );
-        let create = command("kv namespace create NAME");
+        let create = command(&["kv", "namespace", "create", "NAME"]);
         return Err(refused(text)
             .hint(format!("create one with {create}, and write its id into `kv_namespaces`")));
     }
     if let Some((id, name)) = storage.database_placeholder() {
         let text =
             format!("{}: `{id}` is not the id of a D1 database, which is a UUID", project.config);
-        let create = command(&format!("d1 create {name}"));
+        let create = command(&["d1", "create", name.unwrap_or("NAME")]);
         return Err(refused(text)
             .hint(format!("create one with {create}, and write its id into `d1_databases`")));
     }

@@ -1,6 +1,7 @@
 //! The plan of a run, with its reasons: values computed from the workspace, without any IO.
 
 pub mod alias;
+pub mod block;
 pub mod claims;
 pub mod commands;
 pub mod destination;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::claims::Claims;
 use super::destination::Destination;
-use super::{BuildPlan, Operation, alias, guard, protection};
+use super::{BuildPlan, Operation, alias, block, guard, protection};
 use base::error::{Error, ErrorKind, Result};
 use base::same_errors;
 use workspace::Workspace;
@@ -247,7 +247,7 @@ impl<'a> Rules<'a> {
         match protected {
             Err(failure) => broken.push((RefusalRule::Protection, failure)),
             Ok(()) => {
-                let checked = guard::check_block(config, project, environment);
+                let checked = block::check(self.workspace, project, environment);
                 broken.extend(broken_rule(RefusalRule::Block, checked));
                 let checked = self.claims.check(project, environment);
                 broken.extend(broken_rule(RefusalRule::Claim, checked));

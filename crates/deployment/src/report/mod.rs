@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record};
+use base::command::xtask_line;
 use base::error::Exit;
 use base::terminal::{BOLD, CYAN, DIM, RED, YELLOW, paint};
 use base::text::{list_first, short_version};
@@ -192,12 +193,12 @@ fn next_command(record: &Record) -> Option<(&'static str, String)> {
                 Operation::Deploy => String::new(),
                 _ => format!(" --to {}", short_version(&previous.version)),
             };
-            Some(("Undo", format!("cargo xtask rollback {project}{to}{options}")))
+            Some(("Undo", format!("{}{to}{options}", xtask_line(&["rollback", project]))))
         }
         (Some(alias), _)
             if record.strategy != Some(Strategy::Preview) && record.version.is_some() =>
         {
-            Some(("Promote", format!("cargo xtask promote {project} --from {alias}{options}")))
+            Some(("Promote", xtask_line(&["promote", project, "--from", alias]) + &options))
         }
         _ => None,
     }

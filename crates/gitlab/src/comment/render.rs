@@ -2,6 +2,7 @@
 
 use super::escape::{address, code, code_block, html, link};
 use super::{CommentRow, MARKER, PreviewStatus, state};
+use base::command::xtask_line;
 use base::text::{list_first, short_commit};
 
 /// The longest body that GitLab accepts, in characters (<https://docs.gitlab.com/api/notes/>). We
@@ -182,9 +183,10 @@ fn failure(row: &CommentRow) -> Option<String> {
     let text = row.reason.as_deref().filter(|_| row.status == PreviewStatus::Failed)?;
     let error = code_block(text, REASONS[0] + 1)?;
     let project = html(&row.project, LABEL)?;
+    let command = html(&xtask_line(&["preview", &row.project]), LABEL + 32)?;
     Some(format!(
         "<details><summary>{project} failed</summary><pre>{error}</pre>Run it on your machine: \
-         <code>cargo xtask preview {project}</code></details>"
+         <code>{command}</code></details>"
     ))
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use workspace::Workspace;
+use workspace::git::FileList;
 use workspace::graph::Graph;
 use workspace::modules::TOOL_LOCK;
 use workspace::pipeline::GITLAB_FILE;
@@ -18,16 +19,25 @@ const SHARED: [&str; 2] = ["dagger/**/*", GITLAB_FILE];
 
 /// Returns the patterns for `projects`: their folders and all of their inputs in the graph. They match
 /// more than the content key does. `None` if there are too many for a rule. Then every push starts the
-/// job.
+/// job. A commit that changes a submodule or a symbolic link names only its own path, so that is a pattern too.
 #[must_use]
 pub fn changes(workspace: &Workspace, graph: &Graph, projects: &[&Project]) -> Option<Vec<String>> {
     let inputs: BTreeSet<Utf8PathBuf> =
         projects.iter().flat_map(|project| graph.inputs(project)).collect();
-    let mut paths: Vec<String> = inputs
-        .iter()
-        .filter(|path| !path.starts_with("dagger"))
-        .map(|path| pattern(path, workspace.root.join(path).is_dir()))
-        .collect();
+    let submodules = submodules(workspace);
+    let mut paths: Vec<String> = Vec::new();
+    for path in inputs.iter().filter(|path| !path.starts_with("dagger")) {
+        let above = path.ancestors().filter(|above| !above.as_str().is_empty());
+        let whole = above.filter(|above| {
+            submodules.contains(above.as_str()) || is_link(&workspace.root.join(above))
+        });
+        let own = pattern(path, workspace.root.join(path).is_dir());
+        for pattern in whole.map(Utf8Path::to_string).chain([own]) {
+            if !paths.contains(&pattern) {
+                paths.push(pattern);
+            }
+        }
+    }
     paths.extend(SHARED.map(str::to_owned));
     let file = Some(workspace.config.pipeline.file.as_str()).filter(|file| *file != GITLAB_FILE);
     let lock = Some(TOOL_LOCK).filter(|lock| workspace.root.join(lock).is_file());
@@ -42,4 +52,28 @@ fn pattern(path: &Utf8Path, folder: bool) -> String {
         (true, dir) => format!("{dir}/**/*"),
         (false, file) => file.to_owned(),
     }
+}
+
+/// Returns the paths of the repository's submodules.
+fn submodules(workspace: &Workspace) -> BTreeSet<&str> {
+    workspace.all_files.iter().flat_map(FileList::submodules).collect()
+}
+
+fn is_link(path: &Utf8Path) -> bool {
+    path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink())
+}
+
+/// Returns true if the inputs of a project include files of a submodule, so that jobs need its checkout.
+#[must_use]
+pub fn needs_submodules(workspace: &Workspace) -> bool {
+    let submodules = submodules(workspace);
+    if submodules.is_empty() || !workspace.root.join(".gitmodules").is_file() {
+        return false;
+    }
+    let mut inputs = workspace.projects.iter().flat_map(|project| workspace.graph.inputs(project));
+    inputs.any(|input| {
+        submodules
+            .iter()
+            .any(|path| input.starts_with(path) || Utf8Path::new(path).starts_with(&input))
+    })
 }

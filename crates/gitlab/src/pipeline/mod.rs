@@ -1,8 +1,10 @@
 //! The pipeline: `pipeline.yml` and `deploy.yml`, filled with the values of a repository.
 
 pub mod changes;
+mod expression;
 pub mod guide;
 pub mod kind;
+pub mod own_jobs;
 pub mod reports;
 pub mod steps;
 pub mod template;
@@ -45,7 +47,7 @@ pub fn generate(workspace: &Workspace) -> Result<String> {
     let values = values(workspace);
     let mut text = fill(PIPELINE, &values)?;
     for step in PipelineStep::all(config) {
-        for job in DeployJob::all(workspace, &step) {
+        for job in DeployJob::all(workspace, &step)? {
             let job = values.clone().into_iter().chain(job.values(config, &step)).collect();
             text += &fill(DEPLOY_JOB, &job)?;
         }
@@ -71,7 +73,7 @@ fn values(workspace: &Workspace) -> Values {
     let own_check = own.as_ref().map(|own| format!("bash {}", quote(&own.check)));
     let caches = own_check.is_some() || !has_archive;
     let scripts = SCRIPTS.map(|(name, script)| (name, script.trim_end().into()));
-    let values: [(&'static str, TemplateValue); 33] = [
+    let values: [(&'static str, TemplateValue); 34] = [
         ("archive", settings.xtask_archive.as_deref().into()),
         ("archive_sha256", settings.xtask_sha256.as_deref().into()),
         ("caches", caches.into()),
@@ -101,6 +103,7 @@ fn values(workspace: &Workspace) -> Values {
         ("preview_stage", stages.preview.into()),
         ("previews", config.preview_environment().is_ok().into()),
         ("shared_engine", settings.shared_engine().into()),
+        ("submodules", changes::needs_submodules(workspace).into()),
         ("tags", settings.tags.clone().into()),
         ("target", if has_tool_workspace { "xtask/target" } else { "target" }.into()),
         ("writes_caches", (settings.is_included() && caches).into()),
@@ -137,15 +140,15 @@ struct DeployJob {
 
 impl DeployJob {
     /// Returns the jobs of `step`.
-    fn all(workspace: &Workspace, step: &PipelineStep) -> Vec<DeployJob> {
+    fn all(workspace: &Workspace, step: &PipelineStep) -> Result<Vec<DeployJob>> {
         match workspace.config.pipeline.deploy {
-            DeployJobs::OneJob => vec![DeployJob {
+            DeployJobs::OneJob => Ok(vec![DeployJob {
                 name: step.job_name(None),
                 project: None,
                 changes: Vec::new(),
-                needs: step.needs(None, &[]),
+                needs: step.needs_of_all(),
                 gitlab_environment: step.environment.clone(),
-            }],
+            }]),
             DeployJobs::JobPerProject => {
                 let order = JobOrder::new(&workspace.projects, &step.environment);
                 let projects = workspace.projects.iter();
@@ -162,15 +165,15 @@ impl DeployJob {
         project: &Project,
         order: &JobOrder<'_>,
         step: &PipelineStep,
-    ) -> DeployJob {
+    ) -> Result<DeployJob> {
         let changes = changes::changes(workspace, &workspace.graph, &order.followers(project));
-        DeployJob {
+        Ok(DeployJob {
             name: step.job_name(Some(project)),
             project: Some(label(project).to_owned()),
             changes: changes.unwrap_or_default(),
-            needs: step.needs(Some(project), &order.dependencies(project)),
+            needs: step.needs(project, order)?,
             gitlab_environment: gitlab_environment(&step.environment, project),
-        }
+        })
     }
 
     /// Returns the values of `deploy.yml`. GitLab skips the job of a later environment until the previous job has run.

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use base::error::{Result, refused};
 use workspace::bound_workers::DeployOrder;
-use workspace::config::Config;
+use workspace::config::{CONFIG_FILE, Config};
 use workspace::key::short_hash;
 use workspace::project::Project;
 use workspace::wrangler::Target;
+
+/// The number of `needs` that GitLab accepts for a job by default, and on gitlab.com
+/// (<https://docs.gitlab.com/ci/yaml/#needs>). A job with more makes the whole pipeline invalid.
+const MAX_NEEDS: usize = 50;
 
 /// One of the environments that the default branch deploys to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,19 +51,54 @@ impl PipelineStep {
         format!("deploy{project}{to}")
     }
 
-    /// Returns the jobs that must succeed first: the same deployment to the previous environment, and the
-    /// deployments to this environment that `project` depends on. Empty if it needs only the job `check`.
+    /// Returns the jobs that must succeed before the job for all projects: the one of the previous environment. Empty if
+    /// it needs only the job `check`.
     #[must_use]
-    pub fn needs(&self, project: Option<&Project>, dependencies: &[&Project]) -> Vec<String> {
-        let previous = self.previous.as_ref().map(|previous| self.name_with(project, previous));
-        if previous.is_none() && dependencies.is_empty() {
-            return Vec::new();
-        }
-        let dependencies = dependencies.iter().map(|project| self.job_name(Some(project)));
-        std::iter::once(previous.unwrap_or_else(|| "check".to_owned()))
-            .chain(dependencies)
-            .collect()
+    pub fn needs_of_all(&self) -> Vec<String> {
+        self.previous.iter().map(|previous| self.name_with(None, previous)).collect()
     }
+
+    /// Returns the jobs that must succeed before the job of `project`: the same deployment to the previous environment, and
+    /// the deployments to this environment that `project` depends on. Empty if it needs only the job `check`. If GitLab
+    /// would refuse the list, it has only the jobs that no other one of them waits for. Errors if these are still too many.
+    pub fn needs(&self, project: &Project, order: &JobOrder<'_>) -> Result<Vec<String>> {
+        let previous = self.previous.as_ref().map(|before| self.name_with(Some(project), before));
+        let names = |projects: Vec<&Project>| -> Vec<String> {
+            projects.into_iter().map(|project| self.job_name(Some(project))).collect()
+        };
+        let dependencies = names(order.dependencies(project));
+        if previous.is_none() && dependencies.is_empty() {
+            return Ok(Vec::new());
+        }
+        let first = previous.clone().unwrap_or_else(|| "check".to_owned());
+        if dependencies.len() < MAX_NEEDS {
+            return Ok(std::iter::once(first).chain(dependencies).collect());
+        }
+        // Each of them waits for the job `check`.
+        let nearest = names(order.nearest_dependencies(project));
+        let needs: Vec<String> = previous.into_iter().chain(nearest).collect();
+        if needs.len() <= MAX_NEEDS {
+            return Ok(needs);
+        }
+        Err(refused(format!(
+            "{}: the job `{}` would wait for {} others, and GitLab accepts {MAX_NEEDS} by default; no pipeline was written",
+            project.config,
+            self.job_name(Some(project)),
+            needs.len()
+        ))
+        .hint(format!(
+            "set `\"pipeline\": {{ \"deploy\": \"one-job\" }}` in {CONFIG_FILE}: one job deploys all projects in the same order"
+        )))
+    }
+}
+
+/// Refuses a job for each of `projects` if GitLab would refuse the `needs` of one.
+pub fn check_needs(projects: &[Project], config: &Config) -> Result<()> {
+    for step in PipelineStep::all(config) {
+        let order = JobOrder::new(projects, &step.environment);
+        projects.iter().try_for_each(|project| step.needs(project, &order).map(drop))?;
+    }
+    Ok(())
 }
 
 /// Returns the project's name, or the name of its Worker if the whole repository is one project.
@@ -101,6 +141,18 @@ impl<'p> JobOrder<'p> {
         let index = self.projects.iter().position(|other| other.name == project.name);
         let before = index.and_then(|index| self.order.after.get(index)).into_iter().flatten();
         before.filter_map(|index| self.projects.get(*index)).collect()
+    }
+
+    /// Returns the projects that are deployed before `project`, without those that another one of them follows.
+    #[must_use]
+    pub fn nearest_dependencies(&self, project: &Project) -> Vec<&'p Project> {
+        let before = self.dependencies(project);
+        let names: BTreeSet<&str> = before.iter().map(|one| one.name.as_str()).collect();
+        let is_nearest = |one: &&Project| {
+            let mut followers = self.followers(one).into_iter();
+            !followers.any(|other| other.name != one.name && names.contains(other.name.as_str()))
+        };
+        before.iter().copied().filter(is_nearest).collect()
     }
 
     /// Returns `project` and those that are deployed after it, directly or through others.

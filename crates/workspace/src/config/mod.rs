@@ -1,6 +1,7 @@
 //! The shared config file, `dagger/config/config.json`: read by xtask and by the Dagger modules.
 
 pub mod cargo_config;
+pub mod environment_names;
 pub mod modules;
 pub mod own_repository;
 pub mod pipeline;

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::ops::Range;
 use std::process::Stdio;
 
+use base::command::quote;
 use base::error::{Error, ErrorContext as _, Result, refused};
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
@@ -47,13 +48,13 @@ impl Gap {
             Gap::Pointer => refused(format!("{path} is a Git LFS pointer instead of the file"))
                 .hint("run `git lfs pull`"),
             Gap::Submodule => refused(format!("the submodule {path} is not checked out here"))
-                .hint(format!("run `git submodule update --init {path}`")),
+                .hint(format!("run `git submodule update --init {}`", quote(path.as_str()))),
             Gap::Sparse => {
                 let folder = path.parent().unwrap_or(path);
                 refused(format!(
                     "{path} is not checked out here: it is outside of the sparse checkout"
                 ))
-                .hint(format!("run `git sparse-checkout add {folder}`"))
+                .hint(format!("run `git sparse-checkout add {}`", quote(folder.as_str())))
             }
         }
     }

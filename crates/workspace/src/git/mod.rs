@@ -123,6 +123,12 @@ impl FileList {
         let paths = self.index.split('\0').filter_map(|line| Some(line.split_once('\t')?.1));
         with_names(paths, wanted)
     }
+
+    /// Returns the paths of the submodules.
+    pub fn submodules(&self) -> impl Iterator<Item = &str> {
+        let entries = self.index.split('\0').filter_map(|line| line.get(2..)?.split_once('\t'));
+        entries.filter(|(entry, _)| entry.starts_with(REPOSITORY)).map(|(_, path)| path)
+    }
 }
 
 /// Lists the tracked and untracked files whose name passes `wanted`, and the links. Deleted files may be included.

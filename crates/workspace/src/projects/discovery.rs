@@ -221,6 +221,8 @@ pub(crate) struct Discoveries {
     pub ignored: Vec<Utf8PathBuf>,
     /// The configs that wrangler would use, in folders that are not searched.
     pub outside: Vec<Utf8PathBuf>,
+    /// The configs that a sparse checkout leaves out, in folders that are searched.
+    pub not_checked_out: Vec<Utf8PathBuf>,
 }
 
 impl Discoveries {
@@ -249,22 +251,40 @@ impl<'w> Discovery<'w> {
     }
 
     /// Returns the projects whose configs are among `listed`, with the folders that were searched. Without a project in
-    /// `projects/`, which other tools use too, that is the whole repository.
-    pub(crate) fn find(mut self, listed: &[Utf8PathBuf]) -> (Discoveries, SearchFolders) {
+    /// `projects/`, which other tools use too, that is the whole repository. A sparse checkout leaves `not_checked_out` out.
+    pub(crate) fn find(
+        mut self,
+        listed: &[Utf8PathBuf],
+        not_checked_out: Vec<Utf8PathBuf>,
+    ) -> (Discoveries, SearchFolders) {
         let mut folders: BTreeMap<&Utf8Path, Vec<&Utf8Path>> = BTreeMap::new();
         for path in listed.iter().filter(|path| path.file_name().is_some_and(is_config_name)) {
             let dir = path.parent().unwrap_or(Utf8Path::new(""));
             folders.entry(dir).or_default().push(path);
         }
         let mut found = self.search(&folders);
-        if self.folders.is_projects_folder() && !found.has_projects() {
+        let is_below_projects = |path: &Utf8PathBuf| self.holds_project(path);
+        let is_empty = !found.has_projects() && !not_checked_out.iter().any(is_below_projects);
+        if self.folders.is_projects_folder() && is_empty {
             self.folders = SearchFolders::everywhere();
             found = self.search(&folders);
             if !found.has_projects() && self.files.is_folder(PROJECTS.into()) {
                 PROJECTS.clone_into(&mut self.folders.folder);
             }
         }
+        found.not_checked_out = not_checked_out;
+        found.not_checked_out.retain(|path| self.holds_project(path));
         (found, self.folders)
+    }
+
+    /// Returns true if a config that cannot be read would be that of a project: wrangler would use it, or its name is that
+    /// of a further project, and its folder is searched.
+    fn holds_project(&self, config: &Utf8Path) -> bool {
+        let dir = config.parent().unwrap_or(Utf8Path::new(""));
+        let name = config.file_name().unwrap_or_default();
+        (CONFIG_NAMES.contains(&name) || !is_variant(name))
+            && self.folders.holds(dir)
+            && !(self.folders.is_everywhere && self.is_crate_template(dir))
     }
 
     fn search(&self, folders: &BTreeMap<&Utf8Path, Vec<&Utf8Path>>) -> Discoveries {

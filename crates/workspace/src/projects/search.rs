@@ -25,6 +25,9 @@ impl Workspace {
                     .hint("run `cargo xtask doctor`, which names the problem of each"),
             );
         }
+        if let Some(failure) = self.all_outside() {
+            return Some(failure);
+        }
         let outside = &self.outside_configs;
         if let Some(first) = outside.first() {
             let pattern = pattern_of(first.parent().unwrap_or(Utf8Path::new("")));

@@ -1,9 +1,15 @@
 //! Finds the files that a sparse checkout leaves out of the working tree.
 
-use base::error::{Error, refused};
+use std::collections::BTreeSet;
+
+use base::command::quote;
+use base::error::{Error, Result, refused, usage};
+use base::text::list_first;
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::Workspace;
 use crate::files::Source;
+use crate::files::folder_name;
 use crate::files::names::{MANIFEST, is_config_name};
 use crate::git;
 use crate::git::objects::contents;
@@ -51,5 +57,95 @@ pub(crate) fn project_outside(files: &Source, name: &str) -> Option<Error> {
 
 /// Returns the command that checks a folder out.
 pub(crate) fn hint(dir: &Utf8Path) -> String {
-    format!("run `git sparse-checkout add {dir}`")
+    format!("run `git sparse-checkout add {}`", quote(dir.as_str()))
+}
+
+/// Returns the wrangler configs among `missing` that are outside of the sparse checkout. Git is asked only if a config is
+/// missing.
+pub(crate) fn configs_outside(files: &Source, missing: Vec<Utf8PathBuf>) -> Vec<Utf8PathBuf> {
+    if missing.is_empty() {
+        return missing;
+    }
+    let outside: BTreeSet<Utf8PathBuf> = files_outside(files).into_iter().collect();
+    missing.into_iter().filter(|path| outside.contains(path)).collect()
+}
+
+/// The number of folders that a message lists.
+const MAX_LISTED_FOLDERS: usize = 8;
+
+impl Workspace {
+    /// Names the projects that a sparse checkout leaves out. `None` if there are none.
+    #[must_use]
+    pub fn sparse_note(&self) -> Option<String> {
+        let folders = self.folders_outside();
+        (!folders.is_empty()).then(|| {
+            format!(
+                "not checked out here, so left out: {}; `{}` adds {}",
+                folder_list(&folders),
+                command(&folders),
+                if folders.len() == 1 { "it" } else { "them" }
+            )
+        })
+    }
+
+    /// Returns the error of a command that needs a project, if a sparse checkout leaves them all out.
+    pub(crate) fn all_outside(&self) -> Option<Error> {
+        let folders = self.folders_outside();
+        (!folders.is_empty()).then(|| {
+            usage(format!(
+                "no project is checked out here; those of the repository: {}",
+                folder_list(&folders)
+            ))
+            .hint(format!("run `{}`", command(&folders)))
+        })
+    }
+
+    /// Refuses to list all projects of the repository if a sparse checkout leaves out a project, or a file that one needs.
+    pub fn refuse_sparse(&self) -> Result<()> {
+        let folders = self.folders_outside();
+        if !folders.is_empty() {
+            let add = command(&folders);
+            let failure = refused(format!(
+                "the sparse checkout leaves out projects, whose jobs the pipeline would lose: {}; nothing was written",
+                folder_list(&folders)
+            ));
+            let failure = failure.hint(format!("run `{add}`"));
+            return Err(match add.as_str() {
+                DISABLE => failure,
+                _ => failure.hint(format!("or check out everything with `{DISABLE}`")),
+            });
+        }
+        let needs_file = |failure: &&Error| {
+            failure.hints.iter().any(|hint| hint.contains("git sparse-checkout"))
+        };
+        let failures = self.broken.iter().map(|broken| &broken.failure);
+        failures.into_iter().find(needs_file).map_or(Ok(()), |failure| {
+            let message = format!("{}; nothing was written", failure.message);
+            Err(failure.clone().with_message(message))
+        })
+    }
+
+    /// Returns the folders of the projects that a sparse checkout leaves out.
+    fn folders_outside(&self) -> Vec<&Utf8Path> {
+        let folders = self.configs_outside_of_checkout.iter().filter_map(|path| path.parent());
+        let folders: BTreeSet<&Utf8Path> = folders.collect();
+        folders.into_iter().collect()
+    }
+}
+
+/// The command that checks out every file.
+const DISABLE: &str = "git sparse-checkout disable";
+
+/// Returns the command that checks `folders` out. For many of them, and for files of the root, that is every file.
+fn command(folders: &[&Utf8Path]) -> String {
+    if folders.len() > MAX_LISTED_FOLDERS || folders.contains(&Utf8Path::new("")) {
+        return DISABLE.to_owned();
+    }
+    let folders: Vec<String> = folders.iter().map(|folder| quote(folder.as_str())).collect();
+    format!("git sparse-checkout add {}", folders.join(" "))
+}
+
+fn folder_list(folders: &[&Utf8Path]) -> String {
+    let names: Vec<&str> = folders.iter().map(|folder| folder_name(folder)).collect();
+    list_first(MAX_LISTED_FOLDERS, &names)
 }

@@ -121,15 +121,18 @@ impl Storage {
         self.namespaces.iter().map(String::as_str).find(|id| !is_cloudflare_id(id))
     }
 
-    /// Returns the first id of a D1 database without Cloudflare's format, and the name of the database.
+    /// Returns the first id of a D1 database without Cloudflare's format, and the name of the database. `None` if the
+    /// config has no name, or a placeholder such as `<your-name>`.
     #[must_use]
-    pub fn database_placeholder(&self) -> Option<(&str, &str)> {
+    pub fn database_placeholder(&self) -> Option<(&str, Option<&str>)> {
         let is_id = |id: &str| {
             let lengths: Vec<usize> = id.split('-').map(str::len).collect();
             lengths == [8, 4, 4, 4, 12] && is_cloudflare_id(&id.replace('-', ""))
         };
         let databases = self.databases.iter().map(|(id, name)| (id.as_str(), name.as_str()));
-        databases.into_iter().find(|(id, _)| !is_id(id))
+        let (id, name) = databases.into_iter().find(|(id, _)| !is_id(id))?;
+        let is_name = name != id && !name.is_empty() && !name.contains(['<', '>', '{', '}', '$']);
+        Some((id, Some(name).filter(|_| is_name)))
     }
 
     /// Reads a block of a config. Blocks of `env` inherit no bindings.
@@ -375,12 +378,17 @@ fn to_name(text: &str) -> String {
     cut.trim_end_matches('-').to_owned()
 }
 
+/// Returns the words in the name of a config, without `wrangler` and the extension.
+pub fn variant_words(name: &str) -> impl Iterator<Item = &str> {
+    let words = name.split(['.', '-', '_']).skip(1);
+    words.take_while(|word| !["json", "jsonc", "toml"].contains(word))
+}
+
 /// Returns true if a config of this name, such as `wrangler.test.jsonc`, is by convention a variant of
 /// the main config, or a template.
 #[must_use]
 pub fn is_variant(name: &str) -> bool {
-    let words = name.split(['.', '-', '_']).skip(1);
-    words.take_while(|word| !["json", "jsonc", "toml"].contains(word)).any(|word| {
+    variant_words(name).any(|word| {
         matches!(
             word,
             "example"

@@ -64,7 +64,7 @@ impl NewCommand {
             return Ok(Exit::Done);
         }
         write(&ctx.root, &new)?;
-        let pipeline = ci::refresh(&ctx.root)?;
+        let pipeline = ci::refresh(ctx)?;
         let files: Vec<_> = new.files.iter().map(|(path, _)| new.dir.join(path)).collect();
         let document = json!({ "schema": 1, "new": new, "files": files, "pipeline": pipeline });
         ctx.ui.report(&document, &report::text(&new, &pipeline));

@@ -6,7 +6,7 @@ use clap::ValueEnum as _;
 use serde::Serialize;
 
 use super::template::{NewProject, Template, WorkspaceInstall};
-use base::command::quote;
+use base::command::{quote, xtask_line};
 use workspace::files::folder_name;
 
 /// The list of templates.
@@ -72,15 +72,13 @@ pub fn text(new: &NewProject, pipeline: &[String]) -> String {
     if !pipeline.is_empty() {
         text += &format!("updated {}\n", pipeline.join(", "));
     }
+    let deploy = xtask_line(&["deploy", &new.project]);
     match &new.install {
         Some(WorkspaceInstall { command, dir }) => {
             let dir = folder_name(dir);
-            text + &format!(
-                "next: `{command}` in {dir}, then `cargo xtask deploy {}`\n",
-                new.project
-            )
+            text + &format!("next: `{command}` in {dir}, then `{deploy}`\n")
         }
-        None => text + &format!("next: `cargo xtask deploy {}`\n", new.project),
+        None => text + &format!("next: `{deploy}`\n"),
     }
 }
 

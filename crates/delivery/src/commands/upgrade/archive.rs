@@ -118,7 +118,7 @@ pub fn upgrade(ctx: &Ctx, pin: &ArchivePin, version: Option<&str>) -> Result<Exi
     Config::parse(&edited)?;
     write_whole(&ctx.root.join(CONFIG_FILE), &edited)?;
     let mut files = vec![CONFIG_FILE.to_owned()];
-    files.extend(ci::refresh(&ctx.root)?);
+    files.extend(ci::refresh(ctx)?);
     let text = format!(
         "{head}written: {}\nnext: commit them; jobs download the new archive from then on\n",
         files.join(", ")

@@ -92,7 +92,7 @@ pub fn upgrade(ctx: &Ctx, tool: PinnedTool, version: Option<String>) -> Result<E
     let changes = PinEdits::new(ctx, &config, tool, &to)?;
     report.note = changes.note.clone();
     report.files = changes.write(root)?;
-    report.files.extend(ci::refresh(root)?.into_iter().map(Utf8PathBuf::from));
+    report.files.extend(ci::refresh(ctx)?.into_iter().map(Utf8PathBuf::from));
     report.is_written = true;
     let after = KeyReport::read(ctx);
     report.effect = before.ok().zip(after.ok()).map(|(before, after)| {

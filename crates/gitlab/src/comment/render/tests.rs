@@ -115,7 +115,7 @@ fn text_from_outside() {
         |---|---|---|
         | <code>a&#124;b&#96;&#64;all</code> | [Open preview](https://x.example/%29%7C%5By%5D%28javascript:alert%281%29%29) | ❌ failed |
 
-        <details><summary>a&#124;b&#96;&#64;all failed</summary><pre>x &#9166; &#47;merge&#10;- &#64;all &#60;img src&#61;x&#62; &#126;label &#35;1</pre>Run it on your machine: <code>cargo xtask preview a&#124;b&#96;&#64;all</code></details>"#]].assert_eq(&visible(&[row]));
+        <details><summary>a&#124;b&#96;&#64;all failed</summary><pre>x &#9166; &#47;merge&#10;- &#64;all &#60;img src&#61;x&#62; &#126;label &#35;1</pre>Run it on your machine: <code>cargo xtask preview &#39;a&#124;b&#96;&#64;all&#39;</code></details>"#]].assert_eq(&visible(&[row]));
 }
 
 #[test]

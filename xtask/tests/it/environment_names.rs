@@ -1,0 +1,144 @@
+//! An environment whose block or config has another form of its name, such as `prod` for `production`.
+
+use expect_test::expect;
+
+use crate::hints::errors;
+use crate::support::TestEnv;
+
+/// A repository with a Worker `shop` whose config is `config`.
+fn shop(file: &str, config: &str) -> TestEnv {
+    let env = TestEnv::new();
+    worker(&env, file, config);
+    env.commit("shop");
+    env
+}
+
+fn worker(env: &TestEnv, file: &str, config: &str) {
+    let fields = "main = \"worker.js\"\ncompatibility_date = \"2026-10-01\"\nworkers_dev = true\npreview_urls = true\n";
+    env.write(&format!("projects/shop/{file}"), &format!("{fields}{config}"));
+    env.write("projects/shop/worker.js", "export default { fetch: () => new Response('x') };\n");
+}
+
+/// Gives the shared config these environments.
+fn environments(env: &TestEnv, text: &str) {
+    let path = "dagger/config/config.json";
+    let config = std::fs::read_to_string(env.root.join(path)).expect("text");
+    let mut config: serde_json::Value = serde_json::from_str(&config).expect("JSON");
+    config["environments"] = serde_json::from_str(text).expect("JSON");
+    env.write(path, &config.to_string());
+}
+
+#[test]
+fn refuses_a_block_with_another_form_of_the_name() {
+    let env = shop(
+        "wrangler.toml",
+        "name = \"x-dev\"\n[env.prod]\nname = \"x\"\nroute = \"x.example/*\"\n",
+    );
+    for arguments in [
+        &["deploy", "shop", "--env", "production", "--dry-run"][..],
+        &["deploy", "--all", "--env", "production", "--dry-run"],
+        &["preview", "shop", "--env", "production", "--alias", "a", "--dry-run"],
+    ] {
+        let ran = env.xtask(arguments).exits(3);
+        expect![[r#"
+            error: projects/shop/wrangler.toml: it has the block `env.prod` but none for `production`, which would get the top level with the Worker `x-dev`
+            hint: rename the environment `production` to `prod` in dagger/config/config.json, also in `pipeline.environments`
+            hint: or rename the block to `production`
+        "#]]
+        .assert_eq(&errors(&env, &ran.stderr));
+    }
+    environments(&env, r#"{ "production": { "protected": true }, "prod": { "protected": true } }"#);
+    let ran = env.xtask(&["deploy", "shop", "--env", "production", "--dry-run"]).exits(3);
+    assert!(ran.stderr.contains("hint: deploy to `prod` with `--env prod`\n"), "{}", ran.stderr);
+    let plan =
+        env.xtask(&["deploy", "shop", "--env", "prod", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(plan["projects"][0]["target"]["worker"], "x");
+    // The sandbox's own environment is the top level.
+    env.xtask(&["deploy", "shop", "--dry-run"]).exits(0);
+}
+
+#[test]
+fn forms_in_both_directions_are_refused_and_other_names_are_not() {
+    let env = TestEnv::new();
+    for (environment, block, is_refused) in [
+        ("prod", "production", true),
+        ("live", "production", true),
+        ("staging", "stage", true),
+        ("stg", "staging", true),
+        ("development", "dev", true),
+        ("prod-eu", "production-eu", true),
+        ("production", "staging", false),
+        ("production", "preprod", false),
+        ("production", "prod-eu", false),
+        ("prod", "prod", false),
+    ] {
+        environments(&env, &format!("{{ \"{environment}\": {{ \"protected\": true }} }}"));
+        worker(&env, "wrangler.toml", &format!("name = \"x\"\n[env.{block}]\nname = \"y\"\n"));
+        let arguments = ["deploy", "shop", "--env", environment, "--dry-run"];
+        let code = if is_refused { 3 } else { 0 };
+        assert_eq!(env.xtask(&arguments).code, code, "{environment} {block}");
+    }
+}
+
+#[test]
+fn refuses_an_environment_with_its_own_config_beside_the_used_one() {
+    let env = shop("wrangler.toml", "name = \"shop-dev\"\n");
+    let deploy =
+        |environment: &str| env.xtask(&["deploy", "shop", "--env", environment, "--dry-run"]);
+    deploy("production").exits(0);
+    for file in ["wrangler.production.toml", "wrangler.prod.toml", "wrangler.prd.toml"] {
+        worker(&env, file, "name = \"shop\"\n");
+        let ran = deploy("production").exits(3);
+        let expected = expect![[r#"
+            error: projects/shop/wrangler.toml: it has no block `env.production`, and projects/shop/FILE beside it is not used, so `production` would get the Worker `shop-dev`
+            hint: list the configs that are projects in projects/shop/package.json: `"xtask": { "configs": ["FILE"] }`
+            hint: or add `[env.production]` to projects/shop/wrangler.toml
+        "#]];
+        expected.assert_eq(&errors(&env, &ran.stderr).replace(file, "FILE"));
+        std::fs::remove_file(env.root.join("projects/shop").join(file)).expect("a file");
+    }
+    worker(&env, "wrangler.production.toml", "name = \"shop\"\n");
+    // The list in the package is a decision.
+    let package = |file: &str| {
+        let text = format!(r#"{{ "name": "shop", "xtask": {{ "configs": ["{file}"] }} }}"#);
+        env.write("projects/shop/package.json", &text);
+    };
+    package("wrangler.toml");
+    deploy("production").exits(0);
+    package("wrangler.production.toml");
+    let plan = env.xtask(&["deploy", "shop", "--env", "production", "--dry-run", "--json"]);
+    assert_eq!(plan.exits(0).json()["projects"][0]["target"]["worker"], "shop");
+    std::fs::remove_file(env.root.join("projects/shop/package.json")).expect("a file");
+    // A block is used.
+    worker(&env, "wrangler.toml", "name = \"shop-dev\"\n[env.production]\nname = \"shop\"\n");
+    deploy("production").exits(0);
+}
+
+#[test]
+fn other_configs_in_the_folder_stop_no_deployment() {
+    for file in [
+        "wrangler.dev.toml",
+        "wrangler.staging.toml",
+        "wrangler.preprod.toml",
+        "wrangler.production.example.toml",
+        "wrangler.test.toml",
+        "wrangler.base.toml",
+        "wrangler.live.toml",
+    ] {
+        let env = shop("wrangler.toml", "name = \"shop\"\n");
+        worker(&env, file, "name = \"other\"\n");
+        env.xtask(&["deploy", "projects/shop", "--env", "production", "--dry-run"]).exits(0);
+    }
+    // It belongs to the other project of the folder.
+    let env = shop("wrangler.toml", "name = \"shop\"\n");
+    worker(&env, "wrangler.api.toml", "name = \"shop-api-dev\"\n");
+    worker(&env, "wrangler.api.prod.toml", "name = \"shop-api\"\n");
+    env.xtask(&["deploy", "projects/shop", "--env", "production", "--dry-run"]).exits(0);
+    let ran =
+        env.xtask(&["deploy", "shop/wrangler.api", "--env", "production", "--dry-run"]).exits(3);
+    assert!(
+        ran.stderr.contains("projects/shop/wrangler.api.prod.toml beside it"),
+        "{}",
+        ran.stderr
+    );
+}
