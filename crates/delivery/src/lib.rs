@@ -86,7 +86,7 @@ pub fn main<C: Subcommand + Run>(program: &'static str) -> ExitCode {
     let ui = Ui::new(OutputOptions { json, quiet, verbose, no_progress: global.no_progress });
     let run = || -> anyhow::Result<Exit> {
         open_files?;
-        ctrlc::set_handler(|| interrupt()).map_err(Error::from_source).context("signals")?;
+        ctrlc::set_handler(interrupt).map_err(Error::from_source).context("signals")?;
         let jobs = global.jobs.map(usize::from);
         let ctx = Ctx::new(ui.clone(), global.dry_run, jobs, command_line)?;
         tools::distribution::warn_if_other(&ctx);

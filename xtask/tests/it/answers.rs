@@ -17,7 +17,7 @@ use base::retry::RetryBudget;
 use base::runner::ExitReason;
 use base::secret::Secret;
 use cloudflare::api::Api;
-use cloudflare::wrangler::{ExpectedEntry, WranglerOutcome, urls, verdict};
+use cloudflare::wrangler::{UploadKind, WranglerOutcome, urls, verdict};
 use cloudflare::wrangler_fields::ConfigSchema;
 use deployment::engine::container_results::AttemptResult;
 use deployment::engine::dagger::module_record;
@@ -108,7 +108,7 @@ fn with_fault(base: &Value, how: usize, at: usize, other: &Value) -> Vec<u8> {
 /// The output of a run of wrangler or of the module.
 fn judge(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    for expected in [ExpectedEntry::Deploy, ExpectedEntry::Upload, ExpectedEntry::Preview] {
+    for expected in [UploadKind::Deployment, UploadKind::Version, UploadKind::Preview] {
         for ended in
             [ExitReason::Code(0), ExitReason::Code(1), ExitReason::Signal(9), ExitReason::Deadline]
         {

@@ -275,7 +275,7 @@ fn in_phase(phase: Option<&str>, step: &str) -> String {
 
 /// Prints a line in a section, or as a note if the log has no sections.
 fn print(ui: &Ui, area: &Mutex<ProgressArea>, section: Option<usize>, line: &str) {
-    let mut area = mutex::lock(&area);
+    let mut area = mutex::lock(area);
     match (section, area.sections.as_mut()) {
         (Some(id), Some(log)) => {
             let chunks = log.line(id, line);
@@ -292,7 +292,7 @@ fn print(ui: &Ui, area: &Mutex<ProgressArea>, section: Option<usize>, line: &str
 fn animate(ui: &Ui, area: &Mutex<ProgressArea>) {
     loop {
         std::thread::sleep(FRAME_INTERVAL);
-        let mut locked = mutex::lock(&area);
+        let mut locked = mutex::lock(area);
         if locked.lines.is_empty() {
             return;
         }

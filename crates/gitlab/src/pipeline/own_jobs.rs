@@ -47,7 +47,7 @@ impl PipelineNote {
     /// Returns the note for people, with the lines to add at its end.
     #[must_use]
     pub fn text(&self) -> String {
-        let lines = self.lines.map(|lines| format!(":\n\n{lines}")).unwrap_or("\n".to_owned());
+        let lines = self.lines.map_or_else(|| "\n".to_owned(), |lines| format!(":\n\n{lines}"));
         format!("{}\n    fix: {}{lines}", self.text, self.fix)
     }
 }
