@@ -32,7 +32,7 @@ pub enum RefusalRule {
     Protection,
     /// An environment has a block if the top level is meant for no environment.
     Block,
-    /// A Worker, a domain and a route belong to one project and environment.
+    /// A Worker, a domain, a route and a consumed queue belong to one project and environment.
     Claim,
     /// The folder of assets is in the repository and not the project itself.
     Assets,

@@ -320,6 +320,14 @@ impl WranglerConfig {
         if own.is_null() { &self.value[name] } else { own }
     }
 
+    /// Returns the queues that the Worker of `environment` consumes. Blocks inherit none.
+    #[must_use]
+    pub fn consumed_queues(&self, environment: &str) -> Vec<String> {
+        let consumers = self.block(environment)["queues"]["consumers"].as_array();
+        let names = consumers.into_iter().flatten().filter_map(|one| one["queue"].as_str());
+        names.map(str::to_owned).collect()
+    }
+
     /// Returns true if the Worker of `environment` implements a Durable Object itself.
     #[must_use]
     pub fn has_durable_objects(&self, environment: &str) -> bool {
