@@ -4,6 +4,7 @@ pub mod alias;
 pub mod claims;
 pub mod commands;
 pub mod destination;
+pub mod fields;
 pub mod guard;
 pub mod merge_request;
 pub mod order;
@@ -311,6 +312,10 @@ pub struct PlanRequest<'a> {
     pub builds: BTreeMap<String, Result<BuildPlan>>,
     /// The refusals of configs with missing files that nothing builds, by project.
     pub unbuilt: BTreeMap<String, Error>,
+    /// The projects whose deployed config may be one that a build writes.
+    pub generated: BTreeSet<String>,
+    /// The date in UTC, such as `2026-01-31`.
+    pub today: String,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<ConfigSchema>,
     /// Returns true if a variable of the caller is set.
@@ -401,6 +406,10 @@ impl PlanRequest<'_> {
             strategies: &self.request.strategies,
             builds: &self.builds,
             unbuilt: &self.unbuilt,
+            generated: &self.generated,
+            today: &self.today,
+            applies_triggers: self.request.operation == Operation::Deploy
+                && self.request.options.percent.is_none(),
             keys: &self.keys,
             schema: self.schema.as_ref(),
             is_set: self.is_set,
