@@ -223,3 +223,25 @@ fn storage_without_an_id_is_refused_for_cloudflare_and_created_in_the_sandbox() 
     "#]]
     .assert_eq(&errors(&env, &["--env", "staging"]));
 }
+
+#[test]
+fn a_block_that_lacks_fields_of_the_top_level_has_a_note() {
+    let config = format!(
+        r#"{{ "name": "a", "main": "worker.js", {DATE}, "vars": {{ "API": "1", "STAGE": "live" }}, "ai": {{ "binding": "AI" }},
+            "env": {{ "staging": {{ "vars": {{ "STAGE": "staging" }} }} }} }}"#
+    );
+    let env = repository("wrangler.json", &config);
+    let note = "projects/a/wrangler.json: `env.staging` lacks `ai` (`AI`), `vars` (`API`) of the top level, which blocks do not inherit";
+    let dry = env.xtask(&["deploy", "a", "--dry-run", "--env", "staging"]).exits(0);
+    assert!(dry.stdout.contains(&format!("# note: {note}\n")), "{}", dry.stdout);
+    let plan =
+        env.xtask(&["deploy", "a", "--dry-run", "--env", "staging", "--json"]).exits(0).json();
+    assert_eq!(
+        plan["projects"][0]["notInherited"],
+        serde_json::json!(["`ai` (`AI`)", "`vars` (`API`)"])
+    );
+    let doctor = env.xtask(&["doctor", "deploy", "a", "--env", "staging", "--offline"]);
+    assert!(doctor.stdout.contains(note), "{}{}", doctor.stdout, doctor.stderr);
+    let top = env.xtask(&["deploy", "a", "--dry-run", "--env", "production", "--json"]);
+    assert!(!top.stdout.contains("notInherited"), "{}", top.stdout);
+}

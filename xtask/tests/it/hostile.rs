@@ -147,6 +147,7 @@ proptest! {
                     let _checked = fields::check_crons(&project, "staging");
                     let _checked = fields::check_routes(&project, "staging");
                     let _checked = fields::check_storage_ids(&project, "staging");
+                    let _missing = project.wrangler.not_inherited("staging");
                     let _checked = guard::dist(&project, &project.target("staging"));
                     let _checked = protection::check(&config, std::slice::from_ref(&project), &[&project], "staging");
                 }

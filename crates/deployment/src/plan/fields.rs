@@ -1,5 +1,7 @@
 //! Refuses values of a wrangler config that wrangler or Cloudflare refuses after the build, or after the code is live.
 
+use camino::Utf8Path;
+
 use base::error::{Error, Result, refused};
 use workspace::compatibility_date::{DateProblem, date_problem};
 use workspace::cron_rules::cron_problem;
@@ -141,4 +143,20 @@ pub fn check_storage_ids(project: &Project, environment: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns a note on the fields of the top level that the block of `environment` lacks. `None` if it lacks none. wrangler
+/// only warns, because that may be meant.
+#[must_use]
+pub fn inheritance_note(
+    config: &Utf8Path,
+    environment: &str,
+    not_inherited: &[String],
+) -> Option<String> {
+    (!not_inherited.is_empty()).then(|| {
+        format!(
+            "{config}: `env.{environment}` lacks {} of the top level, which blocks do not inherit",
+            not_inherited.join(", ")
+        )
+    })
 }

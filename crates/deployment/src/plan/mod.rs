@@ -196,6 +196,9 @@ pub struct ProjectPlan {
     pub message: String,
     /// The settings that a deployment applies to the Worker, in addition to the version.
     pub triggers: Triggers,
+    /// The fields of the top level that the `env` block lacks. Blocks do not inherit them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_inherited: Vec<String>,
     /// The current crons, routes and domains that this deployment removes. Empty if they could not
     /// be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -424,6 +427,16 @@ impl ProjectPlan {
         self.target.main.is_none() && self.target.assets.is_none()
     }
 
+    /// Returns a note on the fields of the top level that the `env` block lacks. `None` if it lacks none.
+    #[must_use]
+    pub fn inheritance_note(&self) -> Option<String> {
+        fields::inheritance_note(
+            &self.config,
+            self.wrangler_environment.as_deref()?,
+            &self.not_inherited,
+        )
+    }
+
     /// Returns the flags of the step that bundles.
     #[must_use]
     pub fn bundle_flags(&self) -> Vec<String> {
@@ -490,6 +503,7 @@ impl ProjectPlan {
                 request.destination.break_glass.as_deref(),
             ),
             triggers,
+            not_inherited: project.wrangler.not_inherited(environment),
             removes: Vec::new(),
             after: Vec::new(),
             bound_later: Vec::new(),
