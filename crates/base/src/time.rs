@@ -16,6 +16,14 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Returns the current date in UTC: `2026-11-24`.
+#[must_use]
+pub fn today() -> String {
+    let mut date = rfc3339(unix_now());
+    date.truncate("2026-11-24".len());
+    date
+}
+
 /// Parses an RFC 3339 time as seconds since 1970. `None` if it is malformed. A GitLab server with a time zone
 /// writes its offset: `2026-11-24T13:00:00.000+01:00`.
 #[must_use]

@@ -26,7 +26,10 @@ pub use packages::{
 };
 pub use projects::{discovery, exclusion, project};
 pub use settings::{before_deploy, health, steps, strategy, wrangler_flags};
-pub use wrangler::{bound_workers, dev_vars, remote_binding, routes, triggers};
+pub use wrangler::{
+    bound_workers, compatibility_date, cron_rules, dev_vars, field_types, remote_binding,
+    route_rules, routes, triggers,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 

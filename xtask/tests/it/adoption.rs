@@ -220,7 +220,10 @@ const MIXED: [(&str, &str); 12] = [
         r#"{ "name": "same", "main": "index.js", "compatibility_date": "2026-10-01" }"#,
     ),
     ("apps/empty/wrangler.json", r#"{ "name": "empty" }"#),
-    ("apps/unlocked/wrangler.json", r#"{ "name": "unlocked", "main": "index.js" }"#),
+    (
+        "apps/unlocked/wrangler.json",
+        r#"{ "name": "unlocked", "main": "index.js", "compatibility_date": "2026-10-01" }"#,
+    ),
     ("apps/unlocked/index.js", "export default { fetch: () => new Response('unlocked') };\n"),
     (
         "apps/unlocked/package.json",

@@ -124,6 +124,102 @@ fn a_pattern_that_shares_requests_with_production_is_refused_unless_it_is_named(
 }
 
 #[test]
+fn a_queue_has_one_consumer() {
+    let consumes =
+        |queue: &str| format!(r#""queues": {{ "consumers": [{{ "queue": "{queue}" }}] }}"#);
+    let jobs = consumes("jobs");
+    let one = |name: &str, rest: &str| format!(r#""name": "{name}", {rest}"#);
+    let blocks = |top: &str, staging: &str, production: &str| {
+        format!(
+            r#""name": "a", {top}, "env": {{ "staging": {{ {staging} }}, "production": {{ {production} }} }}"#
+        )
+    };
+    let two = "both consume the queue `jobs`, and a queue has one consumer";
+    for (row, configs, arguments, expected) in [
+        (
+            "two projects",
+            vec![("a", one("a", &jobs)), ("b", one("b", &jobs))],
+            &["deploy", "a", "--dry-run"][..],
+            Some("projects/a/wrangler.jsonc and projects/b/wrangler.jsonc both consume"),
+        ),
+        (
+            "a block of another project",
+            vec![
+                ("a", one("a", &format!(r#""env": {{ "staging": {{ {jobs} }} }}"#))),
+                ("b", one("b", &format!(r#""env": {{ "staging": {{ {jobs} }} }}"#))),
+            ],
+            &["deploy", "a", "--dry-run", "--env", "staging"],
+            Some("(`env.staging`) and projects/b/wrangler.jsonc (`env.staging`) both"),
+        ),
+        (
+            "two blocks",
+            vec![("a", blocks(r#""preview_urls": true"#, &jobs, &jobs))],
+            &["deploy", "a", "--dry-run", "--env", "staging"],
+            Some("(`env.staging`) and projects/a/wrangler.jsonc (`env.production`) both"),
+        ),
+        (
+            "production at the top level",
+            vec![("a", one("a", &format!(r#"{jobs}, "env": {{ "staging": {{ {jobs} }} }}"#)))],
+            &["deploy", "a", "--dry-run", "--env", "staging"],
+            Some("(`env.staging`) and projects/a/wrangler.jsonc both"),
+        ),
+        (
+            "the top level of development",
+            vec![("a", blocks(&jobs, &consumes("jobs-staging"), &jobs))],
+            &["deploy", "a", "--dry-run", "--env", "staging"],
+            None,
+        ),
+        (
+            "the local queue of a project with blocks",
+            vec![("a", blocks(&jobs, &jobs, &consumes("jobs-live")))],
+            &["deploy", "a", "--dry-run", "--env", "staging"],
+            None,
+        ),
+        (
+            "a producer and a consumer",
+            vec![
+                ("a", one("a", &jobs)),
+                (
+                    "b",
+                    one("b", r#""queues": { "producers": [{ "binding": "Q", "queue": "jobs" }] }"#),
+                ),
+            ],
+            &["deploy", "a", "--dry-run"],
+            None,
+        ),
+    ] {
+        let configs: Vec<(&str, &str)> =
+            configs.iter().map(|(name, config)| (*name, config.as_str())).collect();
+        let env = env(&configs);
+        env.commit("projects");
+        let run = env.xtask(arguments);
+        match expected {
+            Some(places) => {
+                assert_eq!(run.code, 3, "{row}: {}", run.stderr);
+                assert!(run.stderr.contains(places), "{row}: {}", run.stderr);
+                assert!(run.stderr.contains(two), "{row}: {}", run.stderr);
+            }
+            None => assert_eq!(run.code, 0, "{row}: {}", run.stderr),
+        }
+    }
+}
+
+#[test]
+fn a_queue_in_another_account_is_another_queue() {
+    let config = r#""name": "a", "preview_urls": true, "env": {
+        "staging": { "queues": { "consumers": [{ "queue": "jobs" }] } },
+        "production": { "queues": { "consumers": [{ "queue": "jobs" }] } } }"#;
+    let env = env(&[("a", config)]);
+    let path = "dagger/config/config.json";
+    let shared = std::fs::read_to_string(env.root.join(path)).expect("text");
+    let account =
+        format!(r#""staging": {{ "cloudflare": {{ "accountId": "{}" }} }}"#, "1".repeat(32));
+    env.write(path, &shared.replace("\"staging\": {}", &account));
+    env.commit("project");
+    env.xtask(&["deploy", "a", "--dry-run", "--env", "staging"]).exits(0);
+}
+
+#[test]
 fn refuses_a_preview_without_a_url_before_the_upload() {
     let objects =
         r#""durable_objects": { "bindings": [{ "name": "ROOM", "class_name": "Room" }] }"#;

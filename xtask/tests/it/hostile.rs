@@ -2,7 +2,7 @@
 
 use base::cmd;
 use camino::Utf8Path;
-use deployment::plan::{guard, protection};
+use deployment::plan::{fields, guard, protection};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use workspace::config::Config;
@@ -121,7 +121,7 @@ proptest! {
         let path = Utf8Path::new(if toml { "p/wrangler.toml" } else { "p/wrangler.jsonc" });
         let whole = json!({ "name": "site", "main": "a.ts", "assets": { "directory": "./dist" }, "account_id": "x",
             "route": "a.example/*", "routes": [{ "pattern": "b.example", "custom_domain": true }], "preview_urls": true,
-            "build": {}, "env": { "staging": { "name": "other", "routes": [] } } });
+            "build": {}, "triggers": { "crons": ["0 3 * * *"] }, "compatibility_date": "2026-10-01", "kv_namespaces": [{ "binding": "KV" }], "env": { "staging": { "name": "other", "routes": [] } } });
         let config: Config = Config::parse(include_str!("../../../dagger/config/config.json")).expect("valid");
         let mutated = replace(&whole, at, &other);
         for text in [text.clone(), other.to_string(), mutated.to_string()] {
@@ -142,6 +142,12 @@ proptest! {
                     for way in [PreviewStrategy::Alias, PreviewStrategy::Preview] {
                         let _checked = guard::check_preview(&project, "staging", way);
                     }
+                    let _checked = fields::check_types(&project, "staging", false);
+                    let _checked = fields::check_date(&project, "staging", "2026-11-30");
+                    let _checked = fields::check_crons(&project, "staging");
+                    let _checked = fields::check_routes(&project, "staging");
+                    let _checked = fields::check_storage_ids(&project, "staging");
+                    let _missing = project.wrangler.not_inherited("staging");
                     let _checked = guard::dist(&project, &project.target("staging"));
                     let _checked = protection::check(&config, std::slice::from_ref(&project), &[&project], "staging");
                 }

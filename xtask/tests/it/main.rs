@@ -22,6 +22,7 @@ mod cli;
 mod comment;
 mod comment_job;
 mod completions;
+mod config_values;
 mod contents;
 mod crates;
 mod dagger;

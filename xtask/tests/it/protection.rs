@@ -45,7 +45,7 @@ fn env() -> TestEnv {
 
 fn wrangler(name: &str, blocks: &str) -> String {
     format!(
-        r#"{{ "name": "{name}", "preview_urls": true, "assets": {{ "directory": "./dist" }}, "env": {{ {blocks} }} }}"#
+        r#"{{ "name": "{name}", "compatibility_date": "2026-10-01", "preview_urls": true, "assets": {{ "directory": "./dist" }}, "env": {{ {blocks} }} }}"#
     )
 }
 

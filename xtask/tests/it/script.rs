@@ -1,7 +1,7 @@
 //! Scripts for Dagger: what they look like for every kind of project, and that any value arrives
 //! through the parser that Dagger itself uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -53,6 +53,8 @@ fn plan(
         keys: BTreeMap::from([(projects[0].name.clone(), Ok("k0123".to_owned()))]),
         builds: plan_builds(&workspace, &projects),
         unbuilt: BTreeMap::new(),
+        generated: BTreeSet::new(),
+        today: "2026-12-01".to_owned(),
         nonce: "n1",
     };
     let plan = Plan::new(&workspace, input);
@@ -72,7 +74,9 @@ fn builds(name: &str) -> String {
 /// Returns a repository with a project of each kind.
 fn repository() -> TestEnv {
     let env = TestEnv::new();
-    let files = |name: &str, assets: &str| format!(r#"{{ "name": "{name}", {assets} }}"#);
+    let files = |name: &str, assets: &str| {
+        format!(r#"{{ "name": "{name}", "compatibility_date": "2026-10-01", {assets} }}"#)
+    };
     let dist = r#""assets": { "directory": "./dist" }"#;
     for (path, text) in [
         ("projects/a.example/site/dagger.json", r#"{ "name": "site" }"#.to_owned()),
@@ -83,7 +87,7 @@ fn repository() -> TestEnv {
         ("projects/out/package.json", builds("out")),
         (
             "projects/out/wrangler.toml",
-            "name = \"out\"\nassets.directory = \"build/web site\"\n[env.staging]\n".to_owned(),
+            "name = \"out\"\ncompatibility_date = \"2026-10-01\"\nassets.directory = \"build/web site\"\n[env.staging]\n".to_owned(),
         ),
         ("projects/full/package.json", builds("full")),
         (

@@ -128,7 +128,7 @@ fn refuses_a_token_that_others_can_read_or_that_is_malformed() {
     let staging = ["deploy", "a", "--env", "staging"];
     env.write(
         "projects/a/wrangler.jsonc",
-        r#"{ "name": "site-a", "assets": { "directory": "./dist" }, "env": { "staging": {} } }"#,
+        r#"{ "name": "site-a", "compatibility_date": "2026-10-01", "assets": { "directory": "./dist" }, "env": { "staging": {} } }"#,
     );
     for token in ["t\u{f6}ken-canary-7f3a", "two words canary-7f3a", "line\nX-Evil: canary-7f3a"] {
         let variables = [("CLOUDFLARE_WORKERS_TOKEN", token)];

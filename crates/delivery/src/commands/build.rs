@@ -18,7 +18,9 @@ use deployment::engine::phases::Phase;
 use deployment::engine::setup::{self, Setup};
 use deployment::plan::destination::Destination;
 use deployment::plan::refusal::ProjectRefusal;
-use deployment::plan::{BuildPlan, Engine, EngineChoice, Operation, Plan, RunOptions, RunRequest};
+use deployment::plan::{
+    BuildPlan, Engine, EngineChoice, Operation, Plan, ProjectPlan, RunOptions, RunRequest,
+};
 use deployment::record::{Record, ToolVersions};
 use deployment::report::{self, RunReport, script};
 use deployment::tools::{dagger, sandbox};
@@ -111,6 +113,10 @@ pub fn execute_or_print(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Res
         build_variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
     }
     cycle_note(&plan).iter().for_each(|note| ctx.ui.note(note));
+    if plan.operation != Operation::Build {
+        let notes = plan.projects.iter().filter_map(ProjectPlan::inheritance_note);
+        notes.for_each(|note| ctx.ui.note(&note));
+    }
     let records = execute(ctx, workspace, plan)?;
     tell(ctx, &records)
 }

@@ -12,6 +12,7 @@ use super::build::{build_inputs, keys};
 use crate::doctor;
 use base::env::is_set;
 use base::error::{Error, Exit, Result, failed};
+use base::time::today;
 use cloudflare::wrangler_fields::ConfigSchema;
 use deployment::builds::plan_builds;
 use deployment::context::Ctx;
@@ -201,6 +202,8 @@ impl<'w> SelectedProjects<'w> {
             reasons: self.reasons,
             builds,
             unbuilt: expected_output::unbuilt(workspace, &self.projects),
+            generated: expected_output::may_be_generated(&workspace.root, &self.projects),
+            today: today(),
             projects: self.projects,
             schema: schema.map_err(|_| failed("the reader of wrangler's schema failed"))?.flatten(),
             is_set,

@@ -12,6 +12,7 @@ use base::error::{Error, refused};
 use base::same_errors::{self, NamedError};
 use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, RED, YELLOW, paint};
+use base::time::today;
 use deployment::builds::plan_builds;
 use deployment::engine::{expected_output, setup};
 use deployment::plan::Operation;
@@ -111,6 +112,9 @@ pub fn refusals(
         strategies: &BTreeMap::new(),
         builds: &builds,
         unbuilt: &expected_output::unbuilt(workspace, &all),
+        generated: &expected_output::may_be_generated(&workspace.root, &all),
+        today: &today(),
+        applies_triggers: true,
         keys: &BTreeMap::new(),
         schema: schema.as_ref(),
         is_set,

@@ -1,6 +1,6 @@
 //! Refuses projects whose config names files that no build writes, before and after the build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use workspace::package::Package;
 use workspace::paths::normalize;
 use workspace::project::Project;
+use workspace::wrangler::is_default_config;
 
 /// Extensions of code. An entry without one may be that of a package.
 const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];
@@ -32,6 +33,21 @@ pub fn unbuilt(workspace: &Workspace, projects: &[&Project]) -> BTreeMap<String,
     };
     let refusal = |project: &&Project| Some((project.name.clone(), check(project).err()?));
     projects.iter().filter_map(refusal).collect()
+}
+
+/// Returns the names of the projects whose deployed config may be one that a build or an install writes, as the plugin of
+/// Vite and Nitro do. wrangler follows it only from the default config of a folder.
+#[must_use]
+pub fn may_be_generated(root: &Utf8Path, projects: &[&Project]) -> BTreeSet<String> {
+    let is_generated = |project: &&&Project| {
+        let package = project.package.as_ref();
+        let runs_code = package.is_some_and(|package| {
+            package.builds() || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
+        });
+        is_default_config(root, &project.config)
+            && (runs_code || project.module || root.join(&project.dir).join(REDIRECT).is_file())
+    };
+    projects.iter().filter(is_generated).map(|project| project.name.clone()).collect()
 }
 
 /// Refuses a config with a missing file that no build writes. `has_other_build` returns true if a build of another package

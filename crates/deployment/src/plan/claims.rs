@@ -1,6 +1,8 @@
-//! Names at Cloudflare that only one project and environment can have: a Worker's name, a custom domain, a route.
+//! Names at Cloudflare that only one project and environment can have: a Worker's name, a custom domain, a route, and a
+//! queue that is consumed.
 //!
-//! Two projects with the same claim would overwrite each other, and no run would notice it.
+//! Two projects with the same claim would overwrite each other, and no run would notice it. Cloudflare refuses the second
+//! consumer of a queue (code 11004), after it has deployed the code.
 
 use base::error::{Result, refused};
 use workspace::config::{Config, LOCAL};
@@ -17,6 +19,10 @@ struct Claim<'p> {
     accounts: Vec<String>,
     worker: String,
     routes: Vec<Route>,
+    /// The queues that it consumes.
+    consumed_queues: Vec<String>,
+    /// The accounts in which it certainly consumes them, in lower case. [`LOCAL`] is the sandbox.
+    consumer_accounts: Vec<String>,
 }
 
 impl<'p> Claim<'p> {
@@ -44,12 +50,23 @@ impl<'p> Claim<'p> {
             None => !project.wrangler.has(environment),
         };
         let account = |environment: &&str| config.cloudflare(environment).account_id.to_lowercase();
+        let is_protected =
+            |name: &str| config.environments.get(name).is_some_and(|own| own.protected);
+        let served: Vec<&str> = known.iter().filter(serves).copied().collect();
+        // The top level beside blocks is often for development alone, unless it is production.
+        let is_deployed = block.is_some()
+            || project.environments.is_empty()
+            || served.iter().any(|name| is_protected(name));
+        let consumes = |environment: &&&str| is_deployed || **environment == LOCAL;
+        let consumer_accounts = served.iter().filter(consumes);
         Claim {
             project,
             block,
-            accounts: known.iter().filter(serves).map(account).collect(),
+            accounts: served.iter().map(account).collect(),
             worker: project.target(name).worker,
             routes: Route::all(&project.wrangler.patterns(name)),
+            consumed_queues: project.wrangler.consumed_queues(name),
+            consumer_accounts: consumer_accounts.map(|name| queue_account(config, name)).collect(),
         }
     }
 
@@ -117,6 +134,7 @@ impl<'p> Claims<'p> {
             if is_own_project && own.block.is_none() {
                 continue;
             }
+            self.check_consumers(own, other, environment)?;
             let shared =
                 own.routes.iter().find(|one| other.routes.iter().any(|two| one.is_same(two)));
             if let Some(route) = shared {
@@ -137,6 +155,30 @@ impl<'p> Claims<'p> {
         Ok(())
     }
 
+    /// Refuses a queue that `own` consumes in `environment` if `other` consumes it too.
+    fn check_consumers(&self, own: &Claim<'_>, other: &Claim<'_>, environment: &str) -> Result<()> {
+        let account = queue_account(self.config, environment);
+        if own.worker == other.worker || !other.consumer_accounts.contains(&account) {
+            return Ok(());
+        }
+        let Some(queue) =
+            own.consumed_queues.iter().find(|one| other.consumed_queues.contains(one))
+        else {
+            return Ok(());
+        };
+        let failure = refused(format!(
+            "{} and {} both consume the queue `{queue}`, and a queue has one consumer",
+            own.place(),
+            other.place()
+        ));
+        Err(match (own.project.config == other.project.config, own.block) {
+            (true, Some(block)) => {
+                failure.hint(format!("give `env.{block}` its own queue in `queues.consumers`"))
+            }
+            _ => failure.hint("remove the consumer from one of them"),
+        })
+    }
+
     /// Refuses an alias that results in the host name of another Worker: `mr-1` of `site` has the host name of the
     /// Worker `mr-1-site`.
     pub fn check_alias(&self, project: &Project, environment: &str, alias: &str) -> Result<()> {
@@ -153,5 +195,14 @@ impl<'p> Claims<'p> {
             .hint("choose another one with `--alias`")),
             None => Ok(()),
         }
+    }
+}
+
+/// Returns the account whose queues `environment` uses, in lower case. The sandbox has its own.
+fn queue_account(config: &Config, environment: &str) -> String {
+    if environment == LOCAL {
+        LOCAL.to_owned()
+    } else {
+        config.cloudflare(environment).account_id.to_lowercase()
     }
 }

@@ -5,6 +5,7 @@ pub mod block;
 pub mod claims;
 pub mod commands;
 pub mod destination;
+pub mod fields;
 pub mod guard;
 pub mod merge_request;
 pub mod order;
@@ -197,6 +198,9 @@ pub struct ProjectPlan {
     pub message: String,
     /// The settings that a deployment applies to the Worker, in addition to the version.
     pub triggers: Triggers,
+    /// The fields of the top level that the `env` block lacks. Blocks do not inherit them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub not_inherited: Vec<String>,
     /// The current crons, routes and domains that this deployment removes. Empty if they could not
     /// be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -313,6 +317,10 @@ pub struct PlanRequest<'a> {
     pub builds: BTreeMap<String, Result<BuildPlan>>,
     /// The refusals of configs with missing files that nothing builds, by project.
     pub unbuilt: BTreeMap<String, Error>,
+    /// The projects whose deployed config may be one that a build writes.
+    pub generated: BTreeSet<String>,
+    /// The date in UTC, such as `2026-01-31`.
+    pub today: String,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<ConfigSchema>,
     /// Returns true if a variable of the caller is set.
@@ -392,6 +400,10 @@ impl PlanRequest<'_> {
             strategies: &self.request.strategies,
             builds: &self.builds,
             unbuilt: &self.unbuilt,
+            generated: &self.generated,
+            today: &self.today,
+            applies_triggers: self.request.operation == Operation::Deploy
+                && self.request.options.percent.is_none(),
             keys: &self.keys,
             schema: self.schema.as_ref(),
             is_set: self.is_set,
@@ -410,6 +422,16 @@ impl ProjectPlan {
     #[must_use]
     pub fn may_be_redirected(&self) -> bool {
         self.build.is_some() && !self.is_built_by_wrangler
+    }
+
+    /// Returns a note on the fields of the top level that the `env` block lacks. `None` if it lacks none.
+    #[must_use]
+    pub fn inheritance_note(&self) -> Option<String> {
+        fields::inheritance_note(
+            &self.config,
+            self.wrangler_environment.as_deref()?,
+            &self.not_inherited,
+        )
     }
 
     /// Returns the flags of the step that bundles.
@@ -478,6 +500,7 @@ impl ProjectPlan {
                 request.destination.break_glass.as_deref(),
             ),
             triggers,
+            not_inherited: project.wrangler.not_inherited(environment),
             removes: Vec::new(),
             after: Vec::new(),
             bound_later: Vec::new(),

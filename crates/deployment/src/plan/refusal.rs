@@ -5,14 +5,14 @@
 //! (`engine::comment`), and those that need a file's content or a request to Cloudflare (`engine::uploader::refuse`, right
 //! before the upload).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cloudflare::wrangler_fields::ConfigSchema;
 use serde::Serialize;
 
 use super::claims::Claims;
 use super::destination::Destination;
-use super::{BuildPlan, Operation, alias, block, guard, protection};
+use super::{BuildPlan, Operation, alias, block, fields, guard, protection};
 use base::error::{Error, ErrorKind, Result};
 use base::same_errors;
 use workspace::Workspace;
@@ -26,13 +26,19 @@ use workspace::strategy::Strategy;
 pub enum RefusalRule {
     /// A Worker has code or assets.
     Content,
+    /// Each value of the config has the type that wrangler expects.
+    FieldType,
+    /// The config has a `compatibility_date`, and Cloudflare accepts it.
+    Date,
+    /// Cloudflare accepts the cron expressions and the routes.
+    Trigger,
     /// The wrangler config names no other account than the environment.
     Account,
     /// No other environment changes the Workers and host names of a protected one.
     Protection,
     /// An environment has a block if the top level is meant for no environment.
     Block,
-    /// A Worker, a domain and a route belong to one project and environment.
+    /// A Worker, a domain, a route and a consumed queue belong to one project and environment.
     Claim,
     /// The folder of assets is in the repository and not the project itself.
     Assets,
@@ -73,6 +79,9 @@ impl RefusalRule {
             RefusalRule::Steps => "steps before the upload",
             RefusalRule::Alias | RefusalRule::Preview | RefusalRule::Pipeline => "preview",
             RefusalRule::Content
+            | RefusalRule::FieldType
+            | RefusalRule::Date
+            | RefusalRule::Trigger
             | RefusalRule::Account
             | RefusalRule::Protection
             | RefusalRule::Block
@@ -190,6 +199,12 @@ pub struct Facts<'a> {
     pub builds: &'a BTreeMap<String, Result<BuildPlan>>,
     /// The refusals of configs with missing files that nothing builds, by project.
     pub unbuilt: &'a BTreeMap<String, Error>,
+    /// The projects whose deployed config may be one that a build writes.
+    pub generated: &'a BTreeSet<String>,
+    /// The date in UTC, such as `2026-01-31`.
+    pub today: &'a str,
+    /// `true` if the run applies crons and routes.
+    pub applies_triggers: bool,
     /// Content keys by project. A project without an entry was not read.
     pub keys: &'a BTreeMap<String, Result<String>>,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
@@ -233,10 +248,15 @@ impl<'a> Rules<'a> {
     fn config_refusals(&self, project: &Project) -> Vec<(RefusalRule, Error)> {
         let Facts { destination, alias, .. } = self.facts;
         let environment = destination.environment.as_str();
-        let mut broken = broken_rule(
-            RefusalRule::Content,
-            guard::check(&self.workspace.config, project, environment),
+        let is_generated = self.facts.generated.contains(&project.name);
+        let mut broken = broken_rules(
+            RefusalRule::FieldType,
+            fields::check_types(project, environment, is_generated),
         );
+        if !fields::has_wrong_entry(project, environment) {
+            let checked = guard::check(&self.workspace.config, project, environment);
+            broken.extend(broken_rule(RefusalRule::Content, checked));
+        }
         if destination.sandbox.is_none() {
             let checked = guard::check_account(&self.workspace.config, project, environment);
             broken.extend(broken_rule(RefusalRule::Account, checked));
@@ -281,11 +301,32 @@ impl<'a> Rules<'a> {
                 broken.extend(broken_rule(RefusalRule::LocalForm, checked));
             }
         }
+        let is_generated = self.facts.generated.contains(&project.name);
         // A preview of the strategy `preview` has its own storage.
         let has_own = self.facts.strategies.get(&project.name) == Some(&Strategy::Preview);
         if environment != LOCAL && !has_own {
             let checked = guard::check_storage(project, environment);
             broken.extend(broken_rule(RefusalRule::Storage, checked));
+        }
+        // In the sandbox wrangler creates it.
+        if destination.sandbox.is_none() && !has_own && !is_generated {
+            let checked = fields::check_storage_ids(project, environment);
+            broken.extend(broken_rule(RefusalRule::Storage, checked));
+        }
+        // `wrangler preview` needs no date, but the step that bundles does.
+        let target = project.target(environment);
+        let is_bundled = target.main.is_some() || target.has_build_command;
+        // A config without an entry has its own refusal.
+        let has_entry =
+            is_bundled || target.assets.is_some() || fields::has_wrong_entry(project, environment);
+        if !is_generated && has_entry && (!has_own || is_bundled) {
+            let checked = fields::check_date(project, environment, self.facts.today);
+            broken.extend(broken_rule(RefusalRule::Date, checked));
+        }
+        if self.facts.applies_triggers {
+            let checked = fields::check_crons(project, environment).into_iter();
+            let checked = checked.chain(fields::check_routes(project, environment));
+            broken.extend(broken_rules(RefusalRule::Trigger, checked));
         }
         if self.facts.operation == Operation::Deploy {
             broken.extend(broken_rule(RefusalRule::Steps, guard::check_steps(project)));
@@ -307,6 +348,14 @@ impl<'a> Rules<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// Returns the rule with each failure.
+fn broken_rules(
+    rule: RefusalRule,
+    failures: impl IntoIterator<Item = Error>,
+) -> Vec<(RefusalRule, Error)> {
+    failures.into_iter().map(|failure| (rule, failure)).collect()
 }
 
 /// Returns the rule with its failure if the check failed.

@@ -94,6 +94,9 @@ fn notes(plan: &Plan, part: &ProjectPlan) -> String {
     if plan.operation == Operation::Deploy && !plan.options.force {
         text += "# skipped when the live version carries this key and answers\n";
     }
+    if let Some(note) = part.inheritance_note() {
+        text += &format!("# note: {}\n", join_lines(&note));
+    }
     for what in &part.removes {
         text += &format!("# removes {}\n", join_lines(what));
     }

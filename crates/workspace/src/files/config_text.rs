@@ -8,8 +8,21 @@ use crate::files::limits::{self, Syntax};
 /// Parses a config by the extension of its path: TOML for `toml`, else JSON with comments and trailing
 /// commas. The last of repeated keys counts in JSON. The error names the line if the parser knows it.
 pub fn parse_config(path: &Utf8Path, text: &str) -> Result<Value, String> {
+    parse_config_with_dates(path, text).map(|(value, _)| value)
+}
+
+/// Parses a config like [`parse_config`]. Also returns the paths of the values that are dates of TOML, such as
+/// `env.staging.compatibility_date`. wrangler accepts no date as a string.
+pub fn parse_config_with_dates(
+    path: &Utf8Path,
+    text: &str,
+) -> Result<(Value, Vec<String>), String> {
     let text = limits::without_bom(text);
-    if path.extension() == Some("toml") { parse_toml(text) } else { parse_jsonc(text) }
+    if path.extension() == Some("toml") {
+        parse_toml(text)
+    } else {
+        parse_jsonc(text).map(|value| (value, Vec::new()))
+    }
 }
 
 /// Parses JSON with comments and trailing commas.
@@ -25,11 +38,15 @@ pub(crate) fn parse_checked_jsonc(text: &str) -> Result<Value, String> {
     jsonc_parser::parse_to_serde_value::<Value>(text, &options).map_err(|error| error.to_string())
 }
 
-/// Parses TOML. Dates become strings, as in wrangler.
-fn parse_toml(text: &str) -> Result<Value, String> {
+/// Parses TOML. Dates become strings. Also returns their paths.
+fn parse_toml(text: &str) -> Result<(Value, Vec<String>), String> {
     limits::check(text, Syntax::Toml)?;
     match toml::from_str::<toml::Table>(text) {
-        Ok(table) => Ok(from_toml(toml::Value::Table(table))),
+        Ok(table) => {
+            let mut dates = Vec::new();
+            let value = from_toml(toml::Value::Table(table), &mut dates);
+            Ok((value, dates))
+        }
         Err(error) => {
             let start = error.span().map_or(0, |span| span.start).min(text.len());
             let line = text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -39,19 +56,40 @@ fn parse_toml(text: &str) -> Result<Value, String> {
     }
 }
 
-fn from_toml(value: toml::Value) -> Value {
+/// Converts a value. Adds the paths of its dates, relative to the value, to `dates`.
+fn from_toml(value: toml::Value, dates: &mut Vec<String>) -> Value {
     match value {
         toml::Value::String(text) => Value::String(text),
         toml::Value::Integer(number) => number.into(),
         toml::Value::Float(number) => number.into(),
         toml::Value::Boolean(flag) => flag.into(),
-        toml::Value::Datetime(date) => Value::String(date.to_string()),
-        toml::Value::Array(items) => items.into_iter().map(from_toml).collect(),
+        toml::Value::Datetime(date) => {
+            dates.push(String::new());
+            Value::String(date.to_string())
+        }
+        toml::Value::Array(items) => {
+            let items = items.into_iter().enumerate();
+            items.map(|(index, item)| from_toml_at(&format!("[{index}]"), item, dates)).collect()
+        }
         toml::Value::Table(table) => {
-            let entries = table.into_iter().map(|(key, value)| (key, from_toml(value)));
+            let entries = table.into_iter().map(|(key, value)| {
+                let value = from_toml_at(&key, value, dates);
+                (key, value)
+            });
             Value::Object(entries.collect())
         }
     }
+}
+
+/// Converts the value of a key or an index, which begins the paths of its dates.
+fn from_toml_at(at: &str, value: toml::Value, dates: &mut Vec<String>) -> Value {
+    let before = dates.len();
+    let value = from_toml(value, dates);
+    for path in &mut dates[before..] {
+        let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+        *path = format!("{at}{dot}{path}");
+    }
+    value
 }
 
 #[cfg(test)]
@@ -83,6 +121,13 @@ mod tests {
             let expected: Value = serde_json::from_str(expected).expect("JSON");
             assert_eq!(parse(path, text), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn dates_of_toml_have_their_paths() {
+        let text = "a = 2024-01-31\nb = \"2024-01-31\"\nc = [1, 07:32:00]\n[env.x.vars]\nd = 2024-01-31T07:32:00Z\n";
+        let (_, dates) = parse_config_with_dates(Utf8Path::new("a.toml"), text).expect("TOML");
+        assert_eq!(dates, ["a", "c[1]", "env.x.vars.d"]);
     }
 
     #[test]

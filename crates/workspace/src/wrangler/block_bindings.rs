@@ -1,10 +1,15 @@
-//! Finds the bindings that the blocks of `env` declare and the top level lacks. Neither inherits them from the other.
+//! Finds the bindings that the blocks of `env` or the top level alone declare. Neither inherits them from the other.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use base::text::list_first;
+
 use super::WranglerConfig;
+
+/// The number of names that a list shows.
+const MAX_LISTED: usize = 8;
 
 /// The fields for bindings that code reads by name, one or a list of them. Blocks of `env` do not inherit them
 /// (wrangler 4.164).
@@ -38,7 +43,36 @@ const FIELDS: [&str; 27] = [
     "workflows",
 ];
 
+/// The other fields that blocks do not inherit (`notInheritable` in wrangler 4.164).
+const OTHER_FIELDS: [&str; 6] =
+    ["define", "secrets", "streaming_tail_consumers", "tail_consumers", "vars", "version_metadata"];
+
 impl WranglerConfig {
+    /// Returns the fields of the top level that the block of `environment` lacks, each with the names that are missing:
+    /// `vars` (`STAGE`). Empty without such a block. wrangler only warns, and deploys a Worker without them.
+    #[must_use]
+    pub fn not_inherited(&self, environment: &str) -> Vec<String> {
+        if !self.has(environment) {
+            return Vec::new();
+        }
+        let block = self.block(environment);
+        let missing = |field: &&str| {
+            let top = &self.value[*field];
+            let own = &block[*field];
+            let own_names = names_in(field, own);
+            let names: Vec<String> = names_in(field, top).difference(&own_names).cloned().collect();
+            let is_missing = !names.is_empty() || (own.is_null() && !is_empty(top));
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            let list = match names.is_empty() {
+                true => String::new(),
+                false => format!(" ({})", list_first(MAX_LISTED, &names)),
+            };
+            is_missing.then(|| format!("`{field}`{list}"))
+        };
+        let fields: BTreeSet<&str> = FIELDS.iter().chain(&OTHER_FIELDS).copied().collect();
+        fields.iter().filter_map(missing).collect()
+    }
+
     /// Returns the bindings that every block of `env` declares and the top level lacks, so that the code of the top level
     /// misses them. Empty if there are fewer than two blocks, because a single one may have more than the top level.
     #[must_use]
@@ -76,6 +110,32 @@ impl WranglerConfig {
     }
 }
 
+/// Returns true for a value without content, such as an empty list in an object.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        _ => false,
+    }
+}
+
+/// Returns the names that the value of a field declares.
+fn names_in(field: &str, value: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    match field {
+        "vars" | "define" => {
+            found.extend(value.as_object().into_iter().flatten().map(|(name, _)| name.clone()));
+        }
+        "secrets" => {
+            let names = value["required"].as_array().into_iter().flatten();
+            found.extend(names.filter_map(Value::as_str).map(str::to_owned));
+        }
+        _ => add_names(value, &mut found),
+    }
+    found
+}
+
 /// Returns the names of the bindings in a block of a config.
 fn binding_names(block: &Value) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
@@ -109,6 +169,39 @@ mod tests {
         let config = WranglerConfig::parse(Utf8Path::new("wrangler.json"), text).expect("a config");
         let list = |names: BTreeSet<String>| names.into_iter().collect();
         (list(config.bindings_only_in_blocks()), list(config.variables_only_in_blocks()))
+    }
+
+    #[test]
+    fn a_block_inherits_neither_variables_nor_bindings() {
+        for (config, expected) in [
+            (r#""vars": { "A": "1" }, "env": { "qa": { "vars": { "A": "2" } } }"#, &[][..]),
+            (r#""vars": { "A": "1", "B": "2" }, "env": { "qa": {} }"#, &["`vars` (`A`, `B`)"]),
+            (
+                r#""vars": { "A": "1", "B": "2" }, "env": { "qa": { "vars": { "B": "" } } }"#,
+                &["`vars` (`A`)"],
+            ),
+            (
+                r#""kv_namespaces": [{ "binding": "KV" }, { "binding": "OTHER" }], "ai": { "binding": "AI" },
+                    "env": { "qa": { "kv_namespaces": [{ "binding": "KV" }] } }"#,
+                &["`ai` (`AI`)", "`kv_namespaces` (`OTHER`)"],
+            ),
+            (
+                r#""queues": { "consumers": [{ "queue": "q" }] }, "tail_consumers": [{ "service": "t" }],
+                    "durable_objects": { "bindings": [{ "name": "DO" }] }, "secrets": { "required": ["KEY"] }, "env": { "qa": {} }"#,
+                &["`durable_objects` (`DO`)", "`queues`", "`secrets` (`KEY`)", "`tail_consumers`"],
+            ),
+            (
+                r#""vars": {}, "kv_namespaces": [], "queues": { "producers": [] }, "env": { "qa": {} }"#,
+                &[],
+            ),
+            (r#""main": "a.ts", "routes": ["a.example/*"], "env": { "qa": {} }"#, &[]),
+        ] {
+            let text = format!(r#"{{ "name": "web", {config} }}"#);
+            let parsed =
+                WranglerConfig::parse(Utf8Path::new("wrangler.json"), &text).expect("a config");
+            assert_eq!(parsed.not_inherited("qa"), expected, "{config}");
+            assert!(parsed.not_inherited("production").is_empty(), "{config}");
+        }
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 mod block_bindings;
 pub mod bound_workers;
+pub mod compatibility_date;
+pub mod cron_rules;
 pub mod dev_vars;
+pub mod field_types;
 pub mod host_name;
 pub mod remote_binding;
+pub mod route_rules;
 pub mod routes;
 pub mod triggers;
 
@@ -15,10 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::config::is_cloudflare_id;
-use crate::files::config_text::parse_config;
+use crate::files::config_text::{parse_config, parse_config_with_dates};
 use crate::packages::build_script::runs_build;
 use crate::packages::package::{BuildOrigin, Package};
 use crate::wrangler::bound_workers::bound_workers;
+use crate::wrangler::field_types::{field_line, type_of};
 use crate::wrangler::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
 use base::error::{Result, invalid_config};
 
@@ -175,6 +180,8 @@ pub struct WranglerConfig {
     pub value: Value,
     /// The names of its `env` blocks.
     pub environments: Vec<String>,
+    /// The paths of the values that are dates of TOML. They are strings in `value`.
+    dates: Vec<String>,
     /// The name that replaces a missing top-level one.
     default_name: Option<String>,
 }
@@ -195,10 +202,10 @@ impl WranglerConfig {
 
     /// Parses `text`. `path` determines the syntax and appears in errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig> {
-        let value =
-            parse_config(path, text).map_err(|error| invalid_config(format!("{path}: {error}")))?;
-        let config =
-            WranglerConfig { environments: object_keys(&value["env"]), value, default_name: None };
+        let (value, dates) = parse_config_with_dates(path, text)
+            .map_err(|error| invalid_config(format!("{path}: {error}")))?;
+        let environments = object_keys(&value["env"]);
+        let config = WranglerConfig { environments, value, dates, default_name: None };
         if !config.value["pages_build_output_dir"].is_null() {
             return Err(invalid_config(format!("{path}: this is a Pages project, and xtask deploys Workers"))
                 .hint("see https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
@@ -213,7 +220,13 @@ impl WranglerConfig {
             ))
             .hint("add `\"name\": \"my-worker\"` if it is a Worker that is deployed"));
         }
-        if !name.is_null() && name.as_str().is_none_or(|n| !valid_name(n)) {
+        if !name.is_null() && !name.is_string() {
+            let text =
+                format!("{path}: `name` is {}, and wrangler expects a string", type_of(name));
+            return Err(invalid_config(text)
+                .hint(format!("write {}", field_line(path, "name", &"my-worker".into()))));
+        }
+        if name.as_str().is_some_and(|name| !valid_name(name)) {
             return Err(invalid_config(format!(
                 "{path}: `name` must be a Worker name: {NAME_RULE}"
             )));
@@ -321,6 +334,14 @@ impl WranglerConfig {
     pub fn field(&self, environment: &str, name: &str) -> &Value {
         let own = &self.block(environment)[name];
         if own.is_null() { &self.value[name] } else { own }
+    }
+
+    /// Returns the queues that the Worker of `environment` consumes. Blocks inherit none.
+    #[must_use]
+    pub fn consumed_queues(&self, environment: &str) -> Vec<String> {
+        let consumers = self.block(environment)["queues"]["consumers"].as_array();
+        let names = consumers.into_iter().flatten().filter_map(|one| one["queue"].as_str());
+        names.map(str::to_owned).collect()
     }
 
     /// Returns true if the Worker of `environment` implements a Durable Object itself.

@@ -11,6 +11,7 @@ use base::error::{Error, Result};
 use cloudflare::wrangler;
 use deployment::engine::secrets::refuse_missing_if_readable;
 use deployment::plan::destination::Destination;
+use deployment::plan::fields::inheritance_note;
 use deployment::plan::guard;
 use deployment::plan::refusal::RefusalRule;
 use deployment::tools::program::which;
@@ -94,7 +95,16 @@ pub fn check_configs(context: &Context) -> Finding {
     if context.config().is_err() {
         return Finding::skip("see `config`");
     }
-    refusal_finding(context, |rule| !matches!(rule, RefusalRule::Build | RefusalRule::Field))
+    let environment = context.environment();
+    let refused =
+        refusal_finding(context, |rule| !matches!(rule, RefusalRule::Build | RefusalRule::Field));
+    let note = |project: &Project| {
+        let missing = project.wrangler.not_inherited(environment);
+        inheritance_note(&project.config, environment, &missing)
+    };
+    let notes = context.projects().into_iter().flatten().filter_map(note);
+    let findings = refused.is_problem().then(|| refused.clone()).into_iter();
+    Finding::all(findings.chain(notes.map(Finding::warn)).collect(), refused)
 }
 
 /// `projects.wrangler`
