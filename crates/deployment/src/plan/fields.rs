@@ -2,6 +2,7 @@
 
 use camino::Utf8Path;
 
+use base::command::xtask_line;
 use base::error::{Error, Result, refused};
 use workspace::compatibility_date::{DateProblem, date_problem};
 use workspace::cron_rules::cron_problem;
@@ -127,6 +128,11 @@ const STORAGE: [(&str, &str, &str); 4] = [
 /// Refuses bindings to storage without its id or name. An upload to Cloudflare creates no storage.
 pub fn check_storage_ids(project: &Project, environment: &str) -> Result<()> {
     let block = project.wrangler.block(environment);
+    let wrangler = ["wrangler", project.name.as_str(), "--env", environment, "--"];
+    let line = |create: &str| {
+        let create: Vec<&str> = create.split(' ').collect();
+        xtask_line(&[&wrangler[..], &create].concat())
+    };
     for (list, field, create) in STORAGE {
         let bindings = block.pointer(list).and_then(|list| list.as_array()).into_iter().flatten();
         for binding in bindings.filter(|binding| binding.get(field).is_none()) {
@@ -136,10 +142,7 @@ pub fn check_storage_ids(project: &Project, environment: &str) -> Result<()> {
                 "{}: the binding `{name}` of `{list}` has no `{field}`, and a deployment creates no storage",
                 project.config
             ))
-            .hint(format!(
-                "create the storage, such as by `cargo xtask wrangler {} --env {environment} -- {create}`, and write its `{field}` into `{list}`",
-                project.name
-            )));
+            .hint(format!("create the storage, such as by `{}`, and write its `{field}` into `{list}`", line(create))));
         }
     }
     Ok(())
