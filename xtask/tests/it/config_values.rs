@@ -45,7 +45,7 @@ fn a_missing_or_invalid_date_is_refused() {
         r#""main": "worker.js""#,
         &expect![[r#"
             error: projects/a/wrangler.json: it has no `compatibility_date`, which wrangler requires for an upload
-            hint: add `"compatibility_date": "TODAY"` to its top level, which is today
+            hint: add `"compatibility_date": "TODAY"`, which is today, to its top level
         "#]],
     );
     check(

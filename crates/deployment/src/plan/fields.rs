@@ -66,7 +66,7 @@ pub fn check_date(project: &Project, environment: &str, today: &str) -> Result<(
         return Err(refused(format!(
             "{config}: it has no `{DATE}`, which wrangler requires for an upload"
         ))
-        .hint(format!("add {line} to its top level, which is today")));
+        .hint(format!("add {line}, which is today, to its top level")));
     }
     // A value of another type is a wrong type.
     let Some(date) = value.as_str() else { return Ok(()) };
