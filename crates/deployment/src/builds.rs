@@ -84,7 +84,7 @@ fn build_plan(workspace: &Workspace, project: &Project) -> Result<BuildPlan> {
 
 fn tracked_env_files(workspace: &Workspace) -> Vec<Utf8PathBuf> {
     let is_env_file = |name: &str| name == ".env" || name.starts_with(".env.");
-    let listed = workspace.all_files.iter().flat_map(|files| files.tracked(is_env_file));
+    let listed = workspace.all_files.iter().flat_map(|files| files.tracked_files(is_env_file));
     let exists = |path: &Utf8PathBuf| workspace.root.join(path).is_file();
     listed.map(Utf8PathBuf::from).filter(exists).collect()
 }

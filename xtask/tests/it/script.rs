@@ -220,7 +220,7 @@ fn a_container_gets_the_tracked_env_files_of_its_inputs() {
     let (_, files) = script
         .lines()
         .next()
-        .and_then(|line| line.split_once("'projects/shared/dist') "))
+        .and_then(|line| line.split_once("'projects/shared/dist' "))
         .expect("files");
     expect![[r#"| with-file 'projects/shared/.env.it'\''s' $(host | file '../../projects/shared/.env.it'\''s') | with-file 'projects/shared/.env.production' $(host | file '../../projects/shared/.env.production'))"#]]
         .assert_eq(files);

@@ -38,7 +38,7 @@ pub enum Verdict {
 }
 
 /// The end of a chain of redirects.
-enum Followed {
+enum RedirectResult {
     /// The last response, after a number of redirects.
     Response { response: HttpResponse, hops: usize },
     /// No response, a redirect to another host, or one to HTTPS in the sandbox.
@@ -207,8 +207,8 @@ impl Checker<'_> {
     /// Sends one request, and a second one for the proof file if the page does not identify this version.
     fn ask(&self, base: &str, friends: &[String], timeout: Duration) -> ResponseProof {
         let (response, hops) = match self.follow(&self.url(base), friends, timeout) {
-            Followed::Response { response, hops } => (response, hops),
-            Followed::Finding(finding) => return finding,
+            RedirectResult::Response { response, hops } => (response, hops),
+            RedirectResult::Finding(finding) => return finding,
         };
         let finding = self.expected.classify(&response, hops);
         let page = self.expected.page.as_ref();
@@ -218,20 +218,22 @@ impl Checker<'_> {
             return finding;
         };
         match self.follow(&join(base, path), friends, timeout) {
-            Followed::Response { response, .. } if response.body == *bytes => ResponseProof::Right,
-            Followed::Response { response, .. } => {
+            RedirectResult::Response { response, .. } if response.body == *bytes => {
+                ResponseProof::Right
+            }
+            RedirectResult::Response { response, .. } => {
                 let what = format!(
                     "serves {path} with other content than the build ({})",
                     response.status
                 );
                 ResponseProof::Unknown(Unclear { what, cause: Cause::OtherContent })
             }
-            Followed::Finding(finding) => finding,
+            RedirectResult::Finding(finding) => finding,
         }
     }
 
     /// Sends the request and follows redirects within the project's own hosts.
-    fn follow(&self, url: &str, friends: &[String], timeout: Duration) -> Followed {
+    fn follow(&self, url: &str, friends: &[String], timeout: Duration) -> RedirectResult {
         let (started, mut url, mut hops) = (Instant::now(), url.to_owned(), 0);
         loop {
             let left = timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(200));
@@ -240,22 +242,22 @@ impl Checker<'_> {
                 Err(error) => {
                     let what = format!("does not answer: {error:#}");
                     let unclear = Unclear { what, cause: Cause::NoAnswer };
-                    return Followed::Finding(ResponseProof::Unknown(unclear));
+                    return RedirectResult::Finding(ResponseProof::Unknown(unclear));
                 }
             };
             let location =
                 response.header("location").filter(|_| (300..400).contains(&response.status));
             let Some(next) = location.and_then(|to| resolve(&url, to)) else {
-                return Followed::Response { response, hops };
+                return RedirectResult::Response { response, hops };
             };
             if self.expected.names(response.status) || hops == HOPS {
-                return Followed::Response { response, hops };
+                return RedirectResult::Response { response, hops };
             }
             if !is_own(&url, &next, friends) {
-                return Followed::Finding(self.expected.classify_redirect(&response));
+                return RedirectResult::Finding(self.expected.classify_redirect(&response));
             }
             if is_upgrade_in_sandbox(&url, &next) {
-                return Followed::Finding(ResponseProof::Right);
+                return RedirectResult::Finding(ResponseProof::Right);
             }
             (url, hops) = (next, hops + 1);
         }

@@ -15,7 +15,7 @@ use base::error::Result;
 use base::secret::TokenProblem;
 use base::time::{rfc3339, unix_now};
 use gitlab::api::leftovers;
-use gitlab::api::leftovers::{GitlabEnvironment, ListedMergeRequest, MergeRequestState};
+use gitlab::api::leftovers::{GitlabEnvironment, ListedMergeRequest, ListedState};
 use gitlab::api::request::Client;
 use gitlab::api::{Notes, User};
 use gitlab::comment::PreviewStatus;
@@ -122,8 +122,7 @@ impl Cleanup<'_> {
             older.filter(|iid| !requests.contains_key(iid)).copied().collect();
         let older = leftovers::list_by_number(self.client, number, &older)?;
         requests.extend(older.into_iter().map(|request| (request.iid, request)));
-        let ended =
-            requests.into_values().filter(|request| request.state != MergeRequestState::Open);
+        let ended = requests.into_values().filter(|request| request.state != ListedState::Open);
         let candidate = |request: ListedMergeRequest| Candidate {
             environment: environments.remove(&request.iid),
             previews: previews.remove(&request.iid).unwrap_or_default(),
@@ -141,7 +140,7 @@ impl Cleanup<'_> {
     ) -> Result<Option<Leftover>> {
         let Candidate { request, environment, previews } = candidate;
         let iid = request.iid;
-        if request.state == MergeRequestState::Unknown {
+        if request.state == ListedState::Unknown {
             let found = (previews.as_slice(), environment.as_ref());
             report.skipped.extend(Skipped::unknown(iid, &self.project, found, self.destination));
             return Ok(None);
@@ -265,7 +264,7 @@ fn live(
     project: &GitlabProject,
     request: &ListedMergeRequest,
 ) -> Result<Vec<String>> {
-    if request.state == MergeRequestState::Deleted {
+    if request.state == ListedState::Deleted {
         return Ok(Vec::new());
     }
     let iid = request.iid.to_string();

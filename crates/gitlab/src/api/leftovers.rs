@@ -28,7 +28,7 @@ pub struct ListedMergeRequest {
     /// Its number in its project.
     pub iid: u64,
     /// Its state.
-    pub state: MergeRequestState,
+    pub state: ListedState,
     /// The URL of its page.
     #[serde(default)]
     pub web_url: Option<String>,
@@ -46,7 +46,7 @@ pub struct ListedMergeRequest {
 /// The state of a merge request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum MergeRequestState {
+pub enum ListedState {
     /// It was merged.
     Merged,
     /// It was closed.
@@ -115,8 +115,7 @@ pub fn list_by_number(
         let newest: Vec<ListedMergeRequest> = newest.json(200)?;
         let last = newest.iter().chain(&found).map(|row| row.iid).max().unwrap_or(0);
         found.extend(missing.into_iter().map(|iid| {
-            let state =
-                if iid < last { MergeRequestState::Deleted } else { MergeRequestState::Unknown };
+            let state = if iid < last { ListedState::Deleted } else { ListedState::Unknown };
             ListedMergeRequest {
                 iid,
                 state,
@@ -131,10 +130,10 @@ pub fn list_by_number(
 }
 
 /// Returns the state of a merge request. One that does not exist counts as deleted.
-pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<MergeRequestState> {
+pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<ListedState> {
     let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
     if reply.status == 404 {
-        return Ok(MergeRequestState::Deleted);
+        return Ok(ListedState::Deleted);
     }
     Ok(reply.json::<ListedMergeRequest>(200)?.state)
 }

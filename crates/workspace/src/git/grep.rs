@@ -16,7 +16,7 @@ const CODE: [&str; 17] = [
     "scss", "sass", "less", "rs",
 ];
 
-/// What was found in the code of a working tree. One search of each pattern is needed until the code changes.
+/// The cached results of searches in the code of a working tree. Each pattern is searched again when the code has changed.
 const SEARCHES: TextCache = TextCache { folder: ".xtask/imports", max: 8 };
 
 /// A text that a search found, and the file that holds it.
@@ -83,7 +83,7 @@ pub fn grep_working_tree(
 /// files.
 fn code_state(root: &Utf8Path, pattern: &str, listed: &FileList) -> Option<String> {
     let untracked = with_names(listed.untracked.split('\0'), is_code);
-    let mut code = listed.tracked(is_code).chain(untracked).peekable();
+    let mut code = listed.tracked_files(is_code).chain(untracked).peekable();
     code.peek()?;
     let mut state = Context::new(&SHA256);
     state.update(pattern.as_bytes());

@@ -119,7 +119,7 @@ pub struct FileList {
 
 impl FileList {
     /// Returns the tracked files whose name passes `wanted`. Some may be deleted.
-    pub fn tracked(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
+    pub fn tracked_files(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &str> {
         let paths = self.index.split('\0').filter_map(|line| Some(line.split_once('\t')?.1));
         with_names(paths, wanted)
     }

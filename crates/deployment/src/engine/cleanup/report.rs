@@ -9,7 +9,7 @@ use crate::engine::comment::CommentResult;
 use crate::engine::comment::write::CommentAction;
 use crate::engine::stop::{Outcome, PreviewDeletion};
 use base::error::ErrorKind;
-use gitlab::api::leftovers::{MAX_LISTED, MergeRequestState};
+use gitlab::api::leftovers::{ListedState, MAX_LISTED};
 
 /// The leftovers of a cleanup, and its actions.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -51,7 +51,7 @@ pub struct Leftover {
     /// Its number.
     pub iid: u64,
     /// Its state.
-    pub state: MergeRequestState,
+    pub state: ListedState,
     /// The URL of its page.
     pub url: Option<String>,
     /// The projects whose previews its comment still shows.
@@ -131,11 +131,11 @@ impl Leftover {
 
     fn line(&self, dry_run: bool) -> String {
         let state = match self.state {
-            MergeRequestState::Merged => "merged",
-            MergeRequestState::Closed => "closed",
-            MergeRequestState::Deleted => "deleted",
-            MergeRequestState::Unknown => "unknown",
-            MergeRequestState::Open => "open",
+            ListedState::Merged => "merged",
+            ListedState::Closed => "closed",
+            ListedState::Deleted => "deleted",
+            ListedState::Unknown => "unknown",
+            ListedState::Open => "open",
         };
         let mut done = Vec::new();
         let gone: Vec<&str> = self.removed_projects().collect();

@@ -9,7 +9,7 @@ use crate::plan::merge_request::GitlabProject;
 use base::command::quote;
 use base::error::Result;
 use base::time::parse_rfc3339;
-use gitlab::api::leftovers::{GitlabEnvironment, ListedMergeRequest, MergeRequestState};
+use gitlab::api::leftovers::{GitlabEnvironment, ListedMergeRequest, ListedState};
 
 /// The time after the end of a merge request in which a preview may still belong to it, because of
 /// a running pipeline or a retried job. A preview that the comment shows has no such limit.
@@ -120,7 +120,7 @@ fn objection(
 ) -> Result<Option<String>> {
     let time = |text: &Option<String>| text.as_deref().and_then(parse_rfc3339);
     let over = match request.state {
-        MergeRequestState::Merged => time(&request.merged_at),
+        ListedState::Merged => time(&request.merged_at),
         _ => time(&request.closed_at),
     };
     let opened = time(&request.created_at);
