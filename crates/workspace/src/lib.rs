@@ -112,8 +112,13 @@ impl Workspace {
     }
 
     /// Does the same, but collects the configs that cannot be read, because repositories contain such
-    /// configs in fixtures and templates.
+    /// configs in fixtures and templates. Caches its searches of the code below `.xtask/`.
     pub fn survey(root: &Utf8Path) -> Result<Workspace> {
+        Workspace::from_source(root, Source::from_working_tree_with_cache(root))
+    }
+
+    /// Does the same and writes nothing, for `doctor`.
+    pub fn survey_without_cache(root: &Utf8Path) -> Result<Workspace> {
         Workspace::from_source(root, Source::from_working_tree(root))
     }
 

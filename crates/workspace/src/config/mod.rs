@@ -254,7 +254,7 @@ impl Config {
     /// Reads the config from a commit or from the working tree.
     pub fn read(files: &Source) -> Result<Config> {
         let text = files.read(CONFIG_FILE.into()).map_err(|failure| match files {
-            Source::WorkingTree { root } => {
+            Source::WorkingTree { root, .. } => {
                 failure.hint(format!("restore it in {root} with `git checkout -- {CONFIG_FILE}`"))
             }
             Source::Commit(_) => failure.hint("name a commit in which this tool is set up"),

@@ -33,16 +33,24 @@ pub enum Source {
     WorkingTree {
         /// The repository's root, absolute.
         root: Utf8PathBuf,
+        /// `true` if the results of searches are written to their cache.
+        caches_searches: bool,
     },
     /// The files of a commit.
     Commit(Tree),
 }
 
 impl Source {
-    /// Reads from the working tree at `root`.
+    /// Reads from the working tree at `root`, and writes nothing.
     #[must_use]
     pub fn from_working_tree(root: &Utf8Path) -> Source {
-        Source::WorkingTree { root: root.to_owned() }
+        Source::WorkingTree { root: root.to_owned(), caches_searches: false }
+    }
+
+    /// Reads from the working tree at `root`, and caches the results of searches in it.
+    #[must_use]
+    pub fn from_working_tree_with_cache(root: &Utf8Path) -> Source {
+        Source::WorkingTree { root: root.to_owned(), caches_searches: true }
     }
 
     /// Reads from `commit` in the repository at `root`.
@@ -54,7 +62,7 @@ impl Source {
     /// text. For the working tree, deleted files may be included.
     pub fn list(&self) -> Result<Listing> {
         match self {
-            Source::WorkingTree { root } => git::list(root, is_defining_name),
+            Source::WorkingTree { root, .. } => git::list(root, is_defining_name),
             Source::Commit(tree) => {
                 let files = git::with_names(tree.paths(), is_defining_name);
                 let links = git::with_names(tree.links(), |_| true);
@@ -72,7 +80,7 @@ impl Source {
     #[must_use]
     pub fn names_in(&self, folder: &Utf8Path) -> BTreeSet<String> {
         let names: Vec<String> = match self {
-            Source::WorkingTree { root } => {
+            Source::WorkingTree { root, .. } => {
                 let entries = root.join(folder).read_dir_utf8().into_iter().flatten().flatten();
                 entries.map(|entry| entry.file_name().to_owned()).collect()
             }
@@ -86,7 +94,9 @@ impl Source {
     /// tree, if they are known.
     pub fn grep(&self, pattern: &str, listed: Option<&FileList>) -> Result<Vec<FoundText>> {
         match self {
-            Source::WorkingTree { root } => git::grep_working_tree(root, pattern, listed),
+            Source::WorkingTree { root, caches_searches } => {
+                git::grep_working_tree(root, pattern, listed, *caches_searches)
+            }
             Source::Commit(tree) => tree.grep(pattern),
         }
     }
@@ -95,7 +105,7 @@ impl Source {
     #[must_use]
     pub fn is_missing(&self, path: &Utf8Path) -> bool {
         match self {
-            Source::WorkingTree { root } => !root.join(path).exists(),
+            Source::WorkingTree { root, .. } => !root.join(path).exists(),
             Source::Commit(tree) => tree.dangles(path),
         }
     }
@@ -103,7 +113,7 @@ impl Source {
     /// Reads the text of a file of the repository. Refuses a file that a link puts outside of it.
     pub fn read(&self, path: &Utf8Path) -> Result<String> {
         match self {
-            Source::WorkingTree { root } => symlinks::read(root, path),
+            Source::WorkingTree { root, .. } => symlinks::read(root, path),
             Source::Commit(tree) => tree.read(path),
         }
     }
@@ -112,7 +122,7 @@ impl Source {
     #[must_use]
     pub(crate) fn read_all(&self, paths: &[Utf8PathBuf]) -> Vec<Result<String>> {
         match self {
-            Source::WorkingTree { root } => {
+            Source::WorkingTree { root, .. } => {
                 paths.iter().map(|path| symlinks::read(root, path)).collect()
             }
             Source::Commit(tree) => tree.read_all(paths),
@@ -124,7 +134,7 @@ impl Source {
     #[must_use]
     pub fn resolve_link(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
         let real = match self {
-            Source::WorkingTree { root } => symlinks::real(root, path),
+            Source::WorkingTree { root, .. } => symlinks::real(root, path),
             Source::Commit(tree) => tree.real(path),
         };
         real.filter(|real| real != path)
@@ -134,7 +144,7 @@ impl Source {
     #[must_use]
     pub fn is_file(&self, path: &Utf8Path) -> bool {
         match self {
-            Source::WorkingTree { root } => root.join(path).is_file(),
+            Source::WorkingTree { root, .. } => root.join(path).is_file(),
             Source::Commit(tree) => tree.is_file(path),
         }
     }
@@ -149,7 +159,7 @@ impl Source {
     #[must_use]
     pub fn exists(&self, path: &Utf8Path) -> bool {
         match self {
-            Source::WorkingTree { root } => root.join(path).exists(),
+            Source::WorkingTree { root, .. } => root.join(path).exists(),
             Source::Commit(tree) => tree.exists(path),
         }
     }

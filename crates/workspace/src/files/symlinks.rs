@@ -49,7 +49,7 @@ impl<'f> SymlinkReader<'f> {
     pub fn read(&mut self, path: &Utf8Path) -> Result<String> {
         let files = self.files;
         match files {
-            Source::WorkingTree { root } if self.is_plain(root, path) => text(root, path),
+            Source::WorkingTree { root, .. } if self.is_plain(root, path) => text(root, path),
             _ => files.read(path),
         }
     }

@@ -61,11 +61,12 @@ pub fn grep(root: &Utf8Path, commit: Option<&str>, pattern: &str) -> Result<Vec<
 }
 
 /// Does the same for the working tree. If its files are `listed` and no code has changed since the last search, the
-/// result is from the cache.
+/// result is from the cache. A new result is written to it if `caches` is true.
 pub fn grep_working_tree(
     root: &Utf8Path,
     pattern: &str,
     listed: Option<&FileList>,
+    caches: bool,
 ) -> Result<Vec<FoundText>> {
     let Some(listed) = listed else { return grep(root, None, pattern) };
     let Some(key) = code_state(root, pattern, listed) else { return Ok(Vec::new()) };
@@ -74,8 +75,10 @@ pub fn grep_working_tree(
         return Ok(found.map(|(path, text)| (path.into(), text.to_owned())).collect());
     }
     let found = grep(root, None, pattern)?;
-    let lines: Vec<String> = found.iter().map(|(path, text)| format!("{path}\0{text}")).collect();
-    SEARCHES.put(root, &key, &lines.join("\n"));
+    if caches {
+        let lines = found.iter().map(|(path, text)| format!("{path}\0{text}"));
+        SEARCHES.put(root, &key, &lines.collect::<Vec<_>>().join("\n"));
+    }
     Ok(found)
 }
 

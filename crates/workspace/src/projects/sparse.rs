@@ -19,7 +19,9 @@ use crate::projects::project::ends_with_path;
 /// Returns the files outside of the sparse checkout. Empty for a commit, which has all of its files.
 fn files_outside(files: &Source) -> Vec<Utf8PathBuf> {
     match files {
-        Source::WorkingTree { root } => git::outside_of_sparse_checkout(root).unwrap_or_default(),
+        Source::WorkingTree { root, .. } => {
+            git::outside_of_sparse_checkout(root).unwrap_or_default()
+        }
         Source::Commit(_) => Vec::new(),
     }
 }
@@ -31,7 +33,7 @@ pub(crate) fn is_outside(files: &Source, path: &Utf8Path) -> bool {
 
 /// Returns the folder of the package called `name` that is outside of the sparse checkout.
 pub(crate) fn package_outside(files: &Source, name: &str) -> Option<Utf8PathBuf> {
-    let Source::WorkingTree { root } = files else { return None };
+    let Source::WorkingTree { root, .. } = files else { return None };
     let outside = files_outside(files);
     let manifests: Vec<&Utf8PathBuf> =
         outside.iter().filter(|path| path.file_name() == Some(MANIFEST)).collect();
