@@ -372,7 +372,7 @@ fn blocks_decide_the_environments_and_a_hub_gets_one_job() {
     let env = TestEnv::foreign();
     env.write(
         "apps/shop/wrangler.toml",
-        "name = \"shop-dev\"\nmain = \"a.js\"\n[env.prod]\nname = \"shop\"\n",
+        "name = \"shop-dev\"\nmain = \"a.js\"\ncompatibility_date = \"2026-10-01\"\n[env.prod]\nname = \"shop\"\n",
     );
     env.write("apps/shop/a.js", "export default { fetch: () => new Response('x') };\n");
     let leaves: Vec<String> = (0..51).map(|number| format!("leaf{number}")).collect();
