@@ -20,10 +20,11 @@ const MANIFEST: &str = "package.json";
 /// The name and the text of a file.
 type File = (&'static str, &'static str);
 
-const WRANGLER: [File; 2] = [
-    (MANIFEST, include_str!("../../pins/wrangler.package.json")),
-    ("bun.lock", include_str!("../../pins/wrangler.bun.lock")),
-];
+/// The lock file of wrangler and its workerd.
+pub(crate) const WRANGLER_LOCK: &str = include_str!("../../pins/wrangler.bun.lock");
+
+const WRANGLER: [File; 2] =
+    [(MANIFEST, include_str!("../../pins/wrangler.package.json")), ("bun.lock", WRANGLER_LOCK)];
 
 const BUN: [File; 2] = [
     (MANIFEST, include_str!("../../pins/bun.package.json")),

@@ -2,6 +2,8 @@
 //! (`CompatDate::parse` and `CURRENT_DATE_FOR_CLOUDFLARE` of workerd,
 //! <https://github.com/cloudflare/workerd/blob/main/src/workerd/io/compatibility-date.c%2B%2B>).
 
+use crate::config::toolchain::WRANGLER_LOCK;
+
 /// A reason why a date is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DateProblem {
@@ -11,16 +13,24 @@ pub enum DateProblem {
     Future,
 }
 
-/// Returns the reason why `date` is refused. `None` if it is accepted. `today` is the date in UTC.
+/// Returns the reason why `date` is refused. `None` if it is accepted. `today` is the date in UTC by the clock of this machine,
+/// which may be behind: a date that the pinned workerd supports has come.
 #[must_use]
 pub fn date_problem(date: &str, today: &str) -> Option<DateProblem> {
     if !is_date(date) {
         Some(DateProblem::WrongForm)
-    } else if date > today {
+    } else if date > today && supported_date().is_none_or(|supported| date > supported.as_str()) {
         Some(DateProblem::Future)
     } else {
         None
     }
+}
+
+/// Returns the newest date that the pinned workerd supports. It is in its version, such as `1.20261117.1`.
+fn supported_date() -> Option<String> {
+    let (_, version) = WRANGLER_LOCK.split_once("\"workerd@1.")?;
+    let digits = version.get(..8).filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+    Some(format!("{}-{}-{}", &digits[..4], &digits[4..6], &digits[6..]))
 }
 
 /// Returns true if `text` has the form of a date of the years 2000 to 2999. A day that its month lacks is accepted, such as
@@ -45,9 +55,11 @@ mod tests {
         for date in ["2026-11-30", "2021-05-01", "2000-01-01", "2024-02-29", "2025-02-30"] {
             assert_eq!(date_problem(date, today), None, "{date}");
         }
-        for date in ["2026-12-01", "2027-01-01", "2999-12-31"] {
+        for date in ["2999-01-01", "2999-12-31"] {
             assert_eq!(date_problem(date, today), Some(DateProblem::Future), "{date}");
         }
+        let supported = supported_date().expect("a date");
+        assert_eq!(date_problem(&supported, "2020-01-01"), None, "a clock that is behind");
         for date in [
             "",
             "tomorrow",
