@@ -24,16 +24,8 @@ use workspace::toolchain::Toolchain;
 /// Returns the tools and builds of each project, and the packages that are built before it.
 #[must_use]
 pub fn plan_builds(workspace: &Workspace, projects: &[&Project]) -> Builds {
-    let plan = |project: &&Project| (project.name.clone(), build_plan(workspace, project));
-    projects.iter().map(plan).collect()
-}
-
-/// The builds by project, or the reason why a project cannot be built.
-pub type Builds = BTreeMap<String, Result<BuildPlan>>;
-
-fn build_plan(workspace: &Workspace, project: &Project) -> Result<BuildPlan> {
     let root = &workspace.root;
-    let mut containers = ContainerInputs {
+    let shared = ContainerInputs {
         members: BTreeSet::new(),
         tracked_env_files: tracked_env_files(workspace),
         images: workspace.config.images.clone(),
@@ -42,6 +34,20 @@ fn build_plan(workspace: &Workspace, project: &Project) -> Result<BuildPlan> {
         toolchain: wrangler_pins(root),
         program: upload_program(root),
     };
+    let plan =
+        |project: &&Project| (project.name.clone(), build_plan(workspace, project, shared.clone()));
+    projects.iter().map(plan).collect()
+}
+
+/// The builds by project, or the reason why a project cannot be built.
+pub type Builds = BTreeMap<String, Result<BuildPlan>>;
+
+/// Returns the plan of one project. `containers` has the inputs that all projects share.
+fn build_plan(
+    workspace: &Workspace,
+    project: &Project,
+    mut containers: ContainerInputs,
+) -> Result<BuildPlan> {
     let Some(package) = &project.package else {
         let toolchain = PackageToolchain { installation: None, runtime: Runtime::Bun, node: None };
         return Ok(BuildPlan { toolchain, dependencies: Vec::new(), own: None, containers });
@@ -66,7 +72,7 @@ fn build_plan(workspace: &Workspace, project: &Project) -> Result<BuildPlan> {
             |name: &str| workspace.packages.values().any(|p| p.name.as_deref() == Some(name));
         let imported = imported_packages(workspace, project);
         for package in std::iter::once(package).chain(imported) {
-            detect::check_classic_lock(root, install, package, &is_member)?;
+            detect::check_classic_lock(&workspace.root, install, package, &is_member)?;
         }
     }
     let own = package.builds().then(|| build(package, BTreeSet::new())).transpose()?;

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::checks::projects::installation;
 use base::env::is_set;
@@ -26,6 +25,7 @@ use workspace::health::Health;
 use workspace::names::MANIFEST;
 use workspace::package::BuildOrigin;
 use workspace::project::Project;
+use workspace::wrangler::is_empty_value;
 
 /// The binding fields of a wrangler config, with their names for people.
 const BINDINGS: [(&str, &str); 17] = [
@@ -169,7 +169,7 @@ fn row(
     };
     let install = installation.as_ref().ok().and_then(Option::as_ref);
     let value = &project.wrangler.value;
-    let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty(value));
+    let has = |pointer: &str| value.pointer(pointer).is_some_and(|value| !is_empty_value(value));
     ReadinessRow {
         project: if project.name.is_empty() {
             project.worker.clone()
@@ -226,15 +226,6 @@ fn broken_row(broken: &BrokenConfig, fixes: Vec<String>) -> ReadinessRow {
     }
 }
 
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.values().all(is_empty),
-        _ => false,
-    }
-}
-
 /// Returns the rows of `workspace` as a table for a terminal with `width` columns, with the problems and the notes on
 /// configs that are no projects below it.
 #[must_use]
@@ -244,8 +235,7 @@ pub fn text(workspace: &Workspace, rows: &[ReadinessRow], width: Option<usize>) 
     if rows.is_empty() {
         let reason = workspace.no_project();
         let hints = reason.iter().flat_map(|reason| &reason.hints);
-        let hints: String =
-            hints.map(|hint| format!("    {}\n", paint(DIM, &format!("fix: {hint}")))).collect();
+        let hints: String = hints.map(|hint| fix_line(hint)).collect();
         let reason = reason.map(|reason| format!(": {}", reason.message)).unwrap_or_default();
         return format!("no projects{reason}\n{hints}{notes}");
     }
@@ -299,9 +289,12 @@ fn problems(rows: &[ReadinessRow]) -> String {
 }
 
 fn left_out_lines(left_out: &LeftOut) -> String {
-    let fix = left_out.fix.as_ref();
-    let fix = fix.map(|fix| format!("    {}\n", paint(DIM, &format!("fix: {fix}"))));
-    format!("{} {}\n{}", paint(YELLOW, "!"), left_out.message, fix.unwrap_or_default())
+    let fix = left_out.fix.as_deref().map(fix_line).unwrap_or_default();
+    format!("{} {}\n{fix}", paint(YELLOW, "!"), left_out.message)
+}
+
+fn fix_line(fix: &str) -> String {
+    format!("    {}\n", paint(DIM, &format!("fix: {fix}")))
 }
 
 fn problem_lines(mark: &str, problems: &[NamedError]) -> String {
@@ -322,7 +315,7 @@ fn problem_lines(mark: &str, problems: &[NamedError]) -> String {
             text += &format!("{mark} {problem:#}\n");
         }
         for fix in group.first().into_iter().flat_map(|problem| &problem.hints) {
-            text += &format!("    {}\n", paint(DIM, &format!("fix: {fix}")));
+            text += &fix_line(fix);
         }
     }
     text

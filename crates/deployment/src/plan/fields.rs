@@ -57,10 +57,7 @@ fn type_error(project: &Project, wrong: &WrongType) -> Error {
 pub fn check_date(project: &Project, environment: &str, today: &str) -> Result<()> {
     let (config, wrangler) = (&project.config, &project.wrangler);
     let value = wrangler.field(environment, DATE);
-    let place = match wrangler.has(environment) && !wrangler.block(environment)[DATE].is_null() {
-        true => format!("env.{environment}.{DATE}"),
-        false => DATE.to_owned(),
-    };
+    let path = wrangler.field_path(environment, DATE);
     if value.is_null() {
         let line = field_line(config, DATE, &today.into());
         return Err(refused(format!(
@@ -73,11 +70,11 @@ pub fn check_date(project: &Project, environment: &str, today: &str) -> Result<(
     match date_problem(date, today) {
         None => Ok(()),
         Some(DateProblem::WrongForm) => Err(refused(format!(
-            "{config}: `{place}` is `{date}`, which is no date of the form `2025-01-31`"
+            "{config}: `{path}` is `{date}`, which is no date of the form `2025-01-31`"
         ))
         .hint(format!("write {}, which is today, or an earlier date", field_line(config, DATE, &today.into())))),
         Some(DateProblem::Future) => Err(refused(format!(
-            "{config}: `{place}` is `{date}`, which Cloudflare refuses until that day comes; today is {today} in UTC"
+            "{config}: `{path}` is `{date}`, which Cloudflare refuses until that day comes; today is {today} in UTC"
         ))
         .hint(format!("write {}, or an earlier date", field_line(config, DATE, &today.into())))),
     }
@@ -90,13 +87,12 @@ const CRON: &str = "write minute, hour, day of the month, month and day of the w
 #[must_use]
 pub fn check_crons(project: &Project, environment: &str) -> Vec<Error> {
     let wrangler = &project.wrangler;
-    let is_own = wrangler.has(environment) && !wrangler.block(environment)["triggers"].is_null();
-    let place = if is_own { format!("env.{environment}.") } else { String::new() };
+    let path = wrangler.field_path(environment, "triggers");
     let crons = wrangler.field(environment, "triggers")["crons"].as_array();
     let refusal = |(index, cron): (usize, &str)| {
         let reason = cron_problem(cron)?;
         let text = format!(
-            "{}: `{place}triggers.crons[{index}]` is `{cron}`, which Cloudflare refuses: {reason}",
+            "{}: `{path}.crons[{index}]` is `{cron}`, which Cloudflare refuses: {reason}",
             project.config
         );
         Some(refused(text).hint(CRON))

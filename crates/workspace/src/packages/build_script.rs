@@ -54,8 +54,7 @@ const SCRIPTS: usize = 100;
 /// upload, or the build of an adapter that another script runs. `None` if the script `build` is the build, or if there is
 /// none.
 pub(crate) fn find_build(scripts: &Specs) -> Option<String> {
-    // Most packages upload nothing, and `affected` reads all of them.
-    if !scripts.values().any(|text| UPLOADERS.iter().any(|name| text.contains(name))) {
+    if !may_upload(scripts) {
         return None;
     }
     let before = before_upload(scripts, "deploy");
@@ -73,6 +72,12 @@ pub(crate) fn find_build(scripts: &Specs) -> Option<String> {
         }
     }
     if is_in_build { None } else { open_next_build(scripts) }
+}
+
+/// Returns true if a script may upload. A quick test, because most packages upload nothing, and `affected` reads all of
+/// them.
+pub(super) fn may_upload(scripts: &Specs) -> bool {
+    scripts.values().any(|text| UPLOADERS.iter().any(|name| text.contains(name)))
 }
 
 /// Returns true if the script `build`, or a script that it runs, runs the adapter of Next.js.

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::packages::build_script::{
-    arguments, is_local_wrangler, is_task_runner, is_upload, program, runs_build, steps,
-    writes_output,
+    arguments, is_local_wrangler, is_task_runner, is_upload, may_upload, program, runs_build,
+    steps, writes_output,
 };
 use crate::packages::manifest::Specs;
 use crate::settings::Settings;
@@ -72,6 +72,9 @@ impl DeployScript {
     /// Reads the script `deploy`, or the first script with that word in its name that uploads. `build` are the commands that
     /// xtask runs as the build. `None` if the script does nothing else.
     pub(crate) fn find(scripts: &Specs, build: &BuildCommands) -> Option<DeployScript> {
+        if !may_upload(scripts) {
+            return None;
+        }
         let others = scripts.keys().filter(|name| name.contains("deploy") && *name != "deploy");
         let mut names = ["deploy"].into_iter().chain(others.map(String::as_str));
         let (name, all, upload) = names.find_map(|name| {
@@ -108,13 +111,19 @@ impl DeployScript {
     pub fn note(&self, settings: &Settings) -> Option<DeployScriptNote> {
         let done: Vec<&str> =
             settings.before_deploy.steps().iter().map(|step| step.text.as_str()).collect();
-        let setting_of = |command: &String| Some(before_deploy_step(command)?.1);
-        let mut before: Vec<&String> = self.before.iter().collect();
-        // A step without `--remote` changes a database of this machine.
-        before.retain(|command| match before_deploy_step(command) {
-            Some((is_remote, step)) => is_remote && !done.contains(&step.as_str()),
-            None => true,
-        });
+        // The commands before the upload that are left out, and those of them that can be steps.
+        let (mut before, mut steps): (Vec<&String>, Vec<String>) = (Vec::new(), Vec::new());
+        for command in &self.before {
+            match before_deploy_step(command) {
+                // It changes a database of this machine.
+                Some(step) if !step.is_remote => {}
+                Some(step) if done.contains(&step.text.as_str()) => {}
+                step => {
+                    before.push(command);
+                    steps.extend(step.map(|step| step.text));
+                }
+            }
+        }
         let flags = settings.wrangler.all();
         let options: Vec<&String> =
             self.options.iter().filter(|option| !flags.contains(option)).collect();
@@ -136,7 +145,6 @@ impl DeployScript {
             return None;
         }
         let mut fields = Map::new();
-        let steps: Vec<String> = before.iter().filter_map(|command| setting_of(command)).collect();
         if !steps.is_empty() {
             let all = done.iter().map(|&step| step.to_owned()).chain(steps);
             fields.insert("beforeDeploy".to_owned(), all.collect());
@@ -162,9 +170,15 @@ fn is_setting<S: serde::de::DeserializeOwned>(text: &str) -> bool {
     serde_json::from_value::<S>(json!([text])).is_ok()
 }
 
-/// Returns the text of a command of wrangler as a step of `xtask.beforeDeploy`, and whether it changes data at
-/// Cloudflare. `None` if it cannot be a step.
-fn before_deploy_step(command: &str) -> Option<(bool, String)> {
+/// A command of wrangler as a step of `xtask.beforeDeploy`.
+struct BeforeDeployStep {
+    text: String,
+    /// `true` if the command changes data at Cloudflare.
+    is_remote: bool,
+}
+
+/// Returns the step for a command of wrangler. `None` if it cannot be one.
+fn before_deploy_step(command: &str) -> Option<BeforeDeployStep> {
     let words = arguments(command, &["wrangler"])?;
     let mut words = words_without(&words, &OWN_OPTIONS);
     let is_remote = words.contains(&"--remote");
@@ -173,7 +187,7 @@ fn before_deploy_step(command: &str) -> Option<(bool, String)> {
         words.push("--remote");
     }
     let text = format!("wrangler {}", words.join(" "));
-    is_setting::<BeforeDeploy>(&text).then_some((is_remote, text))
+    is_setting::<BeforeDeploy>(&text).then_some(BeforeDeployStep { text, is_remote })
 }
 
 /// Returns the options of an upload, each with its value, without those that xtask sets itself.

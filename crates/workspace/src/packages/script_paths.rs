@@ -13,7 +13,7 @@ pub(crate) fn outside_paths(scripts: &Specs, commands: &[String]) -> BTreeSet<St
         for word in text.split(|c: char| c.is_whitespace() || ";&|()".contains(c)) {
             let word = word.trim_matches(['"', '\'', '`']);
             // A word may be the name of a script, whatever the program is that runs it.
-            if seen.insert(word) {
+            if seen.insert(word) && scripts.contains_key(word) {
                 let names = [format!("pre{word}"), word.to_owned(), format!("post{word}")];
                 waiting
                     .extend(names.iter().filter_map(|name| scripts.get(name)).map(String::as_str));

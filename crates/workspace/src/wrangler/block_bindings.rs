@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use base::text::list_first;
 
-use super::WranglerConfig;
+use super::{WranglerConfig, is_empty_value};
 
 /// The number of names that a list shows.
 const MAX_LISTED: usize = 8;
@@ -61,7 +61,7 @@ impl WranglerConfig {
             let own = &block[*field];
             let own_names = names_in(field, own);
             let names: Vec<String> = names_in(field, top).difference(&own_names).cloned().collect();
-            let is_missing = !names.is_empty() || (own.is_null() && !is_empty(top));
+            let is_missing = !names.is_empty() || (own.is_null() && !is_empty_value(top));
             let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
             let list = match names.is_empty() {
                 true => String::new(),
@@ -107,16 +107,6 @@ impl WranglerConfig {
         }
         let all = self.blocks().map(names);
         all.reduce(|common, own| &common & &own).unwrap_or_default()
-    }
-}
-
-/// Returns true for a value without content, such as an empty list in an object.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.values().all(is_empty),
-        _ => false,
     }
 }
 

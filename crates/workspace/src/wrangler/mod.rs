@@ -336,6 +336,14 @@ impl WranglerConfig {
         if own.is_null() { &self.value[name] } else { own }
     }
 
+    /// Returns the path of a field that [`WranglerConfig::field`] reads: `env.staging.routes`, or `routes` if the block
+    /// inherits it.
+    #[must_use]
+    pub fn field_path(&self, environment: &str, name: &str) -> String {
+        let is_own = self.has(environment) && !self.block(environment)[name].is_null();
+        if is_own { format!("env.{environment}.{name}") } else { name.to_owned() }
+    }
+
     /// Returns the queues that the Worker of `environment` consumes. Blocks inherit none.
     #[must_use]
     pub fn consumed_queues(&self, environment: &str) -> Vec<String> {
@@ -403,6 +411,17 @@ fn to_name(text: &str) -> String {
 pub fn variant_words(name: &str) -> impl Iterator<Item = &str> {
     let words = name.split(['.', '-', '_']).skip(1);
     words.take_while(|word| !["json", "jsonc", "toml"].contains(word))
+}
+
+/// Returns true for a value without content, such as an empty list in an object.
+#[must_use]
+pub fn is_empty_value(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty_value),
+        _ => false,
+    }
 }
 
 /// Returns true if a config of this name, such as `wrangler.test.jsonc`, is by convention a variant of

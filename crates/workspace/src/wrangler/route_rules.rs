@@ -28,20 +28,16 @@ impl WranglerConfig {
     /// Returns the routes of `environment` that cannot be deployed. A block inherits `routes` and `route`.
     #[must_use]
     pub fn route_problems(&self, environment: &str) -> Vec<RouteProblem> {
-        let place = |field: &str| {
-            let is_own = self.has(environment) && !self.block(environment)[field].is_null();
-            if is_own { format!("env.{environment}.{field}") } else { field.to_owned() }
-        };
         let (routes, route) = (self.field(environment, "routes"), self.field(environment, "route"));
         let found: Vec<(String, Option<(String, String)>)> = match routes {
             Value::Array(routes) => {
-                let at = place("routes");
+                let at = self.field_path(environment, "routes");
                 let routes = routes.iter().enumerate();
                 routes.map(|(index, route)| (format!("{at}[{index}]"), problem(route))).collect()
             }
             // wrangler ignores an empty `route`. Another type of `routes` is a wrong type.
             Value::Null if !route.is_null() && route.as_str() != Some("") => {
-                vec![(place("route"), problem(route))]
+                vec![(self.field_path(environment, "route"), problem(route))]
             }
             _ => Vec::new(),
         };
