@@ -1,6 +1,6 @@
 //! Determines the tools that install and build each project, and the packages that are built before it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -21,9 +21,18 @@ use workspace::project::Project;
 use workspace::steps::Runtime;
 use workspace::toolchain::Toolchain;
 
+/// A project with its build.
+#[derive(Clone, Debug)]
+pub struct ProjectBuild<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// The tools that install and build it, or the reason why it cannot be built.
+    pub build: Result<BuildPlan>,
+}
+
 /// Returns the tools and builds of each project, and the packages that are built before it.
 #[must_use]
-pub fn plan_builds(workspace: &Workspace, projects: &[&Project]) -> Builds {
+pub fn plan_builds<'a>(workspace: &Workspace, projects: &[&'a Project]) -> Vec<ProjectBuild<'a>> {
     let root = &workspace.root;
     let shared = ContainerInputs {
         members: BTreeSet::new(),
@@ -34,13 +43,24 @@ pub fn plan_builds(workspace: &Workspace, projects: &[&Project]) -> Builds {
         toolchain: wrangler_pins(root),
         program: upload_program(root),
     };
-    let plan =
-        |project: &&Project| (project.name.clone(), build_plan(workspace, project, shared.clone()));
+    let plan = |&project: &&'a Project| ProjectBuild {
+        project,
+        build: build_plan(workspace, project, shared.clone()),
+    };
     projects.iter().map(plan).collect()
 }
 
-/// The builds by project, or the reason why a project cannot be built.
-pub type Builds = BTreeMap<String, Result<BuildPlan>>;
+impl ProjectBuild<'_> {
+    /// Returns the folders and files that decide what the build writes, independent of the environment.
+    #[must_use]
+    pub fn inputs(&self, workspace: &Workspace) -> BTreeSet<Utf8PathBuf> {
+        let mut paths = workspace.graph.build_inputs(&self.project.dir);
+        let build = self.build.as_ref().ok();
+        let installation = build.and_then(|build| build.toolchain.installation.as_ref());
+        paths.extend(installation.map(|install| install.dir.join(install.lock)));
+        paths
+    }
+}
 
 /// Returns the plan of one project. `containers` has the inputs that all projects share.
 fn build_plan(

@@ -7,6 +7,7 @@ pub mod builds;
 pub mod cache;
 pub mod context;
 pub mod engine;
+pub mod facts;
 #[cfg(test)]
 mod fuzz;
 pub mod plan;

@@ -1,14 +1,16 @@
 //! Scripts for Dagger: what they look like for every kind of project, and that any value arrives
 //! through the parser that Dagger itself uses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use camino::Utf8Path;
 use deployment::builds::plan_builds;
 use deployment::plan::destination::Destination;
-use deployment::plan::{Engine, EngineChoice, Operation, Plan, PlanRequest, RunRequest};
+use deployment::plan::{
+    Engine, EngineChoice, Operation, Plan, PlanRequest, ProjectFacts, ProjectInput, RunRequest,
+};
 use deployment::script::{quote, script};
 use deployment::tools::program::which;
 use expect_test::{Expect, expect};
@@ -42,18 +44,23 @@ fn plan(
     let destination = Destination::resolve(&workspace.config, environment, port, &ci, None)
         .expect("a destination");
     let alias = (operation == Operation::Preview).then(|| "mr-1".to_owned());
+    let inputs = plan_builds(&workspace, &projects).into_iter().map(|one| ProjectInput {
+        facts: ProjectFacts {
+            project: one.project,
+            build: one.build,
+            missing_output: None,
+            may_be_generated: false,
+        },
+        reason: "named".to_owned(),
+        key: Ok("k0123".to_owned()),
+        inputs: BTreeSet::new(),
+    });
     let input = PlanRequest {
         request: RunRequest { alias, ..RunRequest::new(operation, choice, destination) },
-        projects: projects.clone(),
+        projects: inputs.collect(),
         schema: None,
         is_set: |_| false,
         head: Head { commit: Some("0123abcd".into()), dirty: false },
-        inputs: BTreeMap::new(),
-        reasons: BTreeMap::from([(projects[0].name.clone(), "named".to_owned())]),
-        keys: BTreeMap::from([(projects[0].name.clone(), Ok("k0123".to_owned()))]),
-        builds: plan_builds(&workspace, &projects),
-        unbuilt: BTreeMap::new(),
-        generated: BTreeSet::new(),
         today: "2026-12-01".to_owned(),
         nonce: "n1",
     };

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::build::{EngineArgs, nothing_to_do};
+use super::execution::{EngineArgs, execute_or_print, nothing_to_do};
 use super::selection::{self, PlanReader, Selection};
 use base::error::{Exit, Result};
 use deployment::context::Ctx;
@@ -70,7 +70,7 @@ impl DeployCommand {
             RunRequest { options, ..RunRequest::new(Operation::Deploy, choice, destination) };
         let broken = chosen.broken.clone();
         let plan = chosen.plan(ctx, &workspace, request, reader)?;
-        let exit = super::build::execute_or_print(ctx, &workspace, plan)?;
+        let exit = execute_or_print(ctx, &workspace, plan)?;
         Ok(selection::end(ctx, &workspace, exit, &broken))
     }
 

@@ -46,7 +46,7 @@ impl DevCommand {
         let target = self.target.to_read(ctx)?;
         let workspace = &target.workspace;
         let mut builds = plan_builds(workspace, &[&target.project]);
-        let build = builds.remove(&target.project.name).transpose()?;
+        let build = builds.pop().map(|one| one.build).transpose()?;
         let mut tools = build.as_ref().map(tools_of).unwrap_or_default();
         if !has_script(&target.project) {
             tools.insert(node_of_wrangler());

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::build::keys;
+use super::content_keys::content_keys;
 use super::target::{ProjectTarget, TargetArgs};
 use base::error::{Exit, Result};
 use base::terminal::{BOLD, GREEN, YELLOW, paint};
@@ -64,8 +64,8 @@ impl DiffCommand {
         let live = target.live(&api)?;
         let workspace = &target.workspace;
         let builds = plan_builds(workspace, &[project]);
-        let mut keys = keys(workspace, &[project], &target.destination, &builds, None)?;
-        let key = keys.remove(&project.name).unwrap_or_else(|| Ok(String::new()))?;
+        let mut keys = content_keys(workspace, &builds, &target.destination, None)?;
+        let key = keys.pop().transpose()?.unwrap_or_default();
         let triggers = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_deref() == Some(triggers.as_str());
         let is_same = live.tag.as_ref() == Some(&key);

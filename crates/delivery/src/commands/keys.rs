@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::build::keys;
+use super::content_keys::content_keys;
 use base::error::{Exit, Result};
 use deployment::builds::plan_builds;
 use deployment::context::Ctx;
@@ -48,13 +48,15 @@ impl KeyReport {
         let builds = plan_builds(&workspace, &projects);
         let port = Some(sandbox::DEFAULT_PORT);
         let destination = Destination::to_read(&workspace.config, LOCAL, port)?;
-        let keys = keys(&workspace, &projects, &destination, &builds, None)?;
+        let keys = content_keys(&workspace, &builds, &destination, None)?;
+        let keys =
+            projects.iter().zip(keys).filter_map(|(one, key)| Some((one.name.clone(), key.ok()?)));
         let wrangler = cloudflare::wrangler::pinned_version(&ctx.root).unwrap_or_default();
         let tools = [("Bun", workspace.config.tools.bun.clone()), ("wrangler", wrangler)];
         Ok(KeyReport {
             schema: 1,
             tools: tools.map(|(name, version)| (name.to_owned(), version)).into(),
-            keys: keys.into_iter().filter_map(|(name, key)| Some((name, key.ok()?))).collect(),
+            keys: keys.collect(),
         })
     }
 

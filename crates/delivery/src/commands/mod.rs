@@ -1,4 +1,5 @@
-//! One file per command. Each loads, plans, prints or executes, and reports.
+//! One file per command. Each loads, plans, prints or executes, and reports. `selection`, `target`, `content_keys` and
+//! `execution` are the parts that commands share.
 
 pub mod affected;
 pub mod build;
@@ -6,12 +7,14 @@ pub mod ci;
 pub mod clean;
 pub mod comment;
 pub mod completions;
+mod content_keys;
 pub mod delete;
 pub mod deploy;
 pub mod dev;
 pub mod diff;
 pub mod dist;
 pub mod doctor;
+mod execution;
 pub mod init;
 pub mod keys;
 pub mod logs;

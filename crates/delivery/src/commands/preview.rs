@@ -1,12 +1,10 @@
 //! `preview`: a version that is not live, at its own URL.
 
-use std::collections::BTreeMap;
-
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::build::{EngineArgs, nothing_to_do};
 use super::deploy::sandbox_port;
+use super::execution::{EngineArgs, execute, nothing_to_do, plan_script, tell, tell_refused};
 use super::preview_stop::Stop;
 use super::selection::{self, PlanReader, Selection};
 use base::error::{Exit, Result, usage};
@@ -101,13 +99,9 @@ impl PreviewCommand {
             let exit = nothing_to_do(ctx, because);
             return Ok(selection::end(ctx, &workspace, exit, &chosen.broken));
         }
-        let (config, environment) = (&workspace.config, &destination.environment);
-        let alias = self.alias(ctx, &chosen.projects, environment)?;
+        let alias = self.alias(ctx, &chosen.projects, &destination.environment)?;
         let choice = self.engine.choose(ctx, &workspace)?;
-        let requested = self.strategy.map(Strategy::from);
-        let strategy = |project: &Project| project.strategy(config, environment, requested);
-        let strategies: BTreeMap<String, Strategy> =
-            chosen.projects.iter().map(|one| (one.name.clone(), strategy(one))).collect();
+        let strategy = self.strategy.map(Strategy::from);
         let alias = Some(alias);
         let options = RunOptions {
             force: self.force,
@@ -118,7 +112,7 @@ impl PreviewCommand {
         let request = RunRequest {
             options,
             alias,
-            strategies,
+            strategy,
             ..RunRequest::new(Operation::Preview, choice, destination)
         };
         let broken = chosen.broken.clone();
@@ -130,10 +124,10 @@ impl PreviewCommand {
         let building: Vec<CommentRow> = building.chain(others.iter().cloned()).collect();
         let announced = comment.building(&building);
         if ctx.dry_run {
-            let script = super::build::plan_script(ctx, &workspace, &plan)?;
+            let script = plan_script(ctx, &workspace, &plan)?;
             let comment = announced.markdown.as_deref().map(as_comment).unwrap_or_default();
             ctx.ui.report(&json!({ "plan": plan, "comment": announced }), &(script + &comment));
-            let exit = super::build::tell_refused(ctx, &plan);
+            let exit = tell_refused(ctx, &plan);
             return Ok(selection::end(ctx, &workspace, exit, &broken));
         }
         let planned = plan.projects.iter().map(|part| part.project.clone());
@@ -142,11 +136,11 @@ impl PreviewCommand {
                 plan.refuse(&project, RefusalRule::Pipeline, &failure);
             }
         }
-        let records = super::build::execute(ctx, &workspace, plan)?;
+        let records = execute(ctx, &workspace, plan)?;
         comment.finish(
             &records.iter().map(comment_outcome::row).chain(others).collect::<Vec<CommentRow>>(),
         );
-        let exit = super::build::tell(ctx, &records)?;
+        let exit = tell(ctx, &records)?;
         Ok(selection::end(ctx, &workspace, exit, &broken))
     }
 

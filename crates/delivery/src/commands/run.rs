@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde::Serialize;
 
-use super::build::nothing_to_do;
 use super::dev::{PreparationStep, lock_dependencies, preparation, tools_of};
+use super::execution::nothing_to_do;
 use super::selection::{self, Selection};
 use base::error::{Error, ErrorKind, Exit, Result};
-use deployment::builds::{Builds, plan_builds};
+use deployment::builds::{ProjectBuild, plan_builds};
 use deployment::context::Ctx;
 use deployment::engine::setup::{Setup, missing};
 use deployment::plan::BuildPlan;
@@ -71,7 +71,7 @@ impl RunCommand {
             chosen.projects.iter().partition(|project| self.package(project).is_some());
         let builds = plan_builds(&workspace, &with);
         if ctx.dry_run {
-            ctx.ui.out(&self.dry_run(ctx, &workspace, &with, builds)?);
+            ctx.ui.out(&self.dry_run(ctx, &workspace, &builds)?);
             return Ok(selection::end(ctx, &workspace, Exit::Done, &chosen.broken));
         }
         let mut rows: Vec<ScriptRow> = without
@@ -79,17 +79,17 @@ impl RunCommand {
             .map(|project| ScriptRow::new(project, ScriptStatus::Skipped, None))
             .collect();
         let mut kinds = Vec::new();
-        if !with.is_empty() {
-            let tools = builds.values().flatten().flat_map(tools_of).collect();
+        if !builds.is_empty() {
+            let buildable = builds.iter().filter_map(|one| one.build.as_ref().ok());
+            let tools = buildable.flat_map(tools_of).collect();
             let mut setup = Setup::new(ctx, &workspace.config)?;
             let (paths, _) = setup.tools_for(&tools)?;
             setup.finish("tools ready");
             let mut finished = BTreeSet::new();
-            for project in with {
-                let ended = match builds.get(&project.name) {
-                    Some(Err(failure)) => Err(failure.clone()),
-                    Some(Ok(build)) => self.run_in(ctx, &paths, project, build, &mut finished),
-                    None => continue,
+            for ProjectBuild { project, build } in &builds {
+                let ended = match build {
+                    Err(failure) => Err(failure.clone()),
+                    Ok(build) => self.run_in(ctx, &paths, project, build, &mut finished),
                 };
                 if let Err(failure) = &ended {
                     kinds.push(failure.kind);
@@ -169,14 +169,13 @@ impl RunCommand {
         &self,
         ctx: &Ctx,
         workspace: &Workspace,
-        projects: &[&Project],
-        mut builds: Builds,
+        builds: &[ProjectBuild<'_>],
     ) -> Result<String> {
         let mut commands = Vec::new();
-        for project in projects {
-            let Some(build) = builds.remove(&project.name).transpose()? else { continue };
-            let (paths, _) = missing(&ctx.root, &workspace.config, &tools_of(&build))?;
-            let steps = self.steps(&paths, project, &build).into_iter();
+        for ProjectBuild { project, build } in builds {
+            let build = build.as_ref().map_err(Clone::clone)?;
+            let (paths, _) = missing(&ctx.root, &workspace.config, &tools_of(build))?;
+            let steps = self.steps(&paths, project, build).into_iter();
             commands.extend(steps.map(|step| step.command));
         }
         Ok(script_of(&ctx.root, &commands))

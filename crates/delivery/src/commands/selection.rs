@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use clap::Args;
 
 use super::affected::changes;
-use super::build::{build_inputs, keys};
+use super::content_keys::content_keys;
 use crate::doctor;
 use base::env::is_set;
 use base::error::{Error, Exit, Result, failed};
@@ -16,9 +16,10 @@ use base::time::today;
 use cloudflare::wrangler_fields::ConfigSchema;
 use deployment::builds::plan_builds;
 use deployment::context::Ctx;
-use deployment::engine::{expected_output, secrets, setup};
+use deployment::engine::{secrets, setup};
+use deployment::facts::read_facts;
 use deployment::plan::refusal::{ProjectRefusal, RefusalRule};
-use deployment::plan::{Operation, Plan, PlanRequest, RunRequest};
+use deployment::plan::{Operation, Plan, PlanRequest, ProjectInput, RunRequest};
 use deployment::report::affected::{line, nothing};
 use workspace::Workspace;
 use workspace::affected::find_affected;
@@ -71,8 +72,8 @@ pub struct Selection {
 pub struct SelectedProjects<'w> {
     /// The projects.
     pub projects: Vec<&'w Project>,
-    /// The reason for each.
-    reasons: BTreeMap<String, String>,
+    /// The reason for each of them.
+    reasons: Vec<String>,
     /// The reason if no project is selected.
     pub nothing: Option<String>,
     /// The selected configs that cannot be used.
@@ -169,8 +170,8 @@ impl<'w> SelectedProjects<'w> {
         projects: Vec<&'w Project>,
         reason: impl Fn(&Project) -> String,
     ) -> SelectedProjects<'w> {
-        let reasons = projects.iter().map(|project| (project.name.clone(), reason(project)));
-        SelectedProjects { reasons: reasons.collect(), projects, nothing: None, broken: Vec::new() }
+        let reasons = projects.iter().map(|project| reason(project)).collect();
+        SelectedProjects { reasons, projects, nothing: None, broken: Vec::new() }
     }
 
     /// Plans `request` for them. Errors if no project remains. A run also errors if this machine lacks a tool or token,
@@ -190,21 +191,22 @@ impl<'w> SelectedProjects<'w> {
         let files = workspace.all_files.as_ref().filter(|_| changes.age() < MAX_AGE);
         let known = files.and_then(|files| KnownFiles::new(&workspace.root, files, &changes));
         let known = known.as_ref();
-        let keys = keys(workspace, &self.projects, &request.destination, &builds, known)?;
+        let keys = content_keys(workspace, &builds, &request.destination, known)?;
         let schema = reader.schema.map(JoinHandle::join).transpose();
         let head = known.and_then(KnownFiles::head).map_or_else(|| git::head(&ctx.root), Ok)?;
         request.options.rebuild |= request.options.force;
+        let projects = builds.into_iter().zip(keys).zip(self.reasons);
+        let projects = projects.map(|((build, key), reason)| ProjectInput {
+            inputs: build.inputs(workspace),
+            facts: read_facts(workspace, build),
+            key,
+            reason,
+        });
         let input = PlanRequest {
+            projects: projects.collect(),
             request,
-            keys,
             head,
-            inputs: build_inputs(workspace, &self.projects, &builds),
-            reasons: self.reasons,
-            builds,
-            unbuilt: expected_output::unbuilt(workspace, &self.projects),
-            generated: expected_output::may_be_generated(&workspace.root, &self.projects),
             today: today(),
-            projects: self.projects,
             schema: schema.map_err(|_| failed("the reader of wrangler's schema failed"))?.flatten(),
             is_set,
             nonce: &fresh_nonce()?,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 
-use super::build::{ContentKeys, keys};
+use super::content_keys::content_keys;
 use super::deploy::sandbox_port;
 use super::orphans;
 use base::error::{Exit, Result};
@@ -45,7 +45,7 @@ pub(super) struct ReadableEnvironment {
     pub(super) destination: Destination,
     pub(super) token: Secret,
     /// The content key of each project in the working tree.
-    keys: ContentKeys,
+    keys: BTreeMap<String, Result<String>>,
 }
 
 impl StatusCommand {
@@ -94,7 +94,8 @@ impl StatusCommand {
         let destination = Destination::to_read(&workspace.config, environment, port)?;
         let token = ctx.token(&destination)?;
         let builds = plan_builds(workspace, projects);
-        let keys = keys(workspace, projects, &destination, &builds, None)?;
+        let keys = content_keys(workspace, &builds, &destination, None)?;
+        let keys = projects.iter().map(|project| project.name.clone()).zip(keys).collect();
         Ok(ReadableEnvironment { destination, token, keys })
     }
 }

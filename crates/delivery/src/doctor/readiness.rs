@@ -1,7 +1,5 @@
 //! The tools of each project of a repository, and the problems that prevent its deployment.
 
-use std::collections::BTreeMap;
-
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
@@ -13,10 +11,11 @@ use base::terminal::table::{Cell, Table};
 use base::terminal::{DIM, GREEN, RED, YELLOW, paint};
 use base::time::today;
 use deployment::builds::plan_builds;
-use deployment::engine::{expected_output, setup};
+use deployment::engine::setup;
+use deployment::facts::read_facts;
 use deployment::plan::Operation;
 use deployment::plan::destination::Destination;
-use deployment::plan::refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
+use deployment::plan::refusal::{ProjectRefusal, RefusalRule, RuleContext, Rules};
 use deployment::tools::sandbox;
 use workspace::Workspace;
 use workspace::config::LOCAL;
@@ -104,23 +103,20 @@ pub fn refusals(
     let all: Vec<&Project> = projects.iter().collect();
     let builds = plan_builds(workspace, &all);
     let schema = setup::installed_schema(&workspace.root);
-    let facts = Facts {
+    let context = RuleContext {
         operation: Operation::Deploy,
         destination: &destination,
         allow_stub: false,
         alias: None,
-        strategies: &BTreeMap::new(),
-        builds: &builds,
-        unbuilt: &expected_output::unbuilt(workspace, &all),
-        generated: &expected_output::may_be_generated(&workspace.root, &all),
-        today: &today(),
+        strategy: None,
         applies_triggers: true,
-        keys: &BTreeMap::new(),
+        today: &today(),
         schema: schema.as_ref(),
         is_set,
     };
-    let rules = Rules::new(workspace, facts);
-    projects.iter().flat_map(|project| rules.refusals(project)).collect()
+    let rules = Rules::new(workspace, context);
+    let refusals = |build| rules.refusals(&read_facts(workspace, build));
+    builds.into_iter().flat_map(refusals).collect()
 }
 
 /// Returns a row for each project of `workspace` and for each config that cannot be used.

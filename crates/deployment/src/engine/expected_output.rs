@@ -1,13 +1,11 @@
 //! Refuses projects whose config names files that no build writes, before and after the build.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use super::npm_install::INSTALL_SCRIPTS;
 use crate::plan::ProjectPlan;
-use base::error::{Error, Result, refused};
+use base::error::{Result, refused};
 use cloudflare::wrangler::REDIRECT;
 use workspace::Workspace;
 use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
@@ -19,40 +17,31 @@ use workspace::wrangler::is_default_config;
 /// Extensions of code. An entry without one may be that of a package.
 const CODE: [&str; 8] = ["js", "mjs", "cjs", "ts", "mts", "jsx", "tsx", "py"];
 
-/// Returns a refusal for each project whose config names a missing file that no build writes.
-#[must_use]
-pub fn unbuilt(workspace: &Workspace, projects: &[&Project]) -> BTreeMap<String, Error> {
-    let check = |project: &Project| {
-        // The build of a package that it depends on may write files anywhere.
-        let has_other_build = || {
-            let inputs = workspace.graph.build_inputs(&project.dir);
-            let mut packages = inputs.iter().filter_map(|dir| workspace.packages.get(dir.as_str()));
-            packages.any(Package::builds)
-        };
-        check_unbuilt(&workspace.root, project, has_other_build)
+/// Refuses a config with a missing file that no build writes.
+pub fn check_unbuilt(workspace: &Workspace, project: &Project) -> Result<()> {
+    // The build of a package that it depends on may write files anywhere.
+    let has_other_build = || {
+        let inputs = workspace.graph.build_inputs(&project.dir);
+        let mut packages = inputs.iter().filter_map(|dir| workspace.packages.get(dir.as_str()));
+        packages.any(Package::builds)
     };
-    let refusal = |project: &&Project| Some((project.name.clone(), check(project).err()?));
-    projects.iter().filter_map(refusal).collect()
+    check_files(&workspace.root, project, has_other_build)
 }
 
-/// Returns the names of the projects whose deployed config may be one that a build or an install writes, as the plugin of
-/// Vite and Nitro do. wrangler follows it only from the default config of a folder.
+/// Returns true if the deployed config may be one that a build or an install writes, as the plugin of Vite and Nitro do.
+/// wrangler follows it only from the default config of a folder.
 #[must_use]
-pub fn may_be_generated(root: &Utf8Path, projects: &[&Project]) -> BTreeSet<String> {
-    let is_generated = |project: &&&Project| {
-        let package = project.package.as_ref();
-        let runs_code = package.is_some_and(|package| {
-            package.builds() || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
-        });
-        is_default_config(root, &project.config)
-            && (runs_code || project.module || root.join(&project.dir).join(REDIRECT).is_file())
-    };
-    projects.iter().filter(is_generated).map(|project| project.name.clone()).collect()
+pub fn may_be_generated(root: &Utf8Path, project: &Project) -> bool {
+    let package = project.package.as_ref();
+    let runs_code = package.is_some_and(|package| {
+        package.builds() || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
+    });
+    is_default_config(root, &project.config)
+        && (runs_code || project.module || root.join(&project.dir).join(REDIRECT).is_file())
 }
 
-/// Refuses a config with a missing file that no build writes. `has_other_build` returns true if a build of another package
-/// runs before the upload.
-fn check_unbuilt(
+/// Refuses a missing file. `has_other_build` returns true if a build of another package runs before the upload.
+fn check_files(
     root: &Utf8Path,
     project: &Project,
     has_other_build: impl Fn() -> bool,
@@ -253,7 +242,7 @@ mod tests {
             module: false,
             wrangler,
         };
-        let found = check_unbuilt(Utf8Path::new("/nonexistent"), &project, || has_build).err();
+        let found = check_files(Utf8Path::new("/nonexistent"), &project, || has_build).err();
         let found = found.map(|failure| (failure.message, failure.hints.join("\n")));
         let expected = expected.map(|(message, hint)| {
             (format!("nowhere/app/wrangler.json: {message}, which does not exist, and the project has no build"), hint.to_owned())

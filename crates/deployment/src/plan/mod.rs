@@ -12,21 +12,22 @@ pub mod order;
 pub mod protection;
 pub mod refusal;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::script::container::ContainerInputs;
-use base::error::{Error, Result, failed};
+use base::error::{Error, Result};
 use cloudflare::api::DIRTY;
 use cloudflare::wrangler::UploadKind;
 use cloudflare::wrangler_fields::ConfigSchema;
 use destination::Destination;
 use order::CycleMember;
-use refusal::{Facts, ProjectRefusal, RefusalRule, Rules};
+use refusal::{ProjectRefusal, RefusalRule, RuleContext, Rules};
 use workspace::Workspace;
 use workspace::before_deploy::BeforeDeploy;
+use workspace::config::Config;
 use workspace::git::Head;
 use workspace::health::Health;
 use workspace::installation::PackageToolchain;
@@ -279,8 +280,8 @@ pub struct RunRequest {
     pub options: RunOptions,
     /// The preview's alias, or its name.
     pub alias: Option<String>,
-    /// The strategy of each project's preview. Empty if there are no previews.
-    pub strategies: BTreeMap<String, Strategy>,
+    /// The strategy of the previews, as the command line sets it.
+    pub strategy: Option<Strategy>,
 }
 
 impl RunRequest {
@@ -293,32 +294,52 @@ impl RunRequest {
             destination,
             options: RunOptions::default(),
             alias: None,
-            strategies: BTreeMap::new(),
+            strategy: None,
         }
     }
+
+    /// Returns true if the run applies crons, routes and settings. A gradual deployment applies none.
+    #[must_use]
+    pub fn applies_triggers(&self) -> bool {
+        self.operation == Operation::Deploy && self.options.percent.is_none()
+    }
+}
+
+/// A project with the facts that the rules need.
+#[derive(Clone, Debug)]
+pub struct ProjectFacts<'a> {
+    /// The project.
+    pub project: &'a Project,
+    /// The tools that install and build it, or the reason why it cannot be built.
+    pub build: Result<BuildPlan>,
+    /// The refusal of a config that names a missing file, if nothing builds it.
+    pub missing_output: Option<Error>,
+    /// The deployed config may be one that a build writes.
+    pub may_be_generated: bool,
+}
+
+/// A project of a run, before it is planned.
+#[derive(Clone, Debug)]
+pub struct ProjectInput<'a> {
+    /// The project with its facts.
+    pub facts: ProjectFacts<'a>,
+    /// The reason why it is selected.
+    pub reason: String,
+    /// The content key of all of its inputs, or the refusal of a missing input.
+    pub key: Result<String>,
+    /// The folders and files that affect the output of its build.
+    pub inputs: BTreeSet<Utf8PathBuf>,
 }
 
 /// The request for a plan.
 #[derive(Debug)]
 pub struct PlanRequest<'a> {
     /// The projects.
-    pub projects: Vec<&'a Project>,
+    pub projects: Vec<ProjectInput<'a>>,
     /// The operation with its options.
     pub request: RunRequest,
     /// The commit that is checked out.
     pub head: Head,
-    /// The reason why each project is selected.
-    pub reasons: BTreeMap<String, String>,
-    /// Content keys by project, or the reason why there is none.
-    pub keys: BTreeMap<String, Result<String>>,
-    /// The folders and files that affect the output of each project's build.
-    pub inputs: BTreeMap<String, BTreeSet<Utf8PathBuf>>,
-    /// The tools that install and build each project.
-    pub builds: BTreeMap<String, Result<BuildPlan>>,
-    /// The refusals of configs with missing files that nothing builds, by project.
-    pub unbuilt: BTreeMap<String, Error>,
-    /// The projects whose deployed config may be one that a build writes.
-    pub generated: BTreeSet<String>,
     /// The date in UTC, such as `2026-01-31`.
     pub today: String,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
@@ -345,24 +366,23 @@ impl Plan {
     #[must_use]
     pub fn new(workspace: &Workspace, input: PlanRequest<'_>) -> Plan {
         let (mut parts, mut refused) = (Vec::new(), Vec::new());
-        let rules = Rules::new(workspace, input.facts());
-        let environment = &input.request.destination.environment;
-        for project in &input.projects {
-            let broken = rules.refusals(project);
-            if !broken.is_empty() {
-                refused.extend(broken);
-                continue;
+        let rules = Rules::new(workspace, input.rule_context());
+        for one in &input.projects {
+            let mut broken = rules.refusals(&one.facts);
+            if let Err(failure) = &one.key {
+                broken.push(input.refusal(one, RefusalRule::Inputs, failure.clone()));
             }
-            match ProjectPlan::new(project, &input) {
-                Ok(part) => parts.push(part),
-                Err(failure) => {
-                    let rule = RefusalRule::Build;
-                    refused.push(ProjectRefusal::new(project, environment, rule, failure));
+            if broken.is_empty() {
+                match ProjectPlan::new(one, &input, &workspace.config) {
+                    Ok(part) => parts.push(part),
+                    Err(failure) => broken.push(input.refusal(one, RefusalRule::Build, failure)),
                 }
             }
+            refused.extend(broken);
         }
         if input.request.operation == Operation::Deploy {
             parts = order::sort(parts);
+            let environment = &input.request.destination.environment;
             order::find_cycles(&mut parts, &workspace.projects, environment);
         }
         let RunRequest { operation, choice, destination, options, .. } = input.request;
@@ -391,23 +411,23 @@ impl Plan {
 }
 
 impl PlanRequest<'_> {
-    fn facts(&self) -> Facts<'_> {
-        Facts {
+    fn rule_context(&self) -> RuleContext<'_> {
+        RuleContext {
             operation: self.request.operation,
             destination: &self.request.destination,
             allow_stub: self.request.options.allow_stub,
             alias: self.request.alias.as_deref(),
-            strategies: &self.request.strategies,
-            builds: &self.builds,
-            unbuilt: &self.unbuilt,
-            generated: &self.generated,
+            strategy: self.request.strategy,
+            applies_triggers: self.request.applies_triggers(),
             today: &self.today,
-            applies_triggers: self.request.operation == Operation::Deploy
-                && self.request.options.percent.is_none(),
-            keys: &self.keys,
             schema: self.schema.as_ref(),
             is_set: self.is_set,
         }
+    }
+
+    fn refusal(&self, one: &ProjectInput<'_>, rule: RefusalRule, failure: Error) -> ProjectRefusal {
+        let environment = &self.request.destination.environment;
+        ProjectRefusal::new(one.facts.project, environment, rule, failure)
     }
 }
 
@@ -464,22 +484,24 @@ impl ProjectPlan {
         files.chain(folders).collect()
     }
 
-    fn new(project: &Project, input: &PlanRequest<'_>) -> Result<ProjectPlan> {
-        let request = &input.request;
+    fn new(
+        one: &ProjectInput<'_>,
+        input: &PlanRequest<'_>,
+        config: &Config,
+    ) -> Result<ProjectPlan> {
+        let (project, request) = (one.facts.project, &input.request);
         let environment = &request.destination.environment;
         let target = project.target(environment);
         let triggers = Triggers::new(&project.wrangler, environment);
         let slug = project.slug();
-        let unplanned = || failed(format!("{}: its build was not planned", project.name));
-        let build_plan =
-            input.builds.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?;
+        let build_plan = one.facts.build.clone()?;
         let install = build_plan.toolchain.installation.as_ref().map(|install| install.dir.clone());
         Ok(ProjectPlan {
             project: project.name.clone(),
             dir: project.dir.clone(),
             config: project.config.clone(),
-            reason: input.reasons.get(&project.name).cloned().unwrap_or_default(),
-            key: input.keys.get(&project.name).cloned().unwrap_or_else(|| Err(unplanned()))?,
+            reason: one.reason.clone(),
+            key: one.key.clone()?,
             nonce: format!("{}-{slug}", input.nonce),
             slug,
             install,
@@ -487,16 +509,14 @@ impl ProjectPlan {
             build_plan,
             is_built_by_wrangler: request.operation != Operation::Build
                 && target.runs_script_build(project.package.as_ref()),
-            inputs: input.inputs.get(&project.name).cloned().unwrap_or_default(),
+            inputs: one.inputs.clone(),
             module: project.module,
             dist: guard::dist(project, &target)?,
             build_environment: build_environment(project, environment),
             wrangler_environment: wrangler_environment(project, environment),
             message: message(
                 &input.head,
-                // A gradual deployment applies none.
-                (request.operation == Operation::Deploy && request.options.percent.is_none())
-                    .then_some(&triggers),
+                request.applies_triggers().then_some(&triggers),
                 request.destination.break_glass.as_deref(),
             ),
             triggers,
@@ -510,7 +530,8 @@ impl ProjectPlan {
             health: project.health(),
             manifest: project.manifest(),
             alias: request.alias.clone(),
-            strategy: request.strategies.get(&project.name).copied(),
+            strategy: (request.operation == Operation::Preview)
+                .then(|| project.strategy(config, environment, request.strategy)),
             target,
         })
     }

@@ -5,14 +5,12 @@
 //! (`engine::comment`), and those that need a file's content or a request to Cloudflare (`engine::uploader::refuse`, right
 //! before the upload).
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use cloudflare::wrangler_fields::ConfigSchema;
 use serde::Serialize;
 
 use super::claims::Claims;
 use super::destination::Destination;
-use super::{BuildPlan, Operation, alias, block, fields, guard, protection};
+use super::{Operation, ProjectFacts, alias, block, fields, guard, protection};
 use base::error::{Error, ErrorKind, Result};
 use base::same_errors;
 use workspace::Workspace;
@@ -179,12 +177,12 @@ pub fn all_at_once(parts: &[(&str, &Error)]) -> Option<Error> {
 pub struct Rules<'a> {
     workspace: &'a Workspace,
     claims: Claims<'a>,
-    facts: Facts<'a>,
+    context: RuleContext<'a>,
 }
 
 /// The part of a request that the rules depend on.
 #[derive(Clone, Copy)]
-pub struct Facts<'a> {
+pub struct RuleContext<'a> {
     /// The requested operation.
     pub operation: Operation,
     /// The destination.
@@ -193,174 +191,152 @@ pub struct Facts<'a> {
     pub allow_stub: bool,
     /// The preview's alias, or its name.
     pub alias: Option<&'a str>,
-    /// The strategy of each project's preview.
-    pub strategies: &'a BTreeMap<String, Strategy>,
-    /// The tools that install and build each project.
-    pub builds: &'a BTreeMap<String, Result<BuildPlan>>,
-    /// The refusals of configs with missing files that nothing builds, by project.
-    pub unbuilt: &'a BTreeMap<String, Error>,
-    /// The projects whose deployed config may be one that a build writes.
-    pub generated: &'a BTreeSet<String>,
-    /// The date in UTC, such as `2026-01-31`.
-    pub today: &'a str,
+    /// The strategy of the previews, as the command line sets it.
+    pub strategy: Option<Strategy>,
     /// `true` if the run applies crons and routes.
     pub applies_triggers: bool,
-    /// Content keys by project. A project without an entry was not read.
-    pub keys: &'a BTreeMap<String, Result<String>>,
+    /// The date in UTC, such as `2026-01-31`.
+    pub today: &'a str,
     /// The schema of wrangler's config. `None` while wrangler is not installed.
     pub schema: Option<&'a ConfigSchema>,
     /// Returns true if a variable of the caller is set.
     pub is_set: fn(&str) -> bool,
 }
 
+/// The rules that one project breaks, each with its failure.
+#[derive(Default)]
+struct BrokenRules(Vec<(RefusalRule, Error)>);
+
+impl BrokenRules {
+    fn check<T>(&mut self, rule: RefusalRule, checked: Result<T>) {
+        self.all(rule, checked.err());
+    }
+
+    fn all(&mut self, rule: RefusalRule, failures: impl IntoIterator<Item = Error>) {
+        self.0.extend(failures.into_iter().map(|failure| (rule, failure)));
+    }
+}
+
 impl<'a> Rules<'a> {
     /// Creates the rules for a request in a repository.
     #[must_use]
-    pub fn new(workspace: &'a Workspace, facts: Facts<'a>) -> Rules<'a> {
+    pub fn new(workspace: &'a Workspace, context: RuleContext<'a>) -> Rules<'a> {
         let claims = Claims::new(&workspace.config, &workspace.projects);
-        Rules { workspace, claims, facts }
+        Rules { workspace, claims, context }
     }
 
-    /// Returns every rule that `project` breaks.
+    /// Returns every rule that a project breaks.
     #[must_use]
-    pub fn refusals(&self, project: &Project) -> Vec<ProjectRefusal> {
-        let target = project.target(&self.facts.destination.environment);
-        let mut broken = broken_rule(RefusalRule::Build, self.check_build(project));
-        if let Some(failure) = self.facts.unbuilt.get(&project.name) {
-            broken.push((RefusalRule::Output, failure.clone()));
+    pub fn refusals(&self, facts: &ProjectFacts<'_>) -> Vec<ProjectRefusal> {
+        let environment = self.context.destination.environment.as_str();
+        let project = facts.project;
+        let mut broken = BrokenRules::default();
+        broken.check(RefusalRule::Build, self.check_build(facts));
+        broken.all(RefusalRule::Output, facts.missing_output.clone());
+        if self.context.operation != Operation::Build {
+            self.check_destination(facts, &mut broken);
         }
-        if self.facts.operation != Operation::Build {
-            broken.extend(self.config_refusals(project));
+        broken.check(RefusalRule::Assets, guard::dist(project, &project.target(environment)));
+        if self.context.operation != Operation::Build {
+            self.check_upload(facts, &mut broken);
         }
-        broken.extend(broken_rule(RefusalRule::Assets, guard::dist(project, &target)));
-        if self.facts.operation != Operation::Build {
-            broken.extend(self.upload_refusals(project));
-        }
-        if let Some(Err(failure)) = self.facts.keys.get(&project.name) {
-            broken.push((RefusalRule::Inputs, failure.clone()));
-        }
-        let environment = self.facts.destination.environment.as_str();
         let refusal = |(rule, failure)| ProjectRefusal::new(project, environment, rule, failure);
-        broken.into_iter().map(refusal).collect()
+        broken.0.into_iter().map(refusal).collect()
     }
 
-    /// Checks the destination of the Worker.
-    fn config_refusals(&self, project: &Project) -> Vec<(RefusalRule, Error)> {
-        let Facts { destination, alias, .. } = self.facts;
-        let environment = destination.environment.as_str();
-        let is_generated = self.facts.generated.contains(&project.name);
-        let mut broken = broken_rules(
-            RefusalRule::FieldType,
-            fields::check_types(project, environment, is_generated),
-        );
+    /// Checks the entry, the account and the names of the Worker.
+    fn check_destination(&self, facts: &ProjectFacts<'_>, broken: &mut BrokenRules) {
+        let RuleContext { destination, alias, .. } = self.context;
+        let Workspace { config, projects, .. } = self.workspace;
+        let (project, environment) = (facts.project, destination.environment.as_str());
+        let wrong_types = fields::check_types(project, environment, facts.may_be_generated);
+        broken.all(RefusalRule::FieldType, wrong_types);
         if !fields::has_wrong_entry(project, environment) {
-            let checked = guard::check(&self.workspace.config, project, environment);
-            broken.extend(broken_rule(RefusalRule::Content, checked));
+            broken.check(RefusalRule::Content, guard::check(config, project, environment));
         }
         if destination.sandbox.is_none() {
-            let checked = guard::check_account(&self.workspace.config, project, environment);
-            broken.extend(broken_rule(RefusalRule::Account, checked));
+            let checked = guard::check_account(config, project, environment);
+            broken.check(RefusalRule::Account, checked);
         }
-        // The others would name a Worker or a route of a protected environment too.
-        let Workspace { config, projects, .. } = self.workspace;
-        let protected = protection::check(config, projects, &[project], environment);
-        match protected {
-            Err(failure) => broken.push((RefusalRule::Protection, failure)),
+        match protection::check(config, projects, &[project], environment) {
+            // The others would name a Worker or a route of a protected environment too.
+            Err(failure) => broken.all(RefusalRule::Protection, [failure]),
             Ok(()) => {
                 let checked = block::check(self.workspace, project, environment);
-                broken.extend(broken_rule(RefusalRule::Block, checked));
-                let checked = self.claims.check(project, environment);
-                broken.extend(broken_rule(RefusalRule::Claim, checked));
+                broken.check(RefusalRule::Block, checked);
+                broken.check(RefusalRule::Claim, self.claims.check(project, environment));
             }
         }
-        if self.facts.operation == Operation::Preview
+        if self.context.operation == Operation::Preview
             && let Some(alias) = alias
         {
             let checked = alias::check(alias, &project.target(environment).worker)
                 .and_then(|()| self.claims.check_alias(project, environment, alias));
-            broken.extend(broken_rule(RefusalRule::Alias, checked));
+            broken.check(RefusalRule::Alias, checked);
         }
-        broken
     }
 
     /// Checks the content of the upload.
-    fn upload_refusals(&self, project: &Project) -> Vec<(RefusalRule, Error)> {
-        let Facts { destination, allow_stub, schema, .. } = self.facts;
-        let environment = destination.environment.as_str();
-        let mut broken = Vec::new();
-        if let Some(strategy) = self.facts.strategies.get(&project.name) {
-            let checked = guard::check_preview(project, environment, *strategy);
-            broken.extend(broken_rule(RefusalRule::Preview, checked));
+    fn check_upload(&self, facts: &ProjectFacts<'_>, broken: &mut BrokenRules) {
+        let RuleContext { operation, destination, .. } = self.context;
+        let Workspace { config, .. } = self.workspace;
+        let (project, environment) = (facts.project, destination.environment.as_str());
+        let target = project.target(environment);
+        let strategy = (operation == Operation::Preview)
+            .then(|| project.strategy(config, environment, self.context.strategy));
+        if let Some(strategy) = strategy {
+            let checked = guard::check_preview(project, environment, strategy);
+            broken.check(RefusalRule::Preview, checked);
         }
         if destination.sandbox.is_some() {
-            let target = project.target(environment);
             let checked = guard::check_local_runtime(&project.config, &target);
-            broken.extend(broken_rule(RefusalRule::LocalForm, checked));
-            if !allow_stub {
-                let checked = guard::check_local_form(&project.config, &target, self.facts.is_set);
-                broken.extend(broken_rule(RefusalRule::LocalForm, checked));
+            broken.check(RefusalRule::LocalForm, checked);
+            if !self.context.allow_stub {
+                let is_set = self.context.is_set;
+                let checked = guard::check_local_form(&project.config, &target, is_set);
+                broken.check(RefusalRule::LocalForm, checked);
             }
         }
-        let is_generated = self.facts.generated.contains(&project.name);
         // A preview of the strategy `preview` has its own storage.
-        let has_own = self.facts.strategies.get(&project.name) == Some(&Strategy::Preview);
-        if environment != LOCAL && !has_own {
-            let checked = guard::check_storage(project, environment);
-            broken.extend(broken_rule(RefusalRule::Storage, checked));
+        let has_own_storage = strategy == Some(Strategy::Preview);
+        if environment != LOCAL && !has_own_storage {
+            broken.check(RefusalRule::Storage, guard::check_storage(project, environment));
         }
         // In the sandbox wrangler creates it.
-        if destination.sandbox.is_none() && !has_own && !is_generated {
-            let checked = fields::check_storage_ids(project, environment);
-            broken.extend(broken_rule(RefusalRule::Storage, checked));
+        if destination.sandbox.is_none() && !has_own_storage && !facts.may_be_generated {
+            broken.check(RefusalRule::Storage, fields::check_storage_ids(project, environment));
         }
         // `wrangler preview` needs no date, but the step that bundles does.
-        let target = project.target(environment);
         let is_bundled = target.main.is_some() || target.has_build_command;
         // A config without an entry has its own refusal.
         let has_entry =
             is_bundled || target.assets.is_some() || fields::has_wrong_entry(project, environment);
-        if !is_generated && has_entry && (!has_own || is_bundled) {
-            let checked = fields::check_date(project, environment, self.facts.today);
-            broken.extend(broken_rule(RefusalRule::Date, checked));
+        if !facts.may_be_generated && has_entry && (!has_own_storage || is_bundled) {
+            let checked = fields::check_date(project, environment, self.context.today);
+            broken.check(RefusalRule::Date, checked);
         }
-        if self.facts.applies_triggers {
-            let checked = fields::check_crons(project, environment).into_iter();
-            let checked = checked.chain(fields::check_routes(project, environment));
-            broken.extend(broken_rules(RefusalRule::Trigger, checked));
+        if self.context.applies_triggers {
+            broken.all(RefusalRule::Trigger, fields::check_crons(project, environment));
+            broken.all(RefusalRule::Trigger, fields::check_routes(project, environment));
         }
-        if self.facts.operation == Operation::Deploy {
-            broken.extend(broken_rule(RefusalRule::Steps, guard::check_steps(project)));
+        if operation == Operation::Deploy {
+            broken.check(RefusalRule::Steps, guard::check_steps(project));
         }
-        let unknown =
-            schema.map(|schema| guard::unknown_fields(&project.config, &project.wrangler, schema));
-        broken.extend(unknown.into_iter().flatten().map(|failure| (RefusalRule::Field, failure)));
-        broken
+        if let Some(schema) = self.context.schema {
+            let unknown = guard::unknown_fields(&project.config, &project.wrangler, schema);
+            broken.all(RefusalRule::Field, unknown);
+        }
     }
 
-    fn check_build(&self, project: &Project) -> Result<()> {
-        let build = match self.facts.builds.get(&project.name) {
-            Some(build) => build.as_ref().map_err(Clone::clone)?,
-            None => return Ok(()),
-        };
+    fn check_build(&self, facts: &ProjectFacts<'_>) -> Result<()> {
+        let build = facts.build.as_ref().map_err(Clone::clone)?;
         let is_locked = build.toolchain.installation.is_some();
-        match project.package.as_ref().filter(|package| package.has_dependencies && !is_locked) {
+        let package = facts.project.package.as_ref();
+        match package.filter(|package| package.has_dependencies && !is_locked) {
             Some(package) => Err(guard::no_lock_file(self.workspace, package)),
             None => Ok(()),
         }
     }
-}
-
-/// Returns the rule with each failure.
-fn broken_rules(
-    rule: RefusalRule,
-    failures: impl IntoIterator<Item = Error>,
-) -> Vec<(RefusalRule, Error)> {
-    failures.into_iter().map(|failure| (rule, failure)).collect()
-}
-
-/// Returns the rule with its failure if the check failed.
-fn broken_rule<T>(rule: RefusalRule, checked: Result<T>) -> Vec<(RefusalRule, Error)> {
-    checked.err().map(|failure| (rule, failure)).into_iter().collect()
 }
 
 #[cfg(test)]
