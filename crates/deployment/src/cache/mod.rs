@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{Context, SHA256, digest};
 
-use base::error::{ErrorContext as _, Result};
+use base::error::{ErrorContext as _, Result, failed};
 pub use manifest::{CacheManifest, CachedFile, OutputParts};
 use workspace::key::hex;
 
@@ -43,26 +43,6 @@ pub enum Lookup {
     Miss,
     /// The entry differs from what was stored. It is removed.
     Corrupt(String),
-}
-
-/// A value for the cache, or the reason why an output is not cached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cacheable<T> {
-    /// The value.
-    Yes(T),
-    /// The reason.
-    No(String),
-}
-
-impl<T> Cacheable<T> {
-    /// Returns the reason why the output is not cached. `None` if it is.
-    #[must_use]
-    pub fn objection(self) -> Option<String> {
-        match self {
-            Cacheable::Yes(_) => None,
-            Cacheable::No(reason) => Some(reason),
-        }
-    }
 }
 
 impl BuildCache {
@@ -110,7 +90,7 @@ impl BuildCache {
         if !at.is_dir() {
             return Ok(false);
         }
-        let Cacheable::Yes(found) = files_below(at)? else { return Ok(false) };
+        let Ok(found) = files_below(at) else { return Ok(false) };
         if found.len() != manifest.files.len() {
             return Ok(false);
         }
@@ -126,8 +106,9 @@ impl BuildCache {
         Ok(true)
     }
 
-    /// Stores the files of the folder `from` by `key`, in place of what is stored by it, and makes room.
-    pub fn store(&self, key: &str, from: &Utf8Path, built: String) -> Result<Cacheable<()>> {
+    /// Stores the files of the folder `from` by `key`, in place of what is stored by it, and makes room. Errors if they
+    /// cannot be stored. The build goes on without the cache.
+    pub fn store(&self, key: &str, from: &Utf8Path, built: String) -> Result<()> {
         self.store_parts(key, from, OutputParts::one_folder(), built)
     }
 
@@ -138,29 +119,25 @@ impl BuildCache {
         from: &Utf8Path,
         parts: OutputParts,
         built: String,
-    ) -> Result<Cacheable<()>> {
+    ) -> Result<()> {
         let mut files = Files::new();
         for folder in &parts.folders {
-            match files_below(&from.join(folder))? {
-                Cacheable::Yes(found) => {
-                    files.extend(found.into_iter().map(|(path, size)| (folder.join(path), size)));
-                }
-                Cacheable::No(because) => return Ok(Cacheable::No(because)),
-            }
+            let found = files_below(&from.join(folder))?;
+            files.extend(found.into_iter().map(|(path, size)| (folder.join(path), size)));
         }
         for path in parts.files {
             let meta = std::fs::symlink_metadata(from.join(&path));
             let meta = meta.with_context(|| format!("cannot read {path}"))?;
             if !meta.is_file() {
-                return Ok(Cacheable::No(format!("{path} is neither a file nor a folder")));
+                return Err(failed(format!("{path} is neither a file nor a folder")));
             }
             files.push((path, meta.len()));
         }
         if files.is_empty() {
-            return Ok(Cacheable::No("it holds no file".to_owned()));
+            return Err(failed("it holds no file"));
         }
         if files.iter().map(|(_, size)| size).sum::<u64>() > self.limit {
-            return Ok(Cacheable::No(format!("it is larger than {} MiB", self.limit >> 20)));
+            return Err(failed(format!("it is larger than {} MiB", self.limit >> 20)));
         }
         std::fs::create_dir_all(&self.dir)?;
         self.remove(key)?;
@@ -182,8 +159,7 @@ impl BuildCache {
             std::fs::remove_dir_all(&entry)?;
         }
         drop(writing);
-        self.evict()?;
-        Ok(Cacheable::Yes(()))
+        self.evict()
     }
 
     /// Removes the entry for `key`.
@@ -287,14 +263,14 @@ fn copy(mut source: File, to: &Utf8Path, executable: bool) -> Result<CachedFile>
 
 type Files = Vec<(Utf8PathBuf, u64)>;
 
-/// Returns the files below `dir` with their sizes.
-fn files_below(dir: &Utf8Path) -> Result<Cacheable<Files>> {
+/// Returns the files below `dir` with their sizes. Errors if something else is there, such as a link.
+fn files_below(dir: &Utf8Path) -> Result<Files> {
     let (mut found, mut waiting) = (Vec::new(), vec![Utf8PathBuf::new()]);
     while let Some(below) = waiting.pop() {
         for entry in std::fs::read_dir(dir.join(&below)).with_context(|| format!("{dir}"))? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else {
-                return Ok(Cacheable::No(format!("{below}/{:?} is not UTF-8", entry.file_name())));
+                return Err(failed(format!("{below}/{:?} is not UTF-8", entry.file_name())));
             };
             let (path, kind) = (below.join(name), entry.file_type()?);
             if kind.is_dir() {
@@ -302,11 +278,11 @@ fn files_below(dir: &Utf8Path) -> Result<Cacheable<Files>> {
             } else if kind.is_file() {
                 found.push((path, entry.metadata()?.len()));
             } else {
-                return Ok(Cacheable::No(format!("{path} is neither a file nor a folder")));
+                return Err(failed(format!("{path} is neither a file nor a folder")));
             }
         }
     }
-    Ok(Cacheable::Yes(found))
+    Ok(found)
 }
 
 /// Removes a folder and ignores errors. A later run removes the remaining files.

@@ -41,8 +41,7 @@ impl Drop for Place {
 }
 
 fn store(cache: &BuildCache, key: &str, from: &Utf8Path) {
-    let stored = cache.store(key, from, format!("time of {key}")).expect("stored");
-    assert_eq!(stored, Cacheable::Yes(()));
+    cache.store(key, from, format!("time of {key}")).expect("stored");
 }
 
 fn restore(cache: &BuildCache, key: &str, to: &Utf8Path) -> Lookup {
@@ -84,8 +83,7 @@ fn restores_parts_without_other_files() {
         folders: ["a".into(), "b/deep".into()].into(),
         files: ["c/types.ts".into()].into(),
     };
-    let stored = cache.store_parts("k", &from, parts.clone(), "now".to_owned()).expect("stored");
-    assert_eq!(stored, Cacheable::Yes(()));
+    cache.store_parts("k", &from, parts.clone(), "now".to_owned()).expect("stored");
     assert_eq!(restore(&cache, "k", &to), Lookup::Hit { built: "now".to_owned(), parts });
     assert_eq!(std::fs::read_to_string(to.join("b/deep/worker.js")).expect("a file"), "code");
     assert!(to.join("a/index.html").is_file() && to.join("c/types.ts").is_file());
@@ -93,8 +91,8 @@ fn restores_parts_without_other_files() {
 
     std::os::unix::fs::symlink("types.ts", from.join("c/link.ts")).expect("a link");
     let parts = OutputParts { files: ["c/link.ts".into()].into(), ..OutputParts::default() };
-    let stored = cache.store_parts("k", &from, parts, String::new()).expect("an answer");
-    assert_eq!(stored, Cacheable::No("c/link.ts is neither a file nor a folder".to_owned()));
+    let refused = cache.store_parts("k", &from, parts, String::new()).expect_err("a link");
+    assert_eq!(refused.message, "c/link.ts is neither a file nor a folder");
 }
 
 #[test]
@@ -153,8 +151,7 @@ fn evicts_the_least_recently_used_entry() {
     assert_eq!(restore(&cache, "three", &to), whole("three"));
     assert!(!cache.dir.join("unfinished-0").exists());
     let huge = place.output("huge", &"x".repeat(3000));
-    let stored = cache.store("huge", &huge, String::new()).expect("an answer");
-    assert!(stored.objection().is_some());
+    assert!(cache.store("huge", &huge, String::new()).is_err());
 }
 
 #[test]
@@ -163,11 +160,10 @@ fn does_not_store_what_it_cannot_restore() {
     let cache = place.cache(MAX_CACHE_SIZE);
     let from = place.output("from", "one");
     std::os::unix::fs::symlink("a", from.join("link")).expect("a link");
-    let stored = cache.store("k", &from, String::new()).expect("an answer");
-    assert_eq!(stored, Cacheable::No("link is neither a file nor a folder".to_owned()));
+    let refused = cache.store("k", &from, String::new()).expect_err("a link");
+    assert_eq!(refused.message, "link is neither a file nor a folder");
     std::fs::create_dir(place.0.join("empty")).expect("a folder");
-    let stored = cache.store("k", &place.0.join("empty"), String::new()).expect("an answer");
-    assert!(stored.objection().is_some());
+    assert!(cache.store("k", &place.0.join("empty"), String::new()).is_err());
     assert!(cache.store("k", &place.0.join("none"), String::new()).is_err());
 }
 

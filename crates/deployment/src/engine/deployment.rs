@@ -2,6 +2,8 @@
 //!
 //! Each step is a function that takes values and returns a value. Only this file combines them.
 
+use std::time::Duration;
+
 use super::before_deploy;
 use super::build_output::BuildOutput;
 use super::failure::{FailedUpload, explain_failed_upload};
@@ -12,7 +14,7 @@ use super::order;
 use super::packages::DependencyResult;
 use super::phases::Phase;
 use super::uploader::{self, NewVersion, PreparedUpload};
-use super::verify::{Verification, verify};
+use super::verify::{Verification, Verifier, VerifyOutcome};
 use crate::plan::{Engine, Operation};
 use crate::record::{DeployStatus, Output, Record, StepResult};
 use base::error::{Error, Result, refused};
@@ -25,8 +27,8 @@ use workspace::strategy::Strategy;
 pub struct BuildResult {
     /// The installed and built dependencies.
     pub dependencies: DependencyResult,
-    /// The duration of the build in milliseconds.
-    pub build: Option<u64>,
+    /// The duration of the build. `None` if it did not run.
+    pub duration: Option<Duration>,
     /// The source of the output. `None` if there is no build.
     pub output: Option<Output>,
 }
@@ -41,12 +43,12 @@ impl BuildResult {
 
 /// A version, or a preview's deployment, that was uploaded.
 #[derive(Debug)]
-pub struct Uploaded {
+pub struct UploadedVersion {
     /// The version.
     pub version: NewVersion,
     /// The build's output, read while no other project builds into the same folder. `None` without
     /// assets.
-    pub built: Option<Box<BuildOutput>>,
+    pub output: Option<Box<BuildOutput>>,
 }
 
 /// The state of a deployment before its responses are checked.
@@ -54,12 +56,21 @@ pub enum Progress<'a> {
     /// It has ended.
     Finished(Box<Record>),
     /// A version is uploaded, and its responses are not checked yet.
-    Uploaded(Box<ProjectDeployment<'a>>),
+    Uploaded(Box<ProjectDeployment<'a>>, UploadedVersion),
+}
+
+/// The result of the steps up to the upload.
+enum UploadStep {
+    /// The deployment ends without an upload.
+    Ended(DeployStatus),
+    /// A version is uploaded.
+    Uploaded(UploadedVersion),
 }
 
 /// A project's deployment with the results of its steps so far.
 pub struct ProjectDeployment<'a> {
     job: ProjectRun<'a>,
+    /// The project's lock, which is held until the record is saved.
     lock: Option<FileLock>,
     started: String,
     before: PreviousState,
@@ -67,10 +78,10 @@ pub struct ProjectDeployment<'a> {
     build: BuildResult,
     /// The steps before the upload that ran.
     steps: Vec<StepResult>,
-    /// The duration of the upload in milliseconds.
-    took: Option<u64>,
-    uploaded: Option<Uploaded>,
-    verified: Verification,
+    /// The duration of the upload. `None` if it did not run.
+    upload_duration: Option<Duration>,
+    version: Option<NewVersion>,
+    verification: Verification,
     /// The live version now. `None` if nothing is live, or if it is unknown.
     live: Option<Live>,
 }
@@ -85,9 +96,9 @@ impl<'a> ProjectDeployment<'a> {
             existing: None,
             build: BuildResult::default(),
             steps: Vec::new(),
-            took: None,
-            uploaded: None,
-            verified: Verification::default(),
+            upload_duration: None,
+            version: None,
+            verification: Verification::default(),
             live: None,
         }
     }
@@ -96,9 +107,19 @@ impl<'a> ProjectDeployment<'a> {
     #[must_use]
     pub fn start(job: ProjectRun<'a>) -> Progress<'a> {
         let mut deployment = ProjectDeployment::new(job);
-        match deployment.up_to_upload() {
-            Ok(None) => Progress::Uploaded(Box::new(deployment)),
-            Ok(Some(status)) => Progress::Finished(Box::new(deployment.end(status, None))),
+        let lock = match deployment.job.lock() {
+            Ok(lock) => lock,
+            Err(error) => return Progress::Finished(Box::new(deployment.fail(&error))),
+        };
+        let step = deployment.up_to_upload(&lock);
+        deployment.lock = Some(lock);
+        match step {
+            Ok(UploadStep::Uploaded(uploaded)) => {
+                Progress::Uploaded(Box::new(deployment), uploaded)
+            }
+            Ok(UploadStep::Ended(status)) => {
+                Progress::Finished(Box::new(deployment.end(status, None)))
+            }
             Err(error) => Progress::Finished(Box::new(deployment.fail(&error))),
         }
     }
@@ -111,38 +132,34 @@ impl<'a> ProjectDeployment<'a> {
 
     /// Checks the uploaded version, and rolls back if it is wrong.
     #[must_use]
-    pub fn check(mut self) -> Record {
-        let Some(uploaded) = &self.uploaded else {
-            return self.end(DeployStatus::Failed, None);
-        };
-        let (verified, result) = verify(&self.job, &self.before, uploaded);
-        self.live.clone_from(&verified.live);
-        self.verified = verified;
+    pub fn check(mut self, uploaded: UploadedVersion) -> Record {
+        let (verification, result) = Verifier::new(&self.job, &self.before, &uploaded).verify();
+        self.version = Some(uploaded.version);
+        self.live.clone_from(&verification.live);
+        self.verification = verification;
         match result {
-            Ok((status, error)) => self.end(status, error),
+            Ok(VerifyOutcome { status, rollback }) => self.end(status, rollback),
             Err(error) => self.fail(&error),
         }
     }
 
-    /// Runs the steps up to an uploaded version. Returns a status if the deployment ends there.
-    fn up_to_upload(&mut self) -> Result<Option<DeployStatus>> {
-        self.lock = Some(self.job.lock()?);
+    fn up_to_upload(&mut self, lock: &FileLock) -> Result<UploadStep> {
         if self.job.run.plan.operation == Operation::Build {
             self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
-            return Ok(Some(DeployStatus::Built));
+            return Ok(UploadStep::Ended(DeployStatus::Built));
         }
         self.before = read_live(&self.job)?;
         self.live.clone_from(&self.before.live);
         if let Some(status) = refuse_preview(&self.job, &self.before)? {
-            return Ok(Some(status));
+            return Ok(UploadStep::Ended(status));
         }
         refuse_first_share(&self.job, &self.before)?;
         // The live version may need the storage to answer.
         self.job.run.provide_storage();
         self.existing = find_existing(&self.job, &self.before)?;
         if self.existing.is_some() {
-            return Ok(Some(DeployStatus::Unchanged));
+            return Ok(UploadStep::Ended(DeployStatus::Unchanged));
         }
         self.before.read_beside_version(&self.job);
         uploader::refuse(&self.job)?;
@@ -155,31 +172,22 @@ impl<'a> ProjectDeployment<'a> {
         let prepared = uploader::prepare(&self.job)?;
         // The upload reads only the prepared folder.
         self.build.dependencies.locks.clear();
-        self.upload(&prepared)?;
-        Ok(None)
+        Ok(UploadStep::Uploaded(self.upload(&prepared, lock)?))
     }
 
     /// Runs the steps before the upload, and uploads. From here on the remote side may have changed. A saved record
     /// states this, in case we are killed.
-    fn upload(&mut self, prepared: &PreparedUpload) -> Result<()> {
-        let Some(lock) = &self.lock else {
-            return Err(refused("the project is not locked"));
-        };
+    fn upload(&mut self, prepared: &PreparedUpload, lock: &FileLock) -> Result<UploadedVersion> {
         let look = self.job.command_line("status");
         self.record().begin(&self.job.run.ctx.root, &look)?;
         if before_deploy::has_steps(&self.job) {
             before_deploy::run(&self.job, lock, &mut self.steps)?;
         }
         let upload = uploader::upload(&self.job, prepared, lock);
-        self.took = upload.took.map(millis);
+        self.upload_duration = upload.duration;
         self.steps.extend(upload.steps);
-        match upload.result {
-            Ok(uploaded) => {
-                self.uploaded = Some(uploaded);
-                Ok(())
-            }
-            Err(error) => Err(FailedUpload { error, is_killed: upload.is_killed }.into()),
-        }
+        let is_killed = upload.is_killed;
+        upload.result.map_err(|error| FailedUpload { error, is_killed }.into())
     }
 
     /// Ends with an error. After a failed upload it reads the live version, so that the record does not guess.
@@ -223,8 +231,8 @@ impl<'a> ProjectDeployment<'a> {
             &plan.destination,
             &part.nonce,
         );
-        let uploaded = self.uploaded.as_ref().map(|uploaded| &uploaded.version);
-        let from_upload = uploaded.map(|new| (&new.id, &new.urls));
+        let new = self.version.as_ref();
+        let from_upload = new.map(|new| (&new.id, &new.urls));
         let found = self.existing.as_ref().map(|existing| (&existing.id, &existing.urls));
         let (id, urls) = match from_upload.or(found) {
             Some((id, urls)) => (Some(id.clone()), urls.clone()),
@@ -233,11 +241,11 @@ impl<'a> ProjectDeployment<'a> {
         let is_preview = part.strategy == Some(Strategy::Preview);
         let (version, deployment) = if is_preview { (None, id) } else { (id, None) };
         let mut tools = run.versions.clone();
-        if let Some(wrangler) = uploaded.and_then(|new| new.wrangler.clone()) {
+        if let Some(wrangler) = new.and_then(|new| new.wrangler.clone()) {
             tools.wrangler = Some(wrangler);
         }
-        let warnings = [&self.before.warnings, &self.verified.warnings];
-        let new_warnings = uploaded.iter().flat_map(|new| &new.warnings);
+        let warnings = [&self.before.warnings, &self.verification.warnings];
+        let new_warnings = new.iter().flat_map(|new| &new.warnings);
         let found = self.existing.iter().flat_map(|existing| &existing.warnings);
         Record {
             engine: Some(plan.choice.engine.name().to_owned()),
@@ -259,12 +267,12 @@ impl<'a> ProjectDeployment<'a> {
             output: self.build.output.clone(),
             before_deploy: self.steps.clone(),
             timings: crate::record::Timings {
-                install: self.build.dependencies.took,
-                build: self.build.build,
-                deploy: self.took,
-                check: self.verified.took,
+                install: self.build.dependencies.duration.map(millis),
+                build: self.build.duration.map(millis),
+                deploy: self.upload_duration.map(millis),
+                check: self.verification.duration.map(millis),
             },
-            percent: plan.options.percent.filter(|_| self.verified.is_routed),
+            percent: plan.options.percent.filter(|_| self.verification.is_routed),
             version,
             deployment,
             urls,

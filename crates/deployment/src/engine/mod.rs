@@ -36,6 +36,7 @@ pub mod verify;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use base::mutex;
 use camino::Utf8PathBuf;
@@ -68,8 +69,8 @@ pub struct RunContext<'a> {
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
     /// The locks on folders that other runs also install or build.
     locks: RunLocks,
-    /// The durations of installs in milliseconds, by the folder of the lock file.
-    installs: OncePerFolder<u64>,
+    /// The durations of installs, by the folder of the lock file.
+    installs: OncePerFolder<Duration>,
     /// Builds of packages that projects import, by folder.
     builds: OncePerFolder<()>,
     /// The schema of wrangler's config. Read once for all projects, because it is long.
@@ -120,8 +121,8 @@ impl<'a> RunContext<'a> {
                     }
                     match ProjectDeployment::start(job) {
                         Progress::Finished(record) => queue.finish(index, *record),
-                        Progress::Uploaded(deployment) => {
-                            scope.spawn(move || queue.finish(index, deployment.check()));
+                        Progress::Uploaded(deployment, uploaded) => {
+                            scope.spawn(move || queue.finish(index, deployment.check(uploaded)));
                         }
                     }
                 }

@@ -10,16 +10,16 @@ use ring::digest::{SHA256, digest};
 use super::build_variables::digests;
 use super::deployment::BuildResult;
 use super::host::is_redirected;
-use super::job::{ProjectRun, millis};
+use super::job::ProjectRun;
 use super::output_parts::{OutputFolders, generated_files};
 use super::packages::DependencyResult;
-use crate::cache::{BuildCache, Cacheable, Lookup, OutputParts};
+use crate::cache::{BuildCache, Lookup, OutputParts};
 use crate::plan::Operation;
 use crate::record::Output;
 use crate::tools::packages::failure;
 use base::command::{ProcessCommand, xtask_line};
 use base::env::variable;
-use base::error::{ErrorContext as _, Result};
+use base::error::{ErrorContext as _, Result, failed};
 use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler::REDIRECT;
 use workspace::git;
@@ -34,9 +34,6 @@ const BUILD_ENV: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
 
 /// The prefixes of names of ignored files that builds read.
 pub(super) const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
-
-/// The cache key of a build.
-pub(super) type Key = Cacheable<String>;
 
 /// The facts that affect the output of a build.
 pub(super) struct BuildFacts<'a> {
@@ -56,28 +53,18 @@ impl ProjectRun<'_> {
     /// Installs and builds, with a lock on the package's folder. Or restores the output of an earlier
     /// build of the same content.
     pub(super) fn build_on_host(&self) -> Result<BuildResult> {
-        let alone = self.run.package_lock(self.part);
-        let _alone = mutex::lock(&alone);
+        let lock = self.run.package_lock(self.part);
+        let _guard = mutex::lock(&lock);
         let Some(dir) = self.part.build.as_ref().filter(|_| !self.part.is_built_by_wrangler) else {
             return Ok(BuildResult::new(self.install()?));
         };
-        let key = self.build_key(dir)?;
-        let damaged = match &key {
-            Cacheable::Yes(key) if !self.run.plan.options.rebuild => match self.restore(key) {
-                Lookup::Hit { built, .. } => {
-                    let (not_kept, damaged) = (None, None);
-                    let output = Some(Output { from_cache: true, built, not_kept, damaged });
-                    // Wrangler bundles a Worker's code with its imports, unless an adapter did.
-                    let is_bundled = OutputFolders::find(&self.run.ctx.root, self.part)?.is_bundled;
-                    let needs_packages = self.part.may_have_code() && !is_bundled;
-                    let dependencies =
-                        if needs_packages { self.install()? } else { DependencyResult::default() };
-                    return Ok(BuildResult { output, ..BuildResult::new(dependencies) });
-                }
-                Lookup::Miss => None,
-                Lookup::Corrupt(damage) => Some(damage),
-            },
-            _ => None,
+        // Trouble with the cache does not stop the build.
+        let key = self.build_key(dir);
+        let usable = key.as_ref().ok().filter(|_| !self.run.plan.options.rebuild);
+        let damaged = match usable.map_or(Lookup::Miss, |key| self.restore(key)) {
+            Lookup::Hit { built, .. } => return self.restored(built),
+            Lookup::Miss => None,
+            Lookup::Corrupt(damage) => Some(damage),
         };
         if let Some(damage) = &damaged {
             self.step(&format!("build again, because the cached output is corrupt: {damage}"));
@@ -88,22 +75,34 @@ impl ProjectRun<'_> {
         self.clear_outputs()?;
         let started = Instant::now();
         let command = xtask_line(&["build", &self.part.project]);
-        let alone = match self.run.plan.operation {
+        let hint = match self.run.plan.operation {
             Operation::Build => format!("correct the build, then run `{command}`"),
             _ => format!("nothing was uploaded; run the build alone with `{command}`"),
         };
         for command in self.build_commands() {
             let finished = self.execute(&command)?;
-            failure::check_build(finished).map_err(|failure| failure.hint_if_failed(&alone))?;
+            failure::check_build(finished).map_err(|failure| failure.hint_if_failed(&hint))?;
         }
-        let build = Some(millis(started.elapsed()));
+        let duration = Some(started.elapsed());
         let built = rfc3339(unix_now());
-        let not_kept = self.store(dir, key, &before, &built)?.objection();
+        let stored = key.and_then(|key| self.store(dir, &key, &before, &built));
+        let not_kept = stored.err().map(|because| format!("{because:#}"));
         if let Some(because) = &not_kept {
             self.step(&format!("the output is not cached: {because}"));
         }
         let output = Some(Output { from_cache: false, built, not_kept, damaged });
-        Ok(BuildResult { build, output, ..BuildResult::new(dependencies) })
+        Ok(BuildResult { duration, output, dependencies })
+    }
+
+    /// Returns the result for a restored output, after the install of the packages that wrangler bundles. An adapter has
+    /// bundled its code already.
+    fn restored(&self, built: String) -> Result<BuildResult> {
+        let is_bundled = OutputFolders::find(&self.run.ctx.root, self.part)?.is_bundled;
+        let needs_packages = self.part.may_have_code() && !is_bundled;
+        let dependencies =
+            if needs_packages { self.install()? } else { DependencyResult::default() };
+        let output = Output { from_cache: true, built, not_kept: None, damaged: None };
+        Ok(BuildResult { output: Some(output), ..BuildResult::new(dependencies) })
     }
 
     /// Removes the output of an earlier build, such as the config of an adapter that the project no longer uses.
@@ -159,30 +158,18 @@ impl ProjectRun<'_> {
         restored.unwrap_or_else(|error| Lookup::Corrupt(format!("{error:#}")))
     }
 
-    /// Caches the output, if all that the build wrote and read is known.
-    fn store(
-        &self,
-        dir: &Utf8Path,
-        key: Key,
-        before: &FileStamps,
-        built: &str,
-    ) -> Result<Cacheable<()>> {
-        let key = match key {
-            Cacheable::Yes(key) => key,
-            Cacheable::No(because) => return Ok(Cacheable::No(because)),
-        };
-        match self.build_key(dir)? {
-            Cacheable::Yes(now) if now == key => {}
-            Cacheable::Yes(_) => return Ok(Cacheable::No(CHANGED.to_owned())),
-            Cacheable::No(because) => return Ok(Cacheable::No(because)),
+    /// Caches the output. Errors if something that the build wrote or read is not known.
+    fn store(&self, dir: &Utf8Path, key: &str, before: &FileStamps, built: &str) -> Result<()> {
+        if self.build_key(dir)? != key {
+            return Err(failed(CHANGED));
         }
         let root = &self.run.ctx.root;
         let output = OutputFolders::find(root, self.part)?;
         if let Some(problem) = output.problem {
-            return Ok(Cacheable::No(problem));
+            return Err(failed(problem));
         }
         if output.folders.is_empty() {
-            return Ok(Cacheable::No(NO_OUTPUT.to_owned()));
+            return Err(failed(NO_OUTPUT));
         }
         let is_output = |path: &Utf8Path| output.folders.iter().any(|dir| path.starts_with(dir));
         let after = self.project_files();
@@ -192,7 +179,7 @@ impl ProjectRun<'_> {
             .find(|(path, stamp)| is_output(path) && before.get(*path) == Some(stamp))
             .filter(|(path, _)| root.join(path).exists())
         {
-            return Ok(Cacheable::No(format!("it did not write {path}")));
+            return Err(failed(format!("it did not write {path}")));
         }
         let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
         // Wrangler bundles the code with its imports.
@@ -200,13 +187,9 @@ impl ProjectRun<'_> {
             let mut outside = after;
             // Types are not code.
             outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));
-            match generated_files(root, self.part, before, &outside)? {
-                Cacheable::Yes(files) => parts.files = files,
-                Cacheable::No(because) => return Ok(Cacheable::No(because)),
-            }
+            parts.files = generated_files(root, self.part, before, &outside)?;
         }
-        let stored = BuildCache::at(root).store_parts(&key, root, parts, built.to_owned());
-        Ok(stored.unwrap_or_else(|error| Cacheable::No(format!("{error:#}"))))
+        BuildCache::at(root).store_parts(key, root, parts, built.to_owned())
     }
 
     fn build_commands(&self) -> Vec<ProcessCommand> {
@@ -216,12 +199,12 @@ impl ProjectRun<'_> {
     }
 
     /// Returns the digest of everything that affects the output.
-    fn build_key(&self, dir: &Utf8Path) -> Result<Key> {
+    fn build_key(&self, dir: &Utf8Path) -> Result<String> {
         let (root, part) = (&self.run.ctx.root, self.part);
         if let Some(dist) = &part.dist
             && !git::is_generated(root, dist)?
         {
-            return Ok(Cacheable::No(format!("git does not ignore {dist}")));
+            return Err(failed(format!("git does not ignore {dist}")));
         }
         self.key_of(&BuildFacts {
             inputs: &part.inputs,
@@ -236,7 +219,7 @@ impl ProjectRun<'_> {
     }
 
     /// Returns the digest of everything that affects the output of a build.
-    pub(super) fn key_of(&self, build: &BuildFacts<'_>) -> Result<Key> {
+    pub(super) fn key_of(&self, build: &BuildFacts<'_>) -> Result<String> {
         let root = &self.run.ctx.root;
         let inputs: Vec<&Utf8Path> = build.inputs.iter().map(Utf8PathBuf::as_path).collect();
         let blobs = git::contents(root, &inputs, None)?.blobs;
@@ -247,7 +230,7 @@ impl ProjectRun<'_> {
                 _ => true,
             };
             if !is_known {
-                return Ok(Cacheable::No(format!("it reads more than is known, through {path}")));
+                return Err(failed(format!("it reads more than is known, through {path}")));
             }
         }
         // Without the program, because its path differs between machines.
@@ -265,7 +248,7 @@ impl ProjectRun<'_> {
             ("folders", build.folders.clone()),
             ("environment files", format!("{:?}", environment_files(root, build.dirs)?)),
         ]);
-        Ok(Cacheable::Yes(key::digest(&blobs, &facts)))
+        Ok(key::digest(&blobs, &facts))
     }
 
     /// Returns the stamps of every file of the project and of its imported packages, except dependencies.

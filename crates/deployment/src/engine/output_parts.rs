@@ -8,9 +8,8 @@ use serde_json::Value;
 
 use super::host::is_redirected;
 use super::output::{ENVIRONMENT_FILES, FileStamps};
-use crate::cache::Cacheable;
 use crate::plan::ProjectPlan;
-use base::error::Result;
+use base::error::{Result, failed};
 use cloudflare::wrangler::REDIRECT;
 use workspace::git;
 use workspace::paths::normalize;
@@ -136,14 +135,14 @@ fn read_json(root: &Utf8Path, path: &Utf8Path) -> Option<Value> {
 }
 
 /// Returns the files outside of the output folders that a build wrote and git ignores: a Worker's code may import
-/// them. The files that git does not ignore are inputs, so the cache key has their content. A file of another
-/// package is not cached.
+/// them. The files that git does not ignore are inputs, so the cache key has their content. Errors if
+/// one belongs to another package, because it is not cached.
 pub(super) fn generated_files(
     root: &Utf8Path,
     part: &ProjectPlan,
     before: &FileStamps,
     after: &FileStamps,
-) -> Result<Cacheable<BTreeSet<Utf8PathBuf>>> {
+) -> Result<BTreeSet<Utf8PathBuf>> {
     let state = part.dir.join(".wrangler");
     let is_kept_elsewhere = |path: &Utf8Path| {
         let name = path.file_name().unwrap_or_default();
@@ -159,8 +158,8 @@ pub(super) fn generated_files(
     let is_own = |path: &Utf8PathBuf| {
         path.starts_with(&part.dir) || part.build.as_ref().is_some_and(|dir| path.starts_with(dir))
     };
-    Ok(match written.iter().find(|path| !is_own(path)) {
-        Some(path) => Cacheable::No(format!("it wrote {path}, which belongs to another package")),
-        None => Cacheable::Yes(written),
-    })
+    match written.iter().find(|path| !is_own(path)) {
+        Some(path) => Err(failed(format!("it wrote {path}, which belongs to another package"))),
+        None => Ok(written),
+    }
 }

@@ -8,10 +8,10 @@ use ring::digest::{SHA256, digest};
 
 use super::job::ProjectRun;
 use super::output::{BuildFacts, CHANGED, FileStamps, stamps};
-use crate::cache::{BuildCache, Cacheable, Lookup};
+use crate::cache::{BuildCache, Lookup};
 use crate::plan::PackageBuild;
 use crate::tools::packages::failure;
-use base::error::{Error, ErrorContext as _, ErrorKind, Result};
+use base::error::{Error, ErrorContext as _, ErrorKind, Result, failed};
 use base::time::{rfc3339, unix_now};
 use workspace::git;
 use workspace::key::hex;
@@ -29,8 +29,9 @@ impl ProjectRun<'_> {
     /// Builds a package that the project imports, or restores the output of an earlier build of the same content.
     pub(super) fn build_package(&self, build: &PackageBuild) -> Result<()> {
         let outputs = self.outputs(build)?;
-        let keys = self.package_keys(build, &outputs)?;
-        if let Cacheable::Yes(keys) = &keys
+        // Trouble with the cache does not stop the build.
+        let keys = self.package_keys(build, &outputs);
+        if let Ok(keys) = &keys
             && !self.run.plan.options.rebuild
             && self.restore_package(build, keys)?
         {
@@ -42,9 +43,9 @@ impl ProjectRun<'_> {
             let finished = self.execute(&command)?;
             failure::check_build(finished).map_err(|failure| self.explain(build, failure))?;
         }
-        let stored = self.store_package(build, &outputs, keys, &before)?;
-        if let Some(reason) = stored.objection() {
-            self.step(&format!("the output of {} is not cached: {reason}", build.dir));
+        let stored = keys.and_then(|keys| self.store_package(build, &outputs, &keys, &before));
+        if let Err(because) = stored {
+            self.step(&format!("the output of {} is not cached: {because:#}", build.dir));
         }
         Ok(())
     }
@@ -76,14 +77,9 @@ impl ProjectRun<'_> {
     }
 
     /// Returns the key of each output folder.
-    fn package_keys(
-        &self,
-        build: &PackageBuild,
-        outputs: &[Utf8PathBuf],
-    ) -> Result<Cacheable<Keys>> {
+    fn package_keys(&self, build: &PackageBuild, outputs: &[Utf8PathBuf]) -> Result<Keys> {
         if outputs.is_empty() {
-            let reason = "no folder that git ignores is exported by its package.json";
-            return Ok(Cacheable::No(reason.to_owned()));
+            return Err(failed("no folder that git ignores is exported by its package.json"));
         }
         let key = self.key_of(&BuildFacts {
             inputs: &build.inputs,
@@ -92,15 +88,10 @@ impl ProjectRun<'_> {
             folders: format!("package {} {outputs:?}", build.dir),
             dirs: &[&build.dir],
         })?;
-        let of_folder = |folder: &Utf8PathBuf, key: &str| {
+        let of_folder = |folder: &Utf8PathBuf| {
             hex(digest(&SHA256, format!("{key} {folder}").as_bytes()).as_ref())
         };
-        Ok(match key {
-            Cacheable::Yes(key) => Cacheable::Yes(
-                outputs.iter().map(|folder| (folder.clone(), of_folder(folder, &key))).collect(),
-            ),
-            Cacheable::No(reason) => Cacheable::No(reason),
-        })
+        Ok(outputs.iter().map(|folder| (folder.clone(), of_folder(folder))).collect())
     }
 
     /// Restores all folders or none. Returns false if one is not cached.
@@ -132,51 +123,39 @@ impl ProjectRun<'_> {
         Ok(is_complete)
     }
 
-    /// Caches the output folders.
+    /// Caches the output folders. Errors if something that the build wrote or read is not known.
     fn store_package(
         &self,
         build: &PackageBuild,
         outputs: &[Utf8PathBuf],
-        keys: Cacheable<Keys>,
+        keys: &Keys,
         before: &FileStamps,
-    ) -> Result<Cacheable<()>> {
-        let keys = match keys {
-            Cacheable::Yes(keys) => keys,
-            Cacheable::No(reason) => return Ok(Cacheable::No(reason)),
-        };
-        if !matches!(self.package_keys(build, outputs)?, Cacheable::Yes(now) if now == keys) {
-            return Ok(Cacheable::No(CHANGED.to_owned()));
+    ) -> Result<()> {
+        if self.package_keys(build, outputs)? != *keys {
+            return Err(failed(CHANGED));
         }
         for (path, at) in self.files(build) {
             let is_written = before.get(&path) != Some(&at);
             let is_output = outputs.iter().any(|folder| path.starts_with(folder));
             match (is_written, is_output) {
                 (true, false) => {
-                    let reason = format!("it wrote {path}, outside of what it exports");
-                    return Ok(Cacheable::No(reason));
+                    return Err(failed(format!("it wrote {path}, outside of what it exports")));
                 }
                 // An install or an earlier build wrote it.
-                (false, true) => {
-                    return Ok(Cacheable::No(format!("it did not write {path}")));
-                }
+                (false, true) => return Err(failed(format!("it did not write {path}"))),
                 _ => {}
             }
         }
         let root = &self.run.ctx.root;
-        for (folder, key) in &keys {
+        for (folder, key) in keys {
             let path = root.join(folder);
             if !path.is_dir() {
-                return Ok(Cacheable::No(format!("it did not write {folder}")));
+                return Err(failed(format!("it did not write {folder}")));
             }
-            match BuildCache::at(root).store(key, &path, rfc3339(unix_now())) {
-                Ok(Cacheable::Yes(())) => {}
-                Ok(Cacheable::No(reason)) => {
-                    return Ok(Cacheable::No(format!("{folder}: {reason}")));
-                }
-                Err(error) => return Ok(Cacheable::No(format!("{error:#}"))),
-            }
+            let stored = BuildCache::at(root).store(key, &path, rfc3339(unix_now()));
+            stored.with_context(|| folder.to_string())?;
         }
-        Ok(Cacheable::Yes(()))
+        Ok(())
     }
 
     /// Removes the output folders, which git ignores, and the build info files.

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Duration;
 
 use base::mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::build_variables::digests;
-use super::job::{ProjectRun, millis};
+use super::job::ProjectRun;
 use super::lock::{FileLock, lock};
 use super::npm_install::NpmInstall;
 use crate::tools::packages::failure;
@@ -56,8 +57,8 @@ pub const PACKAGES: &str = "packages";
 /// The installed dependencies of a project.
 #[derive(Clone, Debug, Default)]
 pub struct DependencyResult {
-    /// The duration of the install in milliseconds. `None` if there was nothing to install.
-    pub took: Option<u64>,
+    /// The duration of the install. `None` if there was nothing to install.
+    pub duration: Option<Duration>,
     /// Held while the project is built and bundled, because another run would replace the packages.
     pub locks: Vec<Arc<FileLock>>,
 }
@@ -82,7 +83,7 @@ impl ProjectRun<'_> {
             dependencies.locks.push(self.lock_for_run(&install_lock(installation))?);
             self.step("install dependencies");
             let install = || self.install_packages(installation);
-            dependencies.took = Some(self.run.installs.once(&installation.dir, install)?);
+            dependencies.duration = Some(self.run.installs.once(&installation.dir, install)?);
         }
         if !self.part.build_plan.dependencies.is_empty() {
             dependencies.locks.push(self.lock_for_run(PACKAGES)?);
@@ -104,28 +105,28 @@ impl ProjectRun<'_> {
             return Ok(held);
         }
         let path = lock_path(&self.run.ctx.root, name);
-        let alone = Arc::new(lock(&path, |holder| self.step(&format!("wait for {holder}")))?);
-        *shared = Arc::downgrade(&alone);
-        Ok(alone)
+        let own = Arc::new(lock(&path, |holder| self.step(&format!("wait for {holder}")))?);
+        *shared = Arc::downgrade(&own);
+        Ok(own)
     }
 
-    /// Returns the duration in milliseconds.
-    fn install_packages(&self, installation: &Installation) -> Result<u64> {
-        let mut took = 0;
+    /// Returns the duration.
+    fn install_packages(&self, installation: &Installation) -> Result<Duration> {
+        let mut duration = Duration::ZERO;
         let commands = self.run.paths.install(&self.part.build_plan.toolchain, installation);
         let npm = self.npm_install(installation, &commands);
         let may_keep = !self.run.plan.options.force;
         if may_keep && npm.as_ref().is_some_and(NpmInstall::is_current) {
-            return Ok(took);
+            return Ok(duration);
         }
         for command in &commands {
             let finished = self.execute_install(command)?;
             let hint = failure::hint(installation, &self.run.paths.variables, &finished.tail);
             let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
-            took += millis(finished.took);
+            duration += finished.took;
         }
         npm.iter().for_each(NpmInstall::remember);
-        Ok(took)
+        Ok(duration)
     }
 
     /// Describes an install of npm whose packages may be there already.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 
 use super::build_output::BuildOutput;
-use super::deployment::Uploaded;
+use super::deployment::UploadedVersion;
 use super::job::ProjectRun;
 use super::lock::FileLock;
 use super::{dagger, host, secrets, setup};
@@ -53,13 +53,13 @@ pub struct NewVersion {
 /// The outcome of an upload.
 pub struct Upload {
     /// The duration of the command. `None` if it was not started.
-    pub took: Option<Duration>,
+    pub duration: Option<Duration>,
     /// `true` if a signal, the deadline or an interruption ended the command when it may have sent a request.
     pub is_killed: bool,
     /// The steps before it that ran in the same command.
     pub steps: Vec<StepResult>,
     /// The upload, or its failure.
-    pub result: Result<Uploaded>,
+    pub result: Result<UploadedVersion>,
 }
 
 /// Checks the rules that need the working tree, Cloudflare, or a wrangler that this run installed. Nothing is built yet.
@@ -90,10 +90,15 @@ pub fn upload(job: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) 
     let finished = match job.execute_upload(&prepared.command, lock) {
         Ok(finished) => finished,
         Err(error) => {
-            return Upload { took: None, is_killed: false, steps: Vec::new(), result: Err(error) };
+            return Upload {
+                duration: None,
+                is_killed: false,
+                steps: Vec::new(),
+                result: Err(error),
+            };
         }
     };
-    let took = Some(finished.took);
+    let duration = Some(finished.took);
     let (finished, is_killed) = match engine {
         Engine::Host => {
             let is_killed = !matches!(finished.exit_reason, ExitReason::Code(_));
@@ -108,14 +113,14 @@ pub fn upload(job: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) 
         Engine::Host => Vec::new(),
         Engine::Dagger => dagger::read_steps(job, prepared),
     };
-    Upload { took, is_killed, steps, result: read_upload(job, prepared, finished) }
+    Upload { duration, is_killed, steps, result: read_upload(job, prepared, finished) }
 }
 
 fn read_upload(
     job: &ProjectRun<'_>,
     prepared: &PreparedUpload,
     finished: CompletedProcess,
-) -> Result<Uploaded> {
+) -> Result<UploadedVersion> {
     let mut version = match job.run.plan.choice.engine {
         Engine::Host => host::read_report(job, prepared, &finished)?,
         Engine::Dagger => dagger::read_report(job, prepared, finished)?,
@@ -134,12 +139,12 @@ fn read_upload(
     }
     // wrangler names the address of a version also if it is too long for a host name.
     version.urls.retain(|url| alias::has_valid_host(url));
-    let built = job.part.dist.as_ref().map(|dist| {
+    let output = job.part.dist.as_ref().map(|dist| {
         let handling = job.part.target.html_handling.as_deref();
         let dist = job.run.ctx.root.join(dist);
         Box::new(BuildOutput::read(&dist, job.part.health.path(), handling))
     });
-    Ok(Uploaded { version, built })
+    Ok(UploadedVersion { version, output })
 }
 
 /// Returns the URLs of the Worker, without those that cannot be read.
