@@ -137,7 +137,7 @@ pub fn one_test(ctx: &Ctx, name: &str, (variable, value): (&'static str, &str)) 
 pub fn set_up(ctx: &Ctx) -> Result<CommandPaths> {
     let config = Config::load(&ctx.root)?;
     let mut setup = Setup::new(ctx, &config)?;
-    let (paths, _) = setup.tools_for(&BTreeSet::from([node_of_wrangler()]))?;
+    let paths = setup.tools_for(&BTreeSet::from([node_of_wrangler()]))?;
     setup.finish("Bun, Node and wrangler are in place");
     // The tests run wrangler often, also in CI. Each of their sandboxes adds a file.
     let compile_cache = wrangler::compile_cache(&ctx.root);
@@ -147,7 +147,12 @@ pub fn set_up(ctx: &Ctx) -> Result<CommandPaths> {
 }
 
 fn run(ctx: &Ctx, check: &TestCheck) -> Result<()> {
+    // A terminal shows below the output that a long compilation is active. Cargo prints nothing during it.
+    let task = ctx.ui.is_on_terminal().then(|| ctx.ui.task(&check.name));
     let run = |command: &ProcessCommand| -> Result<()> {
+        if let Some(task) = &task {
+            task.step(&command.brief());
+        }
         ctx.run("test", command, &|line| ctx.ui.out(line))?.success()?;
         Ok(())
     };

@@ -97,9 +97,11 @@ impl Ui {
         }
     }
 
-    /// Prints text on stdout.
+    /// Prints text on stdout, above the lines of progress.
     pub fn out(&self, text: &str) {
-        self.remember_failure(write_out(&redact(&crate::text::sanitize(text))));
+        let text = redact(&crate::text::sanitize(text));
+        let written = mutex::lock(&self.area).without_lines(|| write_out(&text));
+        self.remember_failure(written);
     }
 
     /// Prints a line of a program that people asked to run, on the stream that it wrote to.

@@ -92,10 +92,16 @@ impl ProgressArea {
 
     /// Prints `text` above the lines of progress.
     pub(super) fn above(&mut self, text: &str) {
+        let text = crate::secret::redact(&crate::text::sanitize(text));
+        let _closed = self.without_lines(|| writeln!(anstream::stderr(), "{text}"));
+    }
+
+    /// Calls `print` while no lines of progress are drawn.
+    pub(super) fn without_lines<T>(&mut self, print: impl FnOnce() -> T) -> T {
         self.clear();
-        let _closed =
-            writeln!(anstream::stderr(), "{}", crate::secret::redact(&crate::text::sanitize(text)));
+        let printed = print();
         self.draw();
+        printed
     }
 
     /// Prints chunks of sections. Marks bypass the filter for control characters.

@@ -1,5 +1,7 @@
 //! `delete`: a Worker with its versions, routes and crons.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::json;
 
@@ -12,7 +14,7 @@ use base::time::{rfc3339, unix_now};
 use cloudflare::api::{Api, ListedVersion, Live};
 use deployment::context::Ctx;
 use deployment::engine::job::command_line;
-use deployment::engine::setup::{Setup, project_lock};
+use deployment::engine::setup::{Setup, ToolPlan, project_lock};
 use deployment::plan::Operation;
 use deployment::plan::commands::CommandPaths;
 use deployment::record::{DeployStatus, Record, ToolVersions};
@@ -43,11 +45,8 @@ impl DeleteCommand {
         let environment = &target.destination.environment;
         let mut setup = Setup::new(ctx, &target.workspace.config)?;
         if ctx.dry_run {
-            let (paths, _) = deployment::engine::setup::missing(
-                &ctx.root,
-                &target.workspace.config,
-                &std::collections::BTreeSet::new(),
-            )?;
+            let config = &target.workspace.config;
+            let paths = ToolPlan::new(&ctx.root, config, &BTreeSet::new())?.paths;
             let text = script_of(&ctx.root, [&deletion(&target, &paths)]);
             setup.finish("nothing is deleted");
             let report = json!({ "schema": 1, "project": name, "environment": environment,
@@ -71,7 +70,7 @@ impl DeleteCommand {
             ctx.ui.report(&report(false, live.as_deref()), "nothing was deleted");
             return Ok(Exit::Done);
         }
-        let (paths, _) = setup.tools()?;
+        let paths = setup.tools()?;
         setup.finish("wrangler is installed");
         delete(ctx, &target, &api, &deletion(&target, &paths))?;
         let text = format!(

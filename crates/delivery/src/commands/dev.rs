@@ -15,7 +15,7 @@ use deployment::builds::plan_builds;
 use deployment::context::Ctx;
 use deployment::engine::lock::{FileLock, lock};
 use deployment::engine::packages::{PACKAGES, install_lock, lock_path};
-use deployment::engine::setup::{Setup, missing};
+use deployment::engine::setup::{Setup, ToolPlan};
 use deployment::plan::BuildPlan;
 use deployment::plan::commands::CommandPaths;
 use deployment::report::script::script_of;
@@ -53,7 +53,7 @@ impl DevCommand {
         }
         let port = self.port.unwrap_or_else(|| port_of(&target.project.name));
         if ctx.dry_run {
-            let (paths, _) = missing(&ctx.root, &workspace.config, &tools)?;
+            let paths = ToolPlan::new(&ctx.root, &workspace.config, &tools)?.paths;
             let steps =
                 preparation(&paths, build.as_ref(), CommandPaths::install_in_place).into_iter();
             let mut commands: Vec<ProcessCommand> = steps.map(|step| step.command).collect();
@@ -62,7 +62,7 @@ impl DevCommand {
             return Ok(Exit::Done);
         }
         let mut setup = Setup::new(ctx, &workspace.config)?;
-        let (paths, _) = setup.tools_for(&tools)?;
+        let paths = setup.tools_for(&tools)?;
         setup.finish("ready");
         prepare(ctx, &paths, &target.project, build.as_ref())?;
         let server = server(&paths, &target, build.as_ref(), port, &self.arguments);

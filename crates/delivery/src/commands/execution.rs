@@ -13,7 +13,7 @@ use deployment::engine::choice::{RequestedEngine, choose};
 use deployment::engine::live;
 use deployment::engine::order::cycle_note;
 use deployment::engine::phases::Phase;
-use deployment::engine::setup::{self, Setup};
+use deployment::engine::setup::{self, Setup, ToolPlan};
 use deployment::plan::refusal::ProjectRefusal;
 use deployment::plan::{Engine, EngineChoice, Operation, Plan, ProjectPlan};
 use deployment::record::{Record, ToolVersions};
@@ -85,8 +85,8 @@ pub fn tell_refused(ctx: &Ctx, plan: &Plan) -> Exit {
 
 /// Returns the plan as a script.
 pub fn plan_script(ctx: &Ctx, workspace: &Workspace, plan: &Plan) -> Result<String> {
-    let (paths, missing) = setup::missing(&ctx.root, &workspace.config, &tools_of(plan))?;
-    script::script(plan, &paths, &missing)
+    let tools = ToolPlan::new(&ctx.root, &workspace.config, &tools_of(plan))?;
+    script::script(plan, &tools.paths, &tools.installs)
 }
 
 /// Reports the results to the user and to the pipeline.
@@ -102,13 +102,13 @@ pub fn execute(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Vec<R
     // Containers have their own tools, but the sandbox needs local ones.
     let to_sandbox = plan.operation != Operation::Build && plan.destination.sandbox.is_some();
     setup.number_phases(to_sandbox, Phase::of_plan(&plan));
-    let (paths, mut versions) = if plan.choice.engine == Engine::Host || to_sandbox {
-        setup.tools_for(&tools_of(&plan))?
+    let (root, config) = (&ctx.root, &workspace.config);
+    let (paths, versions) = if plan.choice.engine == Engine::Host || to_sandbox {
+        (setup.tools_for(&tools_of(&plan))?, setup::installed_versions(root, config))
     } else {
-        let none = BTreeSet::new();
-        (setup::missing(&ctx.root, &workspace.config, &none)?.0, ToolVersions::new())
+        (ToolPlan::new(root, config, &BTreeSet::new())?.paths, ToolVersions::new())
     };
-    versions.dagger.clone_from(&plan.choice.dagger);
+    let versions = ToolVersions { dagger: plan.choice.dagger.clone(), ..versions };
     let mut ready = format!("engine: {} ({})", plan.choice.engine.name(), plan.choice.reason);
     if to_sandbox {
         let server = setup.sandbox(&paths, &workspace.config.account_ids(), None)?;

@@ -105,7 +105,7 @@ fn show(ctx: &Ctx, entries: &[LogMessage]) {
 /// Lets wrangler print new entries.
 fn tail(ctx: &Ctx, target: &ProjectTarget, worker: &str) -> Result<Exit> {
     let mut setup = Setup::new(ctx, &target.workspace.config)?;
-    let (paths, _) = setup.tools()?;
+    let paths = setup.tools()?;
     setup.finish("ready");
     let format = if ctx.ui.json() { "--format=json" } else { "--format=pretty" };
     let arguments = ["tail", worker, format].map(str::to_owned);

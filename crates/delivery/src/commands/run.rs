@@ -11,7 +11,7 @@ use super::selection::{self, Selection};
 use base::error::{Error, ErrorKind, Exit, Result};
 use deployment::builds::{ProjectBuild, plan_builds};
 use deployment::context::Ctx;
-use deployment::engine::setup::{Setup, missing};
+use deployment::engine::setup::{Setup, ToolPlan};
 use deployment::plan::BuildPlan;
 use deployment::plan::commands::CommandPaths;
 use deployment::report::script::script_of;
@@ -83,7 +83,7 @@ impl RunCommand {
             let buildable = builds.iter().filter_map(|one| one.build.as_ref().ok());
             let tools = buildable.flat_map(tools_of).collect();
             let mut setup = Setup::new(ctx, &workspace.config)?;
-            let (paths, _) = setup.tools_for(&tools)?;
+            let paths = setup.tools_for(&tools)?;
             setup.finish("tools ready");
             let mut finished = BTreeSet::new();
             for ProjectBuild { project, build } in &builds {
@@ -174,7 +174,7 @@ impl RunCommand {
         let mut commands = Vec::new();
         for ProjectBuild { project, build } in builds {
             let build = build.as_ref().map_err(Clone::clone)?;
-            let (paths, _) = missing(&ctx.root, &workspace.config, &tools_of(build))?;
+            let paths = ToolPlan::new(&ctx.root, &workspace.config, &tools_of(build))?.paths;
             let steps = self.steps(&paths, project, build).into_iter();
             commands.extend(steps.map(|step| step.command));
         }

@@ -129,7 +129,7 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
     }
     let config = Config::load(&ctx.root)?;
     let mut setup = Setup::new(ctx, &config)?;
-    let (paths, _) = setup.tools()?;
+    let paths = setup.tools()?;
     let server = setup.sandbox(&paths, &config.account_ids(), port)?;
     setup.finish("sandbox ready");
     Ok(report(ctx, Some(server), ""))

@@ -18,7 +18,7 @@ use deployment::engine::job::command_line;
 use deployment::plan::destination::Destination;
 use deployment::report::status::{LiveState, StatusReport, StatusRow};
 use workspace::Workspace;
-use workspace::config::LOCAL;
+use workspace::config::{Config, LOCAL};
 use workspace::git;
 use workspace::project::Project;
 use workspace::triggers::Triggers;
@@ -116,46 +116,60 @@ fn name_shared(
     rows: &mut [StatusRow],
 ) {
     let config = &workspace.config;
-    let side = |environment: &str| {
-        let readable = readable.iter().find(|one| one.destination.environment == environment);
-        // An environment that was not read is at Cloudflare, and `local` never is.
-        readable.map_or(environment == LOCAL, |one| one.destination.sandbox.is_some())
-    };
-    let account = |environment: &str| config.cloudflare(environment).account_id.to_lowercase();
-    let is_protected = |name: &String| config.environments.get(name).is_some_and(|e| e.protected);
-    let all: Vec<String> =
-        std::iter::once(LOCAL.to_owned()).chain(config.environments.keys().cloned()).collect();
+    let environments: Vec<&str> =
+        std::iter::once(LOCAL).chain(config.environments.keys().map(String::as_str)).collect();
     for project in projects {
-        let states = rows.iter().filter(|row| row.project == project.name);
-        let live: Vec<(String, bool)> = states
-            .filter_map(|row| match row.state {
-                LiveState::Live { in_step, .. } => Some((row.environment.clone(), in_step)),
-                _ => None,
-            })
+        let without_block: Vec<&str> =
+            environments.iter().copied().filter(|name| !project.wrangler.has(name)).collect();
+        let current: Vec<String> = rows
+            .iter()
+            .filter(|row| row.project == project.name && row.is_up_to_date())
+            .map(|row| row.environment.clone())
             .collect();
         for row in rows.iter_mut().filter(|row| row.project == project.name) {
-            let own = row.environment.clone();
-            let is_other = matches!(row.state, LiveState::Live { in_step: false, .. });
-            if !is_other || project.wrangler.has(&own) {
+            if !row.is_outdated() || project.wrangler.has(&row.environment) {
                 continue;
             }
-            let shared = all.iter().filter(|other| {
-                !project.wrangler.has(other)
-                    && (side(other), account(other)) == (side(&own), account(&own))
-            });
-            let shared: Vec<&String> = shared.collect();
-            // The Worker belongs to the environment that it was deployed for, else to the one of the top level.
-            let owner = shared
-                .iter()
-                .find(|name| live.contains(&((**name).clone(), true)))
-                .or_else(|| shared.iter().find(|name| **name == LOCAL))
-                .or_else(|| shared.iter().find(|name| is_protected(name)))
-                .or_else(|| shared.first());
-            if let Some(owner) = owner.filter(|owner| ***owner != own) {
-                row.state = LiveState::NoBlock { worker_of: (**owner).clone() };
+            let own = place(config, readable, &row.environment);
+            let mut sharing = without_block.clone();
+            sharing.retain(|name| place(config, readable, name) == own);
+            let owner = owner(config, &sharing, &current);
+            if let Some(owner) = owner.filter(|owner| *owner != row.environment) {
+                row.state = LiveState::NoBlock { worker_of: owner.to_owned() };
             }
         }
     }
+}
+
+/// The place of a Worker: one of the same name and place is the same Worker.
+#[derive(PartialEq, Eq)]
+struct WorkerPlace {
+    is_in_sandbox: bool,
+    account: String,
+}
+
+/// Returns the place of an environment's Workers. An environment that was not read is at Cloudflare, and `local` never is.
+fn place(config: &Config, readable: &[ReadableEnvironment], environment: &str) -> WorkerPlace {
+    let read = readable.iter().find(|one| one.destination.environment == environment);
+    WorkerPlace {
+        is_in_sandbox: read.map_or(environment == LOCAL, |one| one.destination.sandbox.is_some()),
+        account: config.cloudflare(environment).account_id.to_lowercase(),
+    }
+}
+
+/// Returns the environment that owns a Worker of several environments: the one that it was deployed for, else the one of
+/// the top level. `current` names the environments whose content is live.
+fn owner<'e>(config: &Config, sharing: &[&'e str], current: &[String]) -> Option<&'e str> {
+    let is_current = |name: &&&str| current.iter().any(|one| one == **name);
+    let is_protected =
+        |name: &&&str| config.environments.get(**name).is_some_and(|one| one.protected);
+    let owner = sharing
+        .iter()
+        .find(is_current)
+        .or_else(|| sharing.iter().find(|name| **name == LOCAL))
+        .or_else(|| sharing.iter().find(is_protected))
+        .or_else(|| sharing.first());
+    owner.copied()
 }
 
 fn row(ctx: &Ctx, one: &ReadableEnvironment, project: &Project) -> StatusRow {
@@ -166,11 +180,11 @@ fn row(ctx: &Ctx, one: &ReadableEnvironment, project: &Project) -> StatusRow {
         let Some(live) = api.live(&target.worker)? else { return Ok(LiveState::Nothing) };
         let urls = one.destination.live_urls(&target, || api.address(&target.worker))?;
         let key = one.keys.get(&project.name).cloned().transpose()?;
-        let in_step = live.tag == key;
+        let is_up_to_date = live.tag == key;
         let wanted = Triggers::new(&project.wrangler, environment).digest;
         let triggers_applied = live.triggers.as_ref() == Some(&wanted);
         let live = Box::new(live);
-        Ok(LiveState::Live { live, urls, in_step, triggers_applied })
+        Ok(LiveState::Live { live, urls, is_up_to_date, triggers_applied })
     };
     StatusRow {
         project: project.name.clone(),

@@ -14,7 +14,7 @@ use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler::LAUNCHER;
 use cloudflare::wrangler::access::{Access, access, needs_node};
 use deployment::context::Ctx;
-use deployment::engine::setup::{Setup, missing};
+use deployment::engine::setup::{Setup, ToolPlan};
 use deployment::plan::commands::{CommandPaths, DEPLOY_DEADLINE};
 use deployment::plan::wrangler_environment;
 use deployment::report::script::script_of;
@@ -55,13 +55,13 @@ impl WranglerCommand {
         let has_token = access != Access::NoToken;
         let tools = tools(&self.arguments);
         if ctx.dry_run {
-            let (paths, _) = missing(&ctx.root, &target.workspace.config, &tools)?;
+            let paths = ToolPlan::new(&ctx.root, &target.workspace.config, &tools)?.paths;
             let command = command(&paths, &target, &self.arguments, has_token);
             ctx.ui.out(&script_of(&ctx.root, [&command]));
             return Ok(Exit::Done);
         }
         let mut setup = Setup::new(ctx, &target.workspace.config)?;
-        let (paths, _) = setup.tools_for(&tools)?;
+        let paths = setup.tools_for(&tools)?;
         setup.finish("ready");
         if has_token {
             // No other program on the sandbox's port may get the token.

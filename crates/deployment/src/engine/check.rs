@@ -187,10 +187,12 @@ impl Checker<'_> {
             }
             let is_transient =
                 matches!(&finding, ResponseProof::Unknown(unclear) if unclear.cause.is_transient());
-            let spent = |since: Instant, limit| (since.elapsed() + pause > limit).then_some(limit);
-            let same = if is_transient { None } else { spent(since, limits.same_answer) };
-            if let Some(limit) = same.or_else(|| spent(started, limits.total)) {
-                return with_address(finding, &self.url(base), Some(limit));
+            let is_over = |since: Instant, limit| since.elapsed() + pause > limit;
+            if !is_transient && is_over(since, limits.same_answer) {
+                return with_address(finding, &self.url(base), Some(limits.same_answer));
+            }
+            if is_over(started, limits.total) {
+                return with_address(finding, &self.url(base), Some(limits.total));
             }
             if is_interrupted() {
                 return with_address(finding, &self.url(base), None);

@@ -62,9 +62,9 @@ pub enum Progress<'a> {
 /// The result of the steps up to the upload.
 enum UploadStep {
     /// The deployment ends without an upload.
-    Ended(DeployStatus),
+    End(DeployStatus),
     /// A version is uploaded.
-    Uploaded(UploadedVersion),
+    Upload(UploadedVersion),
 }
 
 /// A project's deployment with the results of its steps so far.
@@ -114,10 +114,8 @@ impl<'a> ProjectDeployment<'a> {
         let step = deployment.up_to_upload(&lock);
         deployment.lock = Some(lock);
         match step {
-            Ok(UploadStep::Uploaded(uploaded)) => {
-                Progress::Uploaded(Box::new(deployment), uploaded)
-            }
-            Ok(UploadStep::Ended(status)) => {
+            Ok(UploadStep::Upload(uploaded)) => Progress::Uploaded(Box::new(deployment), uploaded),
+            Ok(UploadStep::End(status)) => {
                 Progress::Finished(Box::new(deployment.end(status, None)))
             }
             Err(error) => Progress::Finished(Box::new(deployment.fail(&error))),
@@ -147,19 +145,19 @@ impl<'a> ProjectDeployment<'a> {
         if self.job.run.plan.operation == Operation::Build {
             self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
-            return Ok(UploadStep::Ended(DeployStatus::Built));
+            return Ok(UploadStep::End(DeployStatus::Built));
         }
         self.before = read_live(&self.job)?;
         self.live.clone_from(&self.before.live);
         if let Some(status) = refuse_preview(&self.job, &self.before)? {
-            return Ok(UploadStep::Ended(status));
+            return Ok(UploadStep::End(status));
         }
         refuse_first_share(&self.job, &self.before)?;
         // The live version may need the storage to answer.
         self.job.run.provide_storage();
         self.existing = find_existing(&self.job, &self.before)?;
         if self.existing.is_some() {
-            return Ok(UploadStep::Ended(DeployStatus::Unchanged));
+            return Ok(UploadStep::End(DeployStatus::Unchanged));
         }
         self.before.read_beside_version(&self.job);
         uploader::refuse(&self.job)?;
@@ -172,7 +170,7 @@ impl<'a> ProjectDeployment<'a> {
         let prepared = uploader::prepare(&self.job)?;
         // The upload reads only the prepared folder.
         self.build.dependencies.locks.clear();
-        Ok(UploadStep::Uploaded(self.upload(&prepared, lock)?))
+        Ok(UploadStep::Upload(self.upload(&prepared, lock)?))
     }
 
     /// Runs the steps before the upload, and uploads. From here on the remote side may have changed. A saved record

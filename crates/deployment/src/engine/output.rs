@@ -62,7 +62,7 @@ impl ProjectRun<'_> {
         let key = self.build_key(dir);
         let usable = key.as_ref().ok().filter(|_| !self.run.plan.options.rebuild);
         let damaged = match usable.map_or(Lookup::Miss, |key| self.restore(key)) {
-            Lookup::Hit { built, .. } => return self.restored(built),
+            Lookup::Hit { built, .. } => return self.use_restored(built),
             Lookup::Miss => None,
             Lookup::Corrupt(damage) => Some(damage),
         };
@@ -96,7 +96,7 @@ impl ProjectRun<'_> {
 
     /// Returns the result for a restored output, after the install of the packages that wrangler bundles. An adapter has
     /// bundled its code already.
-    fn restored(&self, built: String) -> Result<BuildResult> {
+    fn use_restored(&self, built: String) -> Result<BuildResult> {
         let is_bundled = OutputFolders::find(&self.run.ctx.root, self.part)?.is_bundled;
         let needs_packages = self.part.may_have_code() && !is_bundled;
         let dependencies =

@@ -68,13 +68,13 @@ impl<'a> Setup<'a> {
         self.server.get_or_init(|| sandbox::recently_running(&self.ctx.root)).as_ref()
     }
 
-    /// Returns Bun and wrangler in the pinned versions. Installs them if they are missing.
-    pub fn tools(&mut self) -> Result<(CommandPaths, ToolVersions)> {
+    /// Returns the paths of Bun and wrangler in the pinned versions. Installs them if they are missing.
+    pub fn tools(&mut self) -> Result<CommandPaths> {
         self.tools_for(&BTreeSet::new())
     }
 
-    /// Does the same, with the tools that projects need.
-    pub fn tools_for(&mut self, tools: &BTreeSet<Tool>) -> Result<(CommandPaths, ToolVersions)> {
+    /// Returns the paths of Bun, wrangler and the `tools` that projects need. Installs those that are missing.
+    pub fn tools_for(&mut self, tools: &BTreeSet<Tool>) -> Result<CommandPaths> {
         let root = &self.ctx.root;
         // Bun 1.4.5 parses the question mark as the start of a query.
         if root.as_str().contains('?') {
@@ -85,53 +85,50 @@ impl<'a> Setup<'a> {
                 "nothing was changed; rename the folder, or check the repository out elsewhere",
             ));
         }
-        let (mut paths, mut commands) = missing(root, self.config, tools)?;
+        let mut plan = ToolPlan::new(root, self.config, tools)?;
         // Checkouts may share the folder of tools.
-        let shared = tools_folder(root).join("install.lock");
-        let _alone = if commands.is_empty() {
+        let path = tools_folder(root).join("install.lock");
+        let _lock = if plan.installs.is_empty() {
             None
         } else {
-            let alone = lock(&shared, |holder| self.task.step(&format!("wait for {holder}")))?;
-            (paths, commands) = missing(root, self.config, tools)?;
-            Some(alone)
+            let lock = lock(&path, |holder| self.task.step(&format!("wait for {holder}")))?;
+            // Another run may have installed them in the meantime.
+            plan = ToolPlan::new(root, self.config, tools)?;
+            Some(lock)
         };
-        let missing = commands;
-        let tools_phase = (!missing.is_empty()).then_some(Phase::Tools);
+        let tools_phase = (!plan.installs.is_empty()).then_some(Phase::Tools);
         let is_down = self.needs_sandbox && self.running().is_none();
         let setup: Vec<Phase> =
             tools_phase.into_iter().chain(is_down.then_some(Phase::Sandbox)).collect();
         self.phases = Phases::new(&setup, &self.rest);
         self.task.phase(self.phases.label(Phase::Tools));
-        if !missing.is_empty() {
-            let wrangler = wrangler::pinned_version(root).unwrap_or_default();
-            let bun = &self.config.tools.bun;
-            let more = tools.iter().filter(|tool| (tool.name, &tool.version) != ("bun", bun));
-            let labels: BTreeSet<String> = more.map(Tool::label).collect();
-            let more = labels.iter().map(|label| format!(", {label}")).collect::<String>();
-            self.task.step(&format!(
-                "install Bun {bun}, wrangler {wrangler}{more}, as far as they are missing"
-            ));
+        if !plan.installs.is_empty() {
+            self.install_tools(tools, &plan.installs)?;
         }
-        for command in &missing {
-            self.install(command)?;
+        plan.paths.compile_cache = compile_cache(root);
+        Ok(plan.paths)
+    }
+
+    fn install_tools(&self, tools: &BTreeSet<Tool>, installs: &[ProcessCommand]) -> Result<()> {
+        let root = &self.ctx.root;
+        let wrangler = wrangler::pinned_version(root).unwrap_or_default();
+        let bun = &self.config.tools.bun;
+        let more = tools.iter().filter(|tool| (tool.name, &tool.version) != ("bun", bun));
+        let labels: BTreeSet<String> = more.map(Tool::label).collect();
+        let more = labels.iter().map(|label| format!(", {label}")).collect::<String>();
+        self.task.step(&format!(
+            "install Bun {bun}, wrangler {wrangler}{more}, as far as they are missing"
+        ));
+        installs.iter().try_for_each(|command| self.install(command))?;
+        let toolchain = Toolchain::wrangler(root);
+        // Without the file, the whole schema is read.
+        if let (Some(path), Ok(schema)) = (fields_file(root), full_schema(root)) {
+            let _slower = schema.to_text().map(|text| write_whole(&path, &text));
         }
-        if !missing.is_empty() {
-            let toolchain = Toolchain::wrangler(root);
-            // Without the file, the whole schema is read.
-            if let (Some(path), Ok(schema)) = (fields_file(root), full_schema(root)) {
-                let _slower = schema.to_text().map(|text| write_whole(&path, &text));
-            }
-            write_whole(&stamp(&toolchain), &toolchain.lock().unwrap_or_default())?;
-            // What was compiled of another version is never read again.
-            let _absent = std::fs::remove_dir_all(wrangler::compile_cache(root));
-        }
-        paths.compile_cache = compile_cache(root);
-        let versions = ToolVersions {
-            bun: Some(self.config.tools.bun.clone()),
-            wrangler: wrangler::installed_version(root),
-            ..ToolVersions::new()
-        };
-        Ok((paths, versions))
+        write_whole(&stamp(&toolchain), &toolchain.lock().unwrap_or_default())?;
+        // What was compiled of another version is never read again.
+        let _absent = std::fs::remove_dir_all(wrangler::compile_cache(root));
+        Ok(())
     }
 
     /// Returns Bun's program. Installs it if it is missing. Other pins are not checked.
@@ -185,7 +182,7 @@ impl<'a> Setup<'a> {
             return Ok(server.clone());
         }
         self.needs_sandbox = true;
-        let (paths, _) = self.tools()?;
+        let paths = self.tools()?;
         self.sandbox(&paths, accounts, None)
     }
 
@@ -210,46 +207,63 @@ pub fn stamp(toolchain: &Toolchain) -> Utf8PathBuf {
     toolchain.dir.join("node_modules/.installed.lock")
 }
 
-/// Returns the paths of the tools, and the commands that install the missing ones. If its lock file
-/// changed, wrangler counts as missing. Errors if a lock file does not match its pin.
-pub fn missing(
-    root: &Utf8Path,
-    config: &Config,
-    tools: &BTreeSet<Tool>,
-) -> Result<(CommandPaths, Vec<ProcessCommand>)> {
-    toolchain::check(root, &config.tools)?;
-    let version = &config.tools.bun;
-    let bun = bun::find(root, version);
-    let mut commands = match bun {
-        Location::Missing(_) => {
-            check_installable(root, version)?;
-            bun::install(root, version)
+/// The tools of a run.
+#[derive(Debug)]
+pub struct ToolPlan {
+    /// The paths of all tools, also of those that are not installed yet.
+    pub paths: CommandPaths,
+    /// The commands that install the missing ones.
+    pub installs: Vec<ProcessCommand>,
+}
+
+impl ToolPlan {
+    /// Finds Bun, wrangler and the `tools` that projects need. If its lock file changed, wrangler counts as missing.
+    /// Errors if a lock file does not match its pin.
+    pub fn new(root: &Utf8Path, config: &Config, tools: &BTreeSet<Tool>) -> Result<ToolPlan> {
+        toolchain::check(root, &config.tools)?;
+        let version = &config.tools.bun;
+        let bun = bun::find(root, version);
+        let mut installs = match bun {
+            Location::Missing(_) => {
+                check_installable(root, version)?;
+                bun::install(root, version)
+            }
+            Location::OnPath(_) | Location::Installed(_) => Vec::new(),
+        };
+        let mut paths = CommandPaths::new(root, bun.program());
+        paths.variables = config.variables.clone();
+        paths.plugins = Some(root.join(".xtask/tmp"));
+        for tool in tools.iter().filter(|tool| tool.name != "bun" || !tool.fits(version)) {
+            let location = registry::find(root, tool);
+            if let Location::Missing(_) = location {
+                installs.extend(registry::install(root, tool));
+            }
+            let program = location.program();
+            if !matches!(location, Location::OnPath(_)) {
+                paths.path.extend(program.parent().map(Utf8Path::to_owned));
+            }
+            paths.tools.insert(tool.clone(), program.to_owned());
         }
-        Location::OnPath(_) | Location::Installed(_) => Vec::new(),
-    };
-    let mut paths = CommandPaths::new(root, bun.program());
-    paths.variables = config.variables.clone();
-    paths.plugins = Some(root.join(".xtask/tmp"));
-    for tool in tools.iter().filter(|tool| tool.name != "bun" || !tool.fits(version)) {
-        let location = registry::find(root, tool);
-        if let Location::Missing(_) = location {
-            commands.extend(registry::install(root, tool));
+        if !matches!(bun, Location::OnPath(_)) {
+            paths.path.extend(bun.program().parent().map(Utf8Path::to_owned));
         }
-        let program = location.program();
-        if !matches!(location, Location::OnPath(_)) {
-            paths.path.extend(program.parent().map(Utf8Path::to_owned));
+        let toolchain = Toolchain::wrangler(root);
+        let installed = std::fs::read_to_string(stamp(&toolchain)).ok();
+        if installed.is_none() || installed != toolchain.lock() {
+            installs.extend(install_wrangler(&paths, &toolchain));
         }
-        paths.tools.insert(tool.clone(), program.to_owned());
+        Ok(ToolPlan { paths, installs })
     }
-    if !matches!(bun, Location::OnPath(_)) {
-        paths.path.extend(bun.program().parent().map(Utf8Path::to_owned));
+}
+
+/// Returns the versions of Bun, wrangler and xtask.
+#[must_use]
+pub fn installed_versions(root: &Utf8Path, config: &Config) -> ToolVersions {
+    ToolVersions {
+        bun: Some(config.tools.bun.clone()),
+        wrangler: wrangler::installed_version(root),
+        ..ToolVersions::new()
     }
-    let toolchain = Toolchain::wrangler(root);
-    let installed = std::fs::read_to_string(stamp(&toolchain)).ok();
-    if installed.is_none() || installed != toolchain.lock() {
-        commands.extend(install_wrangler(&paths, &toolchain));
-    }
-    Ok((paths, commands))
 }
 
 /// Returns the folder for what Bun compiles of wrangler. A job of CI that starts from a new checkout would fill it for one

@@ -28,6 +28,20 @@ pub struct StatusRow {
     pub diff: String,
 }
 
+impl StatusRow {
+    /// Returns true if the content of the working tree is live.
+    #[must_use]
+    pub fn is_up_to_date(&self) -> bool {
+        matches!(self.state, LiveState::Live { is_up_to_date: true, .. })
+    }
+
+    /// Returns true if other content is live.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        matches!(self.state, LiveState::Live { is_up_to_date: false, .. })
+    }
+}
+
 /// The live state of a project in an environment.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "status")]
@@ -39,7 +53,8 @@ pub enum LiveState {
         /// The URLs.
         urls: Vec<String>,
         /// `true` if its content key is that of the working tree.
-        in_step: bool,
+        #[serde(rename = "inStep")]
+        is_up_to_date: bool,
         /// `true` if the crons, routes, domains and settings of the working tree are applied.
         triggers_applied: bool,
     },
@@ -136,9 +151,7 @@ impl<'a> StatusReport<'a> {
                 text += &format!("{}\n", paint(RED, &line));
             }
         }
-        let is_out_of_date =
-            |row: &&StatusRow| matches!(row.state, LiveState::Live { in_step: false, .. });
-        if let Some(row) = self.rows.iter().find(is_out_of_date) {
+        if let Some(row) = self.rows.iter().find(|row| row.is_outdated()) {
             text += &format!("next: `{}` lists what changed\n", row.diff);
         }
         let mut skipped: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -181,8 +194,8 @@ impl LiveState {
                 return vec![Cell::new(format!("no env block, the Worker is {worker_of}'s"), DIM)];
             }
             LiveState::Unreadable { .. } => return vec![Cell::new("cannot be read", RED)],
-            LiveState::Live { live, urls, in_step, triggers_applied } => {
-                let state = match (in_step, triggers_applied) {
+            LiveState::Live { live, urls, is_up_to_date, triggers_applied } => {
+                let state = match (is_up_to_date, triggers_applied) {
                     (true, true) => Cell::new("up to date", GREEN),
                     (true, false) => Cell::new("crons, routes or settings not applied", YELLOW),
                     (false, _) => Cell::new("out of date", YELLOW),

@@ -105,8 +105,8 @@ impl<'a> Comment<'a> {
         };
         if !ctx.dry_run {
             match comment.connect() {
-                Ok(client) => comment.client = client,
-                Err(failure) => comment.warn(&failure, CommentAction::Skipped),
+                Ok(client) => comment.client = Some(client),
+                Err(obstacle) => *comment.obstacle.borrow_mut() = Some(*obstacle),
             }
         }
         comment
@@ -189,39 +189,37 @@ impl<'a> Comment<'a> {
         rows.iter().map(fill).collect()
     }
 
-    /// Returns the client. Errors without a merge request or a token.
-    fn connect(&self) -> Result<Option<Client<'a>>> {
+    /// Returns the client, or the result of all comments without one: there is no merge request or no token.
+    fn connect(&self) -> std::result::Result<Client<'a>, Box<CommentResult>> {
         let name = &self.token_variable;
         let Some(merge_request) = &self.merge_request else {
-            let message = "no comment: this is not a merge request pipeline".to_owned();
+            let message = "no comment: this is not a merge request pipeline";
             // Outside of a pipeline no comment is expected.
             if self.ctx.ci.is_pipeline() {
-                self.ctx.ui.note(&message);
+                self.ctx.ui.note(message);
             }
-            self.stop(CommentAction::Skipped, message, Vec::new());
-            return Ok(None);
+            return Err(Box::new(self.without_comment(CommentAction::Skipped, message, &[])));
         };
         if merge_request.in_fork {
-            self.skip(
-                &format!(
-                    "no comment: this pipeline runs in a fork, which has no token for project {}; \
+            let message = format!(
+                "no comment: this pipeline runs in a fork, which has no token for project {}; \
                  a member of the project can run it there",
-                    merge_request.project
-                ),
-                Vec::new(),
+                merge_request.project
             );
-            return Ok(None);
+            self.ctx.ui.note(&message);
+            return Err(Box::new(self.without_comment(CommentAction::Skipped, &message, &[])));
         }
         let Some(value) = base::env::raw_variable(name) else {
-            let message = TokenProblem::Unset.message(name);
+            let message = format!("no comment: {}", TokenProblem::Unset.message(name));
             let hints = [
                 token_errors::describe_token(name),
                 "read the links of a preview in the job's log and reports".to_owned(),
             ];
-            self.skip(&format!("no comment: {message}"), hints.into());
-            return Ok(None);
+            self.ctx.ui.note(&with_hints(&message, &hints));
+            return Err(Box::new(self.without_comment(CommentAction::Skipped, &message, &hints)));
         };
-        client(self.ctx, &merge_request.api, name, Some(&value)).map(Some)
+        client(self.ctx, &merge_request.api, name, Some(&value))
+            .map_err(|failure| Box::new(self.warn(&failure, CommentAction::Skipped)))
     }
 
     fn change(&self, change: &RowChange<'_>, lasting: bool) -> CommentResult {
@@ -243,14 +241,12 @@ impl<'a> Comment<'a> {
                 CommentResult { note, url, deleted, rows, ..self.outcome(action) }
             }
             Err(error) => {
+                let result = self.warn(&error, CommentAction::Failed);
                 // A token that is refused now is refused later; a server that is down may be back.
-                let lasting = lasting || error.kind == ErrorKind::Refused;
-                self.warn(&error, CommentAction::Failed);
-                let obstacle = self.obstacle.borrow().clone();
-                if !lasting {
-                    *self.obstacle.borrow_mut() = None;
+                if lasting || error.kind == ErrorKind::Refused {
+                    *self.obstacle.borrow_mut() = Some(result.clone());
                 }
-                obstacle.unwrap_or_else(|| self.outcome(CommentAction::Failed))
+                result
             }
         }
     }
@@ -274,20 +270,21 @@ impl<'a> Comment<'a> {
             .map_err(|error| explain(error, &self.token_variable, user.as_deref(), merge_request))
     }
 
-    fn skip(&self, message: &str, hints: Vec<String>) {
-        self.ctx.ui.note(&with_hints(message, &hints));
-        self.stop(CommentAction::Skipped, message.to_owned(), hints);
+    /// Warns that `error` prevents the comment.
+    fn warn(&self, error: &Error, action: CommentAction) -> CommentResult {
+        let message = format!("no comment: {error:#}");
+        self.ctx.ui.warn(&with_hints(&message, &error.hints));
+        self.without_comment(action, &message, &error.hints)
     }
 
-    fn warn(&self, error: &Error, action: CommentAction) {
-        let (message, hints) = (format!("no comment: {error:#}"), error.hints.clone());
-        self.ctx.ui.warn(&with_hints(&message, &hints));
-        self.stop(action, message, hints);
-    }
-
-    fn stop(&self, action: CommentAction, message: String, hints: Vec<String>) {
-        let failure = CommentResult { message: Some(message), hints, ..self.outcome(action) };
-        *self.obstacle.borrow_mut() = Some(failure);
+    fn without_comment(
+        &self,
+        action: CommentAction,
+        message: &str,
+        hints: &[String],
+    ) -> CommentResult {
+        let message = Some(message.to_owned());
+        CommentResult { message, hints: hints.to_vec(), ..self.outcome(action) }
     }
 
     fn outcome(&self, action: CommentAction) -> CommentResult {

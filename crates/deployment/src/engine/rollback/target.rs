@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::report::status::age;
-use base::error::{Result, did_you_mean, refused, usage};
+use base::error::{Error, Result, did_you_mean, refused, usage};
 use base::text::{list_first, short_commit, short_version};
 use base::time::{parse_rfc3339, unix_now};
 use cloudflare::api::{DIRTY, Deployment, ListedVersion, Live, MAX_DEPLOYMENTS, MAX_VERSIONS};
@@ -110,43 +110,48 @@ fn was_live<'a>(
         let has_commit = version.commit().is_some_and(|commit| commit.starts_with(name));
         has_id(version, name) || is_commit && has_commit
     };
+    let was_deployed = |version: &&ListedVersion| deployed.contains(version.id.as_str());
     let found: Vec<&ListedVersion> = versions.iter().filter(fits).collect();
-    let lived: Vec<&ListedVersion> =
-        found.iter().copied().filter(|version| deployed.contains(version.id.as_str())).collect();
-    let list = |versions: &[&ListedVersion]| {
-        let line = |version: &&ListedVersion| {
-            let message = version.annotation("workers/message");
-            let created = version.metadata.created_on.as_deref();
-            describe(&version.id, message, created, |age| format!("uploaded {age} ago"))
-        };
-        versions.iter().map(line).collect::<Vec<_>>()
-    };
-    let lines = |versions: &[&ListedVersion]| {
-        list(versions).iter().map(|line| format!("\n  {line}")).collect::<String>()
-    };
-    match (lived.as_slice(), found.as_slice()) {
-        ([version], _) => Ok(version),
-        ([], []) => {
-            let live = versions.iter().filter(|version| deployed.contains(version.id.as_str()));
-            let live: Vec<&ListedVersion> = live.take(MAX_LISTED).collect();
+    let live: Vec<&ListedVersion> = found.iter().copied().filter(was_deployed).collect();
+    match live.as_slice() {
+        [version] => Ok(version),
+        [] if found.is_empty() => {
+            let known: Vec<_> = versions.iter().filter(was_deployed).take(MAX_LISTED).collect();
             Err(usage(format!("no version is `{name}`"))
-                .hint(format!("name one of the last that were live:{}", lines(&live))))
+                .hint(format!("name one of the last that were live:{}", lines(&known))))
         }
-        ([], uploads) if uploads.iter().any(|version| is_before_list(version, deployments)) => {
-            Err(refused(format!(
-                "`{name}` is not in the last {MAX_DEPLOYMENTS} deployments, which are all that Cloudflare lists: {}",
-                list(uploads).join(", ")
-            ))
-            .hint("if it was live before them, run `cargo xtask promote PROJECT --from VERSION`"))
-        }
-        ([], uploads) => Err(refused(format!(
-            "no version of `{name}` was live: {} was uploaded as a preview",
-            list(uploads).join(", ")
-        ))
-        .hint("make an upload live with `cargo xtask promote PROJECT --from ALIAS`, or deploy the commit")),
-        (several, _) => Err(refused(format!("`{name}` means several versions that were live"))
+        [] => Err(never_live(name, &found, deployments)),
+        several => Err(refused(format!("`{name}` means several versions that were live"))
             .hint(format!("name one by its id:{}", lines(several)))),
     }
+}
+
+/// Refuses uploads that were never live, as far as Cloudflare's list tells.
+fn never_live(name: &str, uploads: &[&ListedVersion], deployments: &[Deployment]) -> Error {
+    let all = describe_all(uploads).join(", ");
+    if uploads.iter().any(|version| is_before_list(version, deployments)) {
+        return refused(format!(
+            "`{name}` is not in the last {MAX_DEPLOYMENTS} deployments, which are all that Cloudflare lists: {all}"
+        ))
+        .hint("if it was live before them, run `cargo xtask promote PROJECT --from VERSION`");
+    }
+    refused(format!("no version of `{name}` was live: {all} was uploaded as a preview")).hint(
+        "make an upload live with `cargo xtask promote PROJECT --from ALIAS`, or deploy the commit",
+    )
+}
+
+fn describe_all(versions: &[&ListedVersion]) -> Vec<String> {
+    let describe_one = |version: &&ListedVersion| {
+        let message = version.annotation("workers/message");
+        let created = version.metadata.created_on.as_deref();
+        describe(&version.id, message, created, |age| format!("uploaded {age} ago"))
+    };
+    versions.iter().map(describe_one).collect()
+}
+
+/// Returns the descriptions, each on its own line of a hint.
+fn lines(versions: &[&ListedVersion]) -> String {
+    describe_all(versions).iter().map(|line| format!("\n  {line}")).collect()
 }
 
 /// Returns true if `name` is the version's id or at least its first 7 digits.
