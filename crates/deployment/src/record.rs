@@ -127,17 +127,17 @@ pub struct StepResult {
 /// The source of a build's output.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Output {
+pub struct BuildSource {
     /// `true` if it is a cache hit, so that no build ran.
     pub from_cache: bool,
     /// The time of the build, RFC 3339.
     pub built: String,
     /// The reason why it was not stored in the cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_kept: Option<String>,
+    #[serde(rename = "notKept", skip_serializing_if = "Option::is_none")]
+    pub not_stored: Option<String>,
     /// The corruption of the cached output that caused a new build.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub damaged: Option<String>,
+    #[serde(rename = "damaged", skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<String>,
 }
 
 /// One project's attempt.
@@ -204,7 +204,7 @@ pub struct Record {
     pub urls: Vec<String>,
     /// The source of the build's output. `None` if there was no build, or if Dagger built it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub output: Option<Output>,
+    pub output: Option<BuildSource>,
     /// The steps that ran before the upload.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before_deploy: Vec<StepResult>,

@@ -84,7 +84,7 @@ impl DoctorCommand {
             report.fixed = fixed;
         }
         let verbose = ctx.ui.verbose() || matches!(scope, Scope::Checks(_));
-        let mut text = report.text(verbose);
+        let mut text = doctor::text::text(&report, verbose);
         if scope == Scope::All
             && let Ok(workspace) = context.workspace()
         {

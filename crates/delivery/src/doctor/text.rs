@@ -5,20 +5,17 @@ use super::finding::CheckStatus;
 use super::report::{Counts, DoctorReport, FixResult, ReportEntry};
 use base::terminal::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, paint};
 
-impl DoctorReport {
-    /// Formats the report: one line per group without problems, and each problem in full. `verbose`
-    /// shows every check.
-    #[must_use]
-    pub fn text(&self, verbose: bool) -> String {
-        let mut text = String::new();
-        for group in self.checks.chunk_by(|a, b| a.check.group == b.check.group) {
-            text += &if verbose { every(group) } else { brief(group) };
-        }
-        for fixed in &self.fixed {
-            text += &fixed.line();
-        }
-        text + &self.counts.line() + "\n"
+/// Formats the report: one line per group without problems, and each problem in full. `verbose` shows every check.
+#[must_use]
+pub fn text(report: &DoctorReport, verbose: bool) -> String {
+    let mut text = String::new();
+    for group in report.checks.chunk_by(|a, b| a.check.group == b.check.group) {
+        text += &if verbose { every(group) } else { brief(group) };
     }
+    for fixed in &report.fixed {
+        text += &fixed.line();
+    }
+    text + &report.counts.line() + "\n"
 }
 
 /// A value longer than this gets its own line.

@@ -112,7 +112,7 @@ pub fn is_upload_killed(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> bool
 
 /// Prepares the run of the project's script, which builds and uploads in containers.
 pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
-    let (command, report) = job.container_command()?;
+    let (command, report) = container_command(job)?;
     Ok(PreparedUpload { command, report, folder: None, warnings: Vec::new() })
 }
 
@@ -175,63 +175,61 @@ pub(super) fn container_exit(mut finished: CompletedProcess) -> ContainerExit {
     ContainerExit { finished, is_killed: command.contains("wrangler") }
 }
 
-impl ProjectRun<'_> {
-    /// Builds in a container, if there is a build.
-    pub(super) fn build_in_container(&self) -> Result<()> {
-        if self.part.build.is_none() {
-            return Ok(());
-        }
-        let (command, _) = self.container_command()?;
-        self.step("dagger: build");
-        let finished = self.execute_within(&command, RunLimits::default())?;
-        check_success(self, container_exit(finished).finished).map(|_| ())
+/// Builds in a container, if there is a build.
+pub(super) fn build_in_container(job: &ProjectRun<'_>) -> Result<()> {
+    if job.part.build.is_none() {
+        return Ok(());
     }
+    let (command, _) = container_command(job)?;
+    job.step("dagger: build");
+    let finished = job.execute_within(&command, RunLimits::default())?;
+    check_success(job, container_exit(finished).finished).map(|_| ())
+}
 
-    /// Returns the command that runs the project's script, and the path of its record.
-    fn container_command(&self) -> Result<(command::ProcessCommand, Utf8PathBuf)> {
-        let root = &self.run.ctx.root;
-        check_modules(root, self.part)?;
-        self.check_wipe()?;
-        let report = match self.part.build_plan.containers.upload {
-            ContainerUpload::Api => root.join(script::upload::results(self.part)),
-            ContainerUpload::Module => root.join(&self.part.dir).join(script::RECORD),
-        };
-        let removed = match report.symlink_metadata() {
-            Ok(found) if found.is_dir() => std::fs::remove_dir_all(&report),
-            Ok(_) => std::fs::remove_file(&report),
-            Err(_) => Ok(()),
-        };
-        removed.with_context(|| format!("cannot remove {report}"))?;
-        if self.run.plan.operation != Operation::Build {
-            for (path, text) in upload_files(self.part, root) {
-                write_whole(&root.join(path), &text)?;
-            }
+/// Returns the command that runs the project's script, and the path of its record.
+fn container_command(job: &ProjectRun<'_>) -> Result<(command::ProcessCommand, Utf8PathBuf)> {
+    let root = &job.run.ctx.root;
+    check_modules(root, job.part)?;
+    check_wipe(job)?;
+    let report = match job.part.build_plan.containers.upload {
+        ContainerUpload::Api => root.join(script::upload::results(job.part)),
+        ContainerUpload::Module => root.join(&job.part.dir).join(script::RECORD),
+    };
+    let removed = match report.symlink_metadata() {
+        Ok(found) if found.is_dir() => std::fs::remove_dir_all(&report),
+        Ok(_) => std::fs::remove_file(&report),
+        Err(_) => Ok(()),
+    };
+    removed.with_context(|| format!("cannot remove {report}"))?;
+    if job.run.plan.operation != Operation::Build {
+        for (path, text) in upload_files(job.part, root) {
+            write_whole(&root.join(path), &text)?;
         }
-        Ok((command(self.run.plan, self.part, root)?, report))
     }
+    Ok((command(job.run.plan, job.part, root)?, report))
+}
 
-    /// Refuses an export folder that is not only for build output, because `export --wipe` deletes everything else
-    /// in it.
-    fn check_wipe(&self) -> Result<()> {
-        let exported = self.part.build.as_ref().and_then(|_| script::exports(self.part));
-        let Some(dist) = exported else {
-            return Ok(());
-        };
-        let root = &self.run.ctx.root;
-        symlinks::check(root, &dist)?;
-        if !root.join(&dist).is_dir() || git::is_ignored(root, &dist)? {
-            return Ok(());
-        }
-        let failure =
-            refused(format!("{dist} is not ignored by git, and the build would replace all of it"));
-        Err(match self.part.dist {
-            Some(_) => failure.hint(format!("add `{dist}` to .gitignore")),
-            None => failure.hint(
-                "Dagger exports the folder of `main`, so a build has to write it: into a folder that git \
-                 ignores; where the build writes something else, take `--engine host`",
-            ),
-        })
+/// Refuses an export folder that is not only for build output, because `export --wipe` deletes everything else
+/// in it.
+fn check_wipe(job: &ProjectRun<'_>) -> Result<()> {
+    let exported = job.part.build.as_ref().and_then(|_| script::exports(job.part));
+    let Some(dist) = exported else {
+        return Ok(());
+    };
+    let root = &job.run.ctx.root;
+    symlinks::check(root, &dist)?;
+    if !root.join(&dist).is_dir() || git::is_ignored(root, &dist)? {
+        return Ok(());
     }
+    let failure =
+        refused(format!("{dist} is not ignored by git, and the build would replace all of it"));
+    Err(match job.part.dist {
+        Some(_) => failure.hint(format!("add `{dist}` to .gitignore")),
+        None => failure.hint(
+            "Dagger exports the folder of `main`, so a build has to write it: into a folder that git \
+             ignores; where the build writes something else, take `--engine host`",
+        ),
+    })
 }
 
 /// Returns the files that the script of an upload reads and the repository does not have, with their content.

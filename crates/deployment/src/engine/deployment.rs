@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use super::before_deploy;
 use super::build_output::BuildOutput;
+use super::dagger::build_in_container;
 use super::failure::{FailedUpload, explain_failed_upload};
 use super::job::{ProjectRun, millis};
 use super::live::{Existing, PreviousState, find_existing, read_live, require_preview_urls};
 use super::lock::FileLock;
 use super::order;
+use super::output::build_on_host;
 use super::packages::DependencyResult;
 use super::phases::Phase;
+use super::storage::provide_storage;
 use super::uploader::{self, NewVersion, PreparedUpload};
 use super::verify::{Verification, Verifier, VerifyOutcome};
 use crate::plan::{Engine, Operation};
-use crate::record::{DeployStatus, Output, Record, StepResult};
+use crate::record::{BuildSource, DeployStatus, Record, StepResult};
 use base::error::{Error, Result, refused};
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::Live;
@@ -30,7 +33,7 @@ pub struct BuildResult {
     /// The duration of the build. `None` if it did not run.
     pub duration: Option<Duration>,
     /// The source of the output. `None` if there is no build.
-    pub output: Option<Output>,
+    pub output: Option<BuildSource>,
 }
 
 impl BuildResult {
@@ -154,7 +157,7 @@ impl<'a> ProjectDeployment<'a> {
         }
         refuse_first_share(&self.job, &self.before)?;
         // The live version may need the storage to answer.
-        self.job.run.provide_storage();
+        provide_storage(self.job.run);
         self.existing = find_existing(&self.job, &self.before)?;
         if self.existing.is_some() {
             return Ok(UploadStep::End(DeployStatus::Unchanged));
@@ -283,8 +286,8 @@ impl<'a> ProjectDeployment<'a> {
 /// Builds with the engine of the plan. A project without a build is installed only.
 fn build(job: &ProjectRun<'_>) -> Result<BuildResult> {
     match job.run.plan.choice.engine {
-        Engine::Host => job.build_on_host(),
-        Engine::Dagger => job.build_in_container().map(|()| BuildResult::default()),
+        Engine::Host => build_on_host(job),
+        Engine::Dagger => build_in_container(job).map(|()| BuildResult::default()),
     }
 }
 

@@ -94,9 +94,9 @@ pub fn find_existing(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Opt
         return Ok(None);
     }
     let found = match (job.run.plan.operation, job.part.strategy) {
-        (Operation::Preview, Some(Strategy::Preview)) => job.latest_preview()?,
-        (Operation::Preview, _) => job.newest_of_alias()?,
-        _ => job.live_by_key(before)?,
+        (Operation::Preview, Some(Strategy::Preview)) => latest_preview(job)?,
+        (Operation::Preview, _) => newest_of_alias(job)?,
+        _ => live_by_key(job, before)?,
     };
     let Some(existing) = found else { return Ok(None) };
     let urls = &existing.urls;
@@ -123,72 +123,69 @@ pub fn require_preview_urls(job: &ProjectRun<'_>) -> Result<()> {
         .hint(format!("run `{} --force` once", job.command_line("deploy"))))
 }
 
-impl ProjectRun<'_> {
-    /// Returns the live version if it has the plan's content key and the triggers were applied.
-    fn live_by_key(&self, before: &PreviousState) -> Result<Option<Existing>> {
-        let (part, destination) = (self.part, &self.run.plan.destination);
-        let is_same = |live: &&Live| {
-            live.shares.is_empty()
-                && live.tag.as_deref() == Some(&part.key)
-                && live.triggers.as_deref() == Some(&part.triggers.digest)
-        };
-        let Some(live) = before.live.as_ref().filter(is_same) else { return Ok(None) };
-        let worker = &part.target.worker;
-        let address = || self.read("its address", |api| api.address(worker));
-        let urls = destination.live_urls(&part.target, address)?;
-        Ok(Some(Existing::new(live.version.clone(), urls)))
-    }
+/// Returns the live version if it has the plan's content key and the triggers were applied.
+fn live_by_key(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<Existing>> {
+    let (part, destination) = (job.part, &job.run.plan.destination);
+    let is_same = |live: &&Live| {
+        live.shares.is_empty()
+            && live.tag.as_deref() == Some(&part.key)
+            && live.triggers.as_deref() == Some(&part.triggers.digest)
+    };
+    let Some(live) = before.live.as_ref().filter(is_same) else { return Ok(None) };
+    let worker = &part.target.worker;
+    let address = || job.read("its address", |api| api.address(worker));
+    let urls = destination.live_urls(&part.target, address)?;
+    Ok(Some(Existing::new(live.version.clone(), urls)))
+}
 
-    /// Returns the newest version of the plan's alias if it has the plan's key.
-    fn newest_of_alias(&self) -> Result<Option<Existing>> {
-        let (worker, Some(alias)) = (&self.part.target.worker, &self.part.alias) else {
-            return Ok(None);
-        };
-        let has_alias = |version: &ListedVersion| version.alias() == Some(alias);
-        let versions = self.read("its versions", |api| api.versions_until(worker, has_alias))?;
-        let newest = versions.iter().find(|version| has_alias(version));
-        let same =
-            newest.filter(|version| version.annotation("workers/tag") == Some(&self.part.key));
-        let Some(version) = same else { return Ok(None) };
-        if let Some(urls) = self.preview_urls(&version.id) {
-            return Ok(Some(Existing::new(version.id.clone(), urls)));
-        }
-        let suffix = self.read("its addresses", |api| api.preview_suffix(worker))?;
-        let Some(suffix) = suffix else { return Ok(None) };
-        let short = version.id.get(..8).unwrap_or(&version.id);
-        let url = |label: &str| self.run.plan.destination.preview_url(label, worker, &suffix);
-        let urls = [url(alias), url(short)].into_iter().flatten().collect();
-        Ok(Some(Existing::new(version.id.clone(), urls)))
+/// Returns the newest version of the plan's alias if it has the plan's key.
+fn newest_of_alias(job: &ProjectRun<'_>) -> Result<Option<Existing>> {
+    let (worker, Some(alias)) = (&job.part.target.worker, &job.part.alias) else {
+        return Ok(None);
+    };
+    let has_alias = |version: &ListedVersion| version.alias() == Some(alias);
+    let versions = job.read("its versions", |api| api.versions_until(worker, has_alias))?;
+    let newest = versions.iter().find(|version| has_alias(version));
+    let same = newest.filter(|version| version.annotation("workers/tag") == Some(&job.part.key));
+    let Some(version) = same else { return Ok(None) };
+    if let Some(urls) = preview_urls(job, &version.id) {
+        return Ok(Some(Existing::new(version.id.clone(), urls)));
     }
+    let suffix = job.read("its addresses", |api| api.preview_suffix(worker))?;
+    let Some(suffix) = suffix else { return Ok(None) };
+    let short = version.id.get(..8).unwrap_or(&version.id);
+    let url = |label: &str| job.run.plan.destination.preview_url(label, worker, &suffix);
+    let urls = [url(alias), url(short)].into_iter().flatten().collect();
+    Ok(Some(Existing::new(version.id.clone(), urls)))
+}
 
-    /// Returns the latest deployment of the plan's Worker Preview if it has the plan's key.
-    fn latest_preview(&self) -> Result<Option<Existing>> {
-        let (worker, Some(name)) = (&self.part.target.worker, &self.part.alias) else {
-            return Ok(None);
-        };
-        let Some(preview) = self.read("the preview", |api| api.preview(worker, name))? else {
-            return Ok(None);
-        };
-        let latest = |api: &Api<'_>| api.preview_deployment(worker, &preview.id);
-        let Some(latest) = self.read("the preview", latest)? else { return Ok(None) };
-        let tag = latest.annotations.get("workers/tag").and_then(|tag| tag.as_str());
-        if tag != Some(&self.part.key) {
-            return Ok(None);
-        }
-        let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
-        let mut urls = self.preview_urls(&latest.id).unwrap_or_else(|| known_urls().collect());
-        urls.retain(|url| alias::has_valid_host(url));
-        Ok((!urls.is_empty()).then(|| Existing::new(latest.id, urls)))
+/// Returns the latest deployment of the plan's Worker Preview if it has the plan's key.
+fn latest_preview(job: &ProjectRun<'_>) -> Result<Option<Existing>> {
+    let (worker, Some(name)) = (&job.part.target.worker, &job.part.alias) else {
+        return Ok(None);
+    };
+    let Some(preview) = job.read("the preview", |api| api.preview(worker, name))? else {
+        return Ok(None);
+    };
+    let latest = |api: &Api<'_>| api.preview_deployment(worker, &preview.id);
+    let Some(latest) = job.read("the preview", latest)? else { return Ok(None) };
+    let tag = latest.annotations.get("workers/tag").and_then(|tag| tag.as_str());
+    if tag != Some(&job.part.key) {
+        return Ok(None);
     }
+    let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
+    let mut urls = preview_urls(job, &latest.id).unwrap_or_else(|| known_urls().collect());
+    urls.retain(|url| alias::has_valid_host(url));
+    Ok((!urls.is_empty()).then(|| Existing::new(latest.id, urls)))
+}
 
-    /// Returns the URLs of a preview in the sandbox, without one that would be too long. `None` at Cloudflare.
-    pub(super) fn preview_urls(&self, version: &str) -> Option<Vec<String>> {
-        let (worker, alias) = (&self.part.target.worker, self.part.alias.as_ref()?);
-        let short = version.get(..8)?;
-        let labels = [alias::label(alias, worker), alias::label(short, worker)];
-        let labels = labels.into_iter().flatten();
-        labels.map(|label| self.run.plan.destination.sandbox_url(&label)).collect()
-    }
+/// Returns the URLs of a preview in the sandbox, without one that would be too long. `None` at Cloudflare.
+pub(super) fn preview_urls(job: &ProjectRun<'_>, version: &str) -> Option<Vec<String>> {
+    let (worker, alias) = (&job.part.target.worker, job.part.alias.as_ref()?);
+    let short = version.get(..8)?;
+    let labels = [alias::label(alias, worker), alias::label(short, worker)];
+    let labels = labels.into_iter().flatten();
+    labels.map(|label| job.run.plan.destination.sandbox_url(&label)).collect()
 }
 
 /// Reads the crons, routes and domains of a Worker. Does not retry, because no deployment fails without them.

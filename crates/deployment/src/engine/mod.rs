@@ -127,7 +127,7 @@ impl<'a> RunContext<'a> {
                     }
                 }
             };
-            scope.spawn(|| self.provide_storage());
+            scope.spawn(|| storage::provide_storage(self));
             for _ in 0..self.ctx.jobs.min(self.plan.projects.len()) {
                 scope.spawn(work);
             }

@@ -12,10 +12,10 @@ use super::deployment::BuildResult;
 use super::host::is_redirected;
 use super::job::ProjectRun;
 use super::output_parts::{OutputFolders, generated_files};
-use super::packages::DependencyResult;
+use super::packages::{DependencyResult, install_dependencies};
 use crate::cache::{BuildCache, Lookup, OutputParts};
 use crate::plan::Operation;
-use crate::record::Output;
+use crate::record::BuildSource;
 use crate::tools::packages::failure;
 use base::command::{ProcessCommand, xtask_line};
 use base::env::variable;
@@ -49,212 +49,216 @@ pub(super) struct BuildFacts<'a> {
     pub dirs: &'a [&'a Utf8Path],
 }
 
-impl ProjectRun<'_> {
-    /// Installs and builds, with a lock on the package's folder. Or restores the output of an earlier
-    /// build of the same content.
-    pub(super) fn build_on_host(&self) -> Result<BuildResult> {
-        let lock = self.run.package_lock(self.part);
-        let _guard = mutex::lock(&lock);
-        let Some(dir) = self.part.build.as_ref().filter(|_| !self.part.is_built_by_wrangler) else {
-            return Ok(BuildResult::new(self.install()?));
-        };
-        // Trouble with the cache does not stop the build.
-        let key = self.build_key(dir);
-        let usable = key.as_ref().ok().filter(|_| !self.run.plan.options.rebuild);
-        let damaged = match usable.map_or(Lookup::Miss, |key| self.restore(key)) {
-            Lookup::Hit { built, .. } => return self.use_restored(built),
-            Lookup::Miss => None,
-            Lookup::Corrupt(damage) => Some(damage),
-        };
-        if let Some(damage) = &damaged {
-            self.step(&format!("build again, because the cached output is corrupt: {damage}"));
-        }
-        let dependencies = self.install()?;
-        let before = self.project_files();
-        self.step("build");
-        self.clear_outputs()?;
-        let started = Instant::now();
-        let command = xtask_line(&["build", &self.part.project]);
-        let hint = match self.run.plan.operation {
-            Operation::Build => format!("correct the build, then run `{command}`"),
-            _ => format!("nothing was uploaded; run the build alone with `{command}`"),
-        };
-        for command in self.build_commands() {
-            let finished = self.execute(&command)?;
-            failure::check_build(finished).map_err(|failure| failure.hint_if_failed(&hint))?;
-        }
-        let duration = Some(started.elapsed());
-        let built = rfc3339(unix_now());
-        let stored = key.and_then(|key| self.store(dir, &key, &before, &built));
-        let not_kept = stored.err().map(|because| format!("{because:#}"));
-        if let Some(because) = &not_kept {
-            self.step(&format!("the output is not cached: {because}"));
-        }
-        let output = Some(Output { from_cache: false, built, not_kept, damaged });
-        Ok(BuildResult { duration, output, dependencies })
+/// Installs and builds, with a lock on the package's folder. Or restores the output of an earlier
+/// build of the same content.
+pub(super) fn build_on_host(job: &ProjectRun<'_>) -> Result<BuildResult> {
+    let lock = job.run.package_lock(job.part);
+    let _guard = mutex::lock(&lock);
+    let Some(dir) = job.part.build.as_ref().filter(|_| !job.part.is_built_by_wrangler) else {
+        return Ok(BuildResult::new(install_dependencies(job)?));
+    };
+    // Trouble with the cache does not stop the build.
+    let key = build_key(job, dir);
+    let usable = key.as_ref().ok().filter(|_| !job.run.plan.options.rebuild);
+    let corrupt = match usable.map_or(Lookup::Miss, |key| restore(job, key)) {
+        Lookup::Hit { built, .. } => return use_restored(job, built),
+        Lookup::Miss => None,
+        Lookup::Corrupt(damage) => Some(damage),
+    };
+    if let Some(damage) = &corrupt {
+        job.step(&format!("build again, because the cached output is corrupt: {damage}"));
     }
-
-    /// Returns the result for a restored output, after the install of the packages that wrangler bundles. An adapter has
-    /// bundled its code already.
-    fn use_restored(&self, built: String) -> Result<BuildResult> {
-        let is_bundled = OutputFolders::find(&self.run.ctx.root, self.part)?.is_bundled;
-        let needs_packages = self.part.may_have_code() && !is_bundled;
-        let dependencies =
-            if needs_packages { self.install()? } else { DependencyResult::default() };
-        let output = Output { from_cache: true, built, not_kept: None, damaged: None };
-        Ok(BuildResult { output: Some(output), ..BuildResult::new(dependencies) })
+    let dependencies = install_dependencies(job)?;
+    let before = project_files(job);
+    job.step("build");
+    clear_outputs(job)?;
+    let started = Instant::now();
+    let command = xtask_line(&["build", &job.part.project]);
+    let hint = match job.run.plan.operation {
+        Operation::Build => format!("correct the build, then run `{command}`"),
+        _ => format!("nothing was uploaded; run the build alone with `{command}`"),
+    };
+    for command in build_commands(job) {
+        let finished = job.execute(&command)?;
+        failure::check_build(finished).map_err(|failure| failure.hint_if_failed(&hint))?;
     }
-
-    /// Removes the output of an earlier build, such as the config of an adapter that the project no longer uses.
-    /// Deletes only folders that git ignores, and that config if git does not track it.
-    fn clear_outputs(&self) -> Result<()> {
-        let root = &self.run.ctx.root;
-        for folder in OutputFolders::find(root, self.part)?.folders {
-            clear(root, &folder)?;
-        }
-        let redirect = self.part.dir.join(REDIRECT);
-        if is_redirected(root, self.part) && !git::is_tracked(root, &redirect)? {
-            std::fs::remove_file(root.join(&redirect))
-                .with_context(|| format!("cannot remove {redirect}"))?;
-        }
-        Ok(())
+    let duration = Some(started.elapsed());
+    let built = rfc3339(unix_now());
+    let stored = key.and_then(|key| store(job, dir, &key, &before, &built));
+    let not_stored = stored.err().map(|because| format!("{because:#}"));
+    if let Some(because) = &not_stored {
+        job.step(&format!("the output is not cached: {because}"));
     }
+    let output = Some(BuildSource { from_cache: false, built, not_stored, corrupt });
+    Ok(BuildResult { duration, output, dependencies })
+}
 
-    /// Restores the cached output to the folders of the build. If the cache cannot be read, the project
-    /// is built.
-    fn restore(&self, key: &str) -> Lookup {
-        let root = &self.run.ctx.root;
-        let temporary = root.join(".xtask/tmp").join(format!("{}-output", self.part.nonce));
-        let restored = BuildCache::at(root).restore(key, &temporary).and_then(|found| {
-            let Lookup::Hit { parts, .. } = &found else { return Ok(found) };
-            for folder in &parts.folders {
-                if !git::is_generated(root, folder)? {
-                    return Ok(Lookup::Miss);
-                }
-            }
-            let files: Vec<&Utf8Path> = parts.files.iter().map(Utf8PathBuf::as_path).collect();
-            if git::ignored_paths(root, &files)?.len() < files.len() {
+/// Returns the result for a restored output, after the install of the packages that wrangler bundles. An adapter has
+/// bundled its code already.
+fn use_restored(job: &ProjectRun<'_>, built: String) -> Result<BuildResult> {
+    let is_bundled = OutputFolders::find(&job.run.ctx.root, job.part)?.is_bundled;
+    let needs_packages = job.part.may_have_code() && !is_bundled;
+    let dependencies =
+        if needs_packages { install_dependencies(job)? } else { DependencyResult::default() };
+    let output = BuildSource { from_cache: true, built, not_stored: None, corrupt: None };
+    Ok(BuildResult { output: Some(output), ..BuildResult::new(dependencies) })
+}
+
+/// Removes the output of an earlier build, such as the config of an adapter that the project no longer uses.
+/// Deletes only folders that git ignores, and that config if git does not track it.
+fn clear_outputs(job: &ProjectRun<'_>) -> Result<()> {
+    let root = &job.run.ctx.root;
+    for folder in OutputFolders::find(root, job.part)?.folders {
+        clear(root, &folder)?;
+    }
+    let redirect = job.part.dir.join(REDIRECT);
+    if is_redirected(root, job.part) && !git::is_tracked(root, &redirect)? {
+        std::fs::remove_file(root.join(&redirect))
+            .with_context(|| format!("cannot remove {redirect}"))?;
+    }
+    Ok(())
+}
+
+/// Restores the cached output to the folders of the build. If the cache cannot be read, the project
+/// is built.
+fn restore(job: &ProjectRun<'_>, key: &str) -> Lookup {
+    let root = &job.run.ctx.root;
+    let temporary = root.join(".xtask/tmp").join(format!("{}-output", job.part.nonce));
+    let restored = BuildCache::at(root).restore(key, &temporary).and_then(|found| {
+        let Lookup::Hit { parts, .. } = &found else { return Ok(found) };
+        for folder in &parts.folders {
+            if !git::is_generated(root, folder)? {
                 return Ok(Lookup::Miss);
             }
-            self.clear_outputs()?;
-            for folder in &parts.folders {
-                clear(root, folder)?;
-            }
-            for path in parts.folders.iter().chain(&parts.files) {
-                let to = root.join(path);
-                std::fs::create_dir_all(to.parent().unwrap_or(root))?;
-                let from = temporary.join(path);
-                // An entry has no empty folders.
-                let moved = if from.exists() {
-                    std::fs::rename(&from, &to)
-                } else {
-                    std::fs::create_dir(&to)
-                };
-                moved.with_context(|| format!("cannot create {path}"))?;
-            }
-            Ok(found)
-        });
-        let _rest = std::fs::remove_dir_all(&temporary);
-        restored.unwrap_or_else(|error| Lookup::Corrupt(format!("{error:#}")))
-    }
+        }
+        let files: Vec<&Utf8Path> = parts.files.iter().map(Utf8PathBuf::as_path).collect();
+        if git::ignored_paths(root, &files)?.len() < files.len() {
+            return Ok(Lookup::Miss);
+        }
+        clear_outputs(job)?;
+        for folder in &parts.folders {
+            clear(root, folder)?;
+        }
+        for path in parts.folders.iter().chain(&parts.files) {
+            let to = root.join(path);
+            std::fs::create_dir_all(to.parent().unwrap_or(root))?;
+            let from = temporary.join(path);
+            // An entry has no empty folders.
+            let moved =
+                if from.exists() { std::fs::rename(&from, &to) } else { std::fs::create_dir(&to) };
+            moved.with_context(|| format!("cannot create {path}"))?;
+        }
+        Ok(found)
+    });
+    let _rest = std::fs::remove_dir_all(&temporary);
+    restored.unwrap_or_else(|error| Lookup::Corrupt(format!("{error:#}")))
+}
 
-    /// Caches the output. Errors if something that the build wrote or read is not known.
-    fn store(&self, dir: &Utf8Path, key: &str, before: &FileStamps, built: &str) -> Result<()> {
-        if self.build_key(dir)? != key {
-            return Err(failed(CHANGED));
-        }
-        let root = &self.run.ctx.root;
-        let output = OutputFolders::find(root, self.part)?;
-        if let Some(problem) = output.problem {
-            return Err(failed(problem));
-        }
-        if output.folders.is_empty() {
-            return Err(failed(NO_OUTPUT));
-        }
-        let is_output = |path: &Utf8Path| output.folders.iter().any(|dir| path.starts_with(dir));
-        let after = self.project_files();
-        // Most folders were cleared before the build. A new one may have had files.
-        if let Some((path, _)) = after
-            .iter()
-            .find(|(path, stamp)| is_output(path) && before.get(*path) == Some(stamp))
-            .filter(|(path, _)| root.join(path).exists())
-        {
-            return Err(failed(format!("it did not write {path}")));
-        }
-        let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
-        // Wrangler bundles the code with its imports.
-        if self.part.may_have_code() && !output.is_bundled {
-            let mut outside = after;
-            // Types are not code.
-            outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));
-            parts.files = generated_files(root, self.part, before, &outside)?;
-        }
-        BuildCache::at(root).store_parts(key, root, parts, built.to_owned())
+/// Caches the output. Errors if something that the build wrote or read is not known.
+fn store(
+    job: &ProjectRun<'_>,
+    dir: &Utf8Path,
+    key: &str,
+    before: &FileStamps,
+    built: &str,
+) -> Result<()> {
+    if build_key(job, dir)? != key {
+        return Err(failed(CHANGED));
     }
-
-    fn build_commands(&self) -> Vec<ProcessCommand> {
-        let environment = self.part.build_environment.as_deref();
-        let build = |build| self.run.paths.build(build, environment);
-        self.part.build_plan.own.as_ref().map(build).unwrap_or_default()
+    let root = &job.run.ctx.root;
+    let output = OutputFolders::find(root, job.part)?;
+    if let Some(problem) = output.problem {
+        return Err(failed(problem));
     }
+    if output.folders.is_empty() {
+        return Err(failed(NO_OUTPUT));
+    }
+    let is_output = |path: &Utf8Path| output.folders.iter().any(|dir| path.starts_with(dir));
+    let after = project_files(job);
+    // Most folders were cleared before the build. A new one may have had files.
+    if let Some((path, _)) = after
+        .iter()
+        .find(|(path, stamp)| is_output(path) && before.get(*path) == Some(stamp))
+        .filter(|(path, _)| root.join(path).exists())
+    {
+        return Err(failed(format!("it did not write {path}")));
+    }
+    let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
+    // Wrangler bundles the code with its imports.
+    if job.part.may_have_code() && !output.is_bundled {
+        let mut outside = after;
+        // Types are not code.
+        outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));
+        parts.files = generated_files(root, job.part, before, &outside)?;
+    }
+    BuildCache::at(root).store_parts(key, root, parts, built.to_owned())
+}
 
-    /// Returns the digest of everything that affects the output.
-    fn build_key(&self, dir: &Utf8Path) -> Result<String> {
-        let (root, part) = (&self.run.ctx.root, self.part);
-        if let Some(dist) = &part.dist
-            && !git::is_generated(root, dist)?
-        {
-            return Err(failed(format!("git does not ignore {dist}")));
-        }
-        self.key_of(&BuildFacts {
+fn build_commands(job: &ProjectRun<'_>) -> Vec<ProcessCommand> {
+    let environment = job.part.build_environment.as_deref();
+    let build = |build| job.run.paths.build(build, environment);
+    job.part.build_plan.own.as_ref().map(build).unwrap_or_default()
+}
+
+/// Returns the digest of everything that affects the output.
+fn build_key(job: &ProjectRun<'_>, dir: &Utf8Path) -> Result<String> {
+    let (root, part) = (&job.run.ctx.root, job.part);
+    if let Some(dist) = &part.dist
+        && !git::is_generated(root, dist)?
+    {
+        return Err(failed(format!("git does not ignore {dist}")));
+    }
+    key_of(
+        job,
+        &BuildFacts {
             inputs: &part.inputs,
-            commands: &self.build_commands(),
+            commands: &build_commands(job),
             toolchain: &part.build_plan.toolchain,
             folders: format!(
                 "{:?}",
                 (&part.dir, dir, &part.dist, &part.target.main, &part.install)
             ),
             dirs: &[&part.dir, dir],
-        })
-    }
+        },
+    )
+}
 
-    /// Returns the digest of everything that affects the output of a build.
-    pub(super) fn key_of(&self, build: &BuildFacts<'_>) -> Result<String> {
-        let root = &self.run.ctx.root;
-        let inputs: Vec<&Utf8Path> = build.inputs.iter().map(Utf8PathBuf::as_path).collect();
-        let blobs = git::contents(root, &inputs, None)?.blobs;
-        for (path, blob) in &blobs {
-            let is_known = match blob.mode.as_str() {
-                git::REPOSITORY => false,
-                git::LINK => leads_inside(root, path, &inputs),
-                _ => true,
-            };
-            if !is_known {
-                return Err(failed(format!("it reads more than is known, through {path}")));
-            }
+/// Returns the digest of everything that affects the output of a build.
+pub(super) fn key_of(job: &ProjectRun<'_>, build: &BuildFacts<'_>) -> Result<String> {
+    let root = &job.run.ctx.root;
+    let inputs: Vec<&Utf8Path> = build.inputs.iter().map(Utf8PathBuf::as_path).collect();
+    let blobs = git::contents(root, &inputs, None)?.blobs;
+    for (path, blob) in &blobs {
+        let is_known = match blob.mode.as_str() {
+            git::REPOSITORY => false,
+            git::LINK => leads_inside(root, path, &inputs),
+            _ => true,
+        };
+        if !is_known {
+            return Err(failed(format!("it reads more than is known, through {path}")));
         }
-        // Without the program, because its path differs between machines.
-        let commands = build.commands.iter();
-        let commands: Vec<_> = commands.map(|command| (&command.argv[1..], &command.env)).collect();
-        let inherited = BUILD_ENV.map(variable);
-        let facts = BTreeMap::from([
-            ("xtask", env!("CARGO_PKG_VERSION").to_owned()),
-            ("bun", self.run.versions.bun.clone().unwrap_or_default()),
-            ("system", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)),
-            ("commands", format!("{commands:?}")),
-            ("tools", format!("{:?}", build.toolchain.fact())),
-            ("variables", format!("{:?}", digests(&self.run.paths.variables.build))),
-            ("inherited", format!("{inherited:?}")),
-            ("folders", build.folders.clone()),
-            ("environment files", format!("{:?}", environment_files(root, build.dirs)?)),
-        ]);
-        Ok(key::digest(&blobs, &facts))
     }
+    // Without the program, because its path differs between machines.
+    let commands = build.commands.iter();
+    let commands: Vec<_> = commands.map(|command| (&command.argv[1..], &command.env)).collect();
+    let inherited = BUILD_ENV.map(variable);
+    let facts = BTreeMap::from([
+        ("xtask", env!("CARGO_PKG_VERSION").to_owned()),
+        ("bun", job.run.versions.bun.clone().unwrap_or_default()),
+        ("system", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)),
+        ("commands", format!("{commands:?}")),
+        ("tools", format!("{:?}", build.toolchain.fact())),
+        ("variables", format!("{:?}", digests(&job.run.paths.variables.build))),
+        ("inherited", format!("{inherited:?}")),
+        ("folders", build.folders.clone()),
+        ("environment files", format!("{:?}", environment_files(root, build.dirs)?)),
+    ]);
+    Ok(key::digest(&blobs, &facts))
+}
 
-    /// Returns the stamps of every file of the project and of its imported packages, except dependencies.
-    fn project_files(&self) -> FileStamps {
-        stamps(&self.run.ctx.root, self.part.inputs.iter().cloned().collect(), |_| false)
-    }
+/// Returns the stamps of every file of the project and of its imported packages, except dependencies.
+fn project_files(job: &ProjectRun<'_>) -> FileStamps {
+    stamps(&job.run.ctx.root, job.part.inputs.iter().cloned().collect(), |_| false)
 }
 
 /// The reason why a build is not cached if its inputs no longer match its key.

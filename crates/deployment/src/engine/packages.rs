@@ -11,6 +11,7 @@ use super::build_variables::digests;
 use super::job::ProjectRun;
 use super::lock::{FileLock, lock};
 use super::npm_install::NpmInstall;
+use super::package_build::build_package;
 use crate::tools::packages::failure;
 use base::command::ProcessCommand;
 use base::error::Result;
@@ -75,78 +76,76 @@ pub fn lock_path(root: &Utf8Path, name: &str) -> Utf8PathBuf {
     root.join(".xtask/locks").join(format!("{name}.lock"))
 }
 
-impl ProjectRun<'_> {
-    /// Installs the dependencies of the project and builds the packages that it imports.
-    pub(super) fn install(&self) -> Result<DependencyResult> {
-        let mut dependencies = DependencyResult::default();
-        if let Some(installation) = &self.part.build_plan.toolchain.installation {
-            dependencies.locks.push(self.lock_for_run(&install_lock(installation))?);
-            self.step("install dependencies");
-            let install = || self.install_packages(installation);
-            dependencies.duration = Some(self.run.installs.once(&installation.dir, install)?);
-        }
-        if !self.part.build_plan.dependencies.is_empty() {
-            dependencies.locks.push(self.lock_for_run(PACKAGES)?);
-        }
-        for build in &self.part.build_plan.dependencies {
-            self.step(&format!("build {}", build.dir));
-            self.run.builds.once(&build.dir, || self.build_package(build))?;
-        }
-        Ok(dependencies)
+/// Installs the dependencies of the project and builds the packages that it imports.
+pub(super) fn install_dependencies(job: &ProjectRun<'_>) -> Result<DependencyResult> {
+    let mut dependencies = DependencyResult::default();
+    if let Some(installation) = &job.part.build_plan.toolchain.installation {
+        dependencies.locks.push(lock_for_run(job, &install_lock(installation))?);
+        job.step("install dependencies");
+        let install = || install_packages(job, installation);
+        dependencies.duration = Some(job.run.installs.once(&installation.dir, install)?);
     }
+    if !job.part.build_plan.dependencies.is_empty() {
+        dependencies.locks.push(lock_for_run(job, PACKAGES)?);
+    }
+    for build in &job.part.build_plan.dependencies {
+        job.step(&format!("build {}", build.dir));
+        job.run.builds.once(&build.dir, || build_package(job, build))?;
+    }
+    Ok(dependencies)
+}
 
-    /// Acquires a lock that other projects of this run may share.
-    fn lock_for_run(&self, name: &str) -> Result<Arc<FileLock>> {
-        let mut all = mutex::lock(&self.run.locks.0);
-        let shared = Arc::clone(all.entry(name.to_owned()).or_default());
-        drop(all);
-        let mut shared = mutex::lock(&shared);
-        if let Some(held) = shared.upgrade() {
-            return Ok(held);
-        }
-        let path = lock_path(&self.run.ctx.root, name);
-        let own = Arc::new(lock(&path, |holder| self.step(&format!("wait for {holder}")))?);
-        *shared = Arc::downgrade(&own);
-        Ok(own)
+/// Acquires a lock that other projects of this run may share.
+fn lock_for_run(job: &ProjectRun<'_>, name: &str) -> Result<Arc<FileLock>> {
+    let mut all = mutex::lock(&job.run.locks.0);
+    let shared = Arc::clone(all.entry(name.to_owned()).or_default());
+    drop(all);
+    let mut shared = mutex::lock(&shared);
+    if let Some(held) = shared.upgrade() {
+        return Ok(held);
     }
+    let path = lock_path(&job.run.ctx.root, name);
+    let own = Arc::new(lock(&path, |holder| job.step(&format!("wait for {holder}")))?);
+    *shared = Arc::downgrade(&own);
+    Ok(own)
+}
 
-    /// Returns the duration.
-    fn install_packages(&self, installation: &Installation) -> Result<Duration> {
-        let mut duration = Duration::ZERO;
-        let commands = self.run.paths.install(&self.part.build_plan.toolchain, installation);
-        let npm = self.npm_install(installation, &commands);
-        let may_keep = !self.run.plan.options.force;
-        if may_keep && npm.as_ref().is_some_and(NpmInstall::is_current) {
-            return Ok(duration);
-        }
-        for command in &commands {
-            let finished = self.execute_install(command)?;
-            let hint = failure::hint(installation, &self.run.paths.variables, &finished.tail);
-            let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
-            duration += finished.took;
-        }
-        npm.iter().for_each(NpmInstall::remember);
-        Ok(duration)
+/// Returns the duration.
+fn install_packages(job: &ProjectRun<'_>, installation: &Installation) -> Result<Duration> {
+    let mut duration = Duration::ZERO;
+    let commands = job.run.paths.install(&job.part.build_plan.toolchain, installation);
+    let npm = npm_install(job, installation, &commands);
+    let may_keep = !job.run.plan.options.force;
+    if may_keep && npm.as_ref().is_some_and(NpmInstall::is_current) {
+        return Ok(duration);
     }
+    for command in &commands {
+        let finished = job.execute_install(command)?;
+        let hint = failure::hint(installation, &job.run.paths.variables, &finished.tail);
+        let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
+        duration += finished.took;
+    }
+    npm.iter().for_each(NpmInstall::remember);
+    Ok(duration)
+}
 
-    /// Describes an install of npm whose packages may be there already.
-    fn npm_install(
-        &self,
-        installation: &Installation,
-        commands: &[ProcessCommand],
-    ) -> Option<NpmInstall> {
-        if installation.manager != Manager::Npm {
-            return None;
-        }
-        let (root, paths) = (&self.run.ctx.root, &self.run.paths);
-        let node = self.part.build_plan.toolchain.node.as_ref().map(|node| paths.program(node));
-        let node = node.and_then(|node| std::fs::metadata(node).ok());
-        let node = node.map(|node| (node.len(), node.modified().ok()));
-        let facts = BTreeMap::from([
-            ("commands", format!("{commands:?}")),
-            ("node", format!("{node:?} {:?}", self.part.build_plan.toolchain.fact())),
-            ("variables", format!("{:?}", digests(&paths.variables.install))),
-        ]);
-        NpmInstall::new(&root.join(&installation.dir), installation.lock, facts)
+/// Describes an install of npm whose packages may be there already.
+fn npm_install(
+    job: &ProjectRun<'_>,
+    installation: &Installation,
+    commands: &[ProcessCommand],
+) -> Option<NpmInstall> {
+    if installation.manager != Manager::Npm {
+        return None;
     }
+    let (root, paths) = (&job.run.ctx.root, &job.run.paths);
+    let node = job.part.build_plan.toolchain.node.as_ref().map(|node| paths.program(node));
+    let node = node.and_then(|node| std::fs::metadata(node).ok());
+    let node = node.map(|node| (node.len(), node.modified().ok()));
+    let facts = BTreeMap::from([
+        ("commands", format!("{commands:?}")),
+        ("node", format!("{node:?} {:?}", job.part.build_plan.toolchain.fact())),
+        ("variables", format!("{:?}", digests(&paths.variables.install))),
+    ]);
+    NpmInstall::new(&root.join(&installation.dir), installation.lock, facts)
 }

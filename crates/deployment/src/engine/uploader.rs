@@ -8,7 +8,7 @@ use super::build_output::BuildOutput;
 use super::deployment::UploadedVersion;
 use super::job::ProjectRun;
 use super::lock::FileLock;
-use super::{dagger, host, secrets, setup};
+use super::{dagger, host, live, secrets, setup};
 use crate::plan::{Engine, Operation, alias, guard};
 use crate::record::StepResult;
 use base::command::ProcessCommand;
@@ -126,7 +126,7 @@ fn read_upload(
         Engine::Dagger => dagger::read_report(job, prepared, finished)?,
     };
     let in_sandbox = match job.run.plan.operation {
-        Operation::Preview => job.preview_urls(&version.id),
+        Operation::Preview => live::preview_urls(job, &version.id),
         _ => job.run.plan.destination.sandbox_url(&job.part.target.worker).map(|url| vec![url]),
     };
     let is_share =
