@@ -58,6 +58,86 @@ fn refuses_a_block_with_another_form_of_the_name() {
 }
 
 #[test]
+fn every_command_with_an_environment_refuses_what_a_deployment_refuses() {
+    let env = shop("wrangler.toml", "name = \"x-dev\"\n[env.stage]\nname = \"x\"\n");
+    environments(&env, r#"{ "staging": {} }"#);
+    let commands: [&[&str]; 16] = [
+        &["deploy", "shop"],
+        &["preview", "shop", "--alias", "a"],
+        &["preview", "stop", "shop", "--alias", "a"],
+        &["rollback", "shop"],
+        &["promote", "shop", "--from", "mr-1"],
+        &["delete", "shop", "--yes"],
+        &["logs", "shop"],
+        &["versions", "shop"],
+        &["diff", "shop"],
+        &["open", "shop"],
+        &["dev", "shop"],
+        &["wrangler", "shop", "--", "secret", "put", "KEY"],
+        &["wrangler", "shop", "--", "secret", "list"],
+        &["wrangler", "shop", "--", "d1", "migrations", "apply", "DB", "--remote"],
+        &["wrangler", "shop", "--", "tail"],
+        &["wrangler", "shop", "--", "types"],
+    ];
+    for command in commands {
+        let end = command.iter().position(|word| *word == "--").unwrap_or(command.len());
+        let mut arguments = command.to_vec();
+        arguments.splice(end..end, ["--env", "staging", "--sandbox"]);
+        let ran = env.xtask(&arguments).exits(3);
+        let expected = expect![[r#"
+            error: projects/shop/wrangler.toml: it has the block `env.stage` but none for `staging`, which would get the top level with the Worker `x-dev`
+            hint: rename the environment `staging` to `stage` in dagger/config/config.json
+            hint: or rename the block to `staging`
+        "#]];
+        expected.assert_eq(&errors(&env, &ran.stderr));
+    }
+    let ran = env.xtask(&["sandbox", "cron", "shop", "--env", "staging"]).exits(3);
+    assert!(ran.stderr.contains("the block `env.stage` but none for `staging`"), "{}", ran.stderr);
+    // They use only the account, such as the database that the block will name, or name the Worker themselves.
+    for arguments in [
+        &["d1", "create", "db"][..],
+        &["kv", "namespace", "list"],
+        &["r2", "bucket", "list"],
+        &["delete", "x-dev"],
+        &["--version"],
+    ] {
+        let mut all = vec!["wrangler", "shop", "--env", "staging", "--dry-run", "--"];
+        all.extend(arguments);
+        env.xtask(&all).exits(0);
+    }
+    env.xtask(&["delete", "shop", "--dry-run"]).exits(0);
+}
+
+#[test]
+fn status_shows_the_environments_that_no_deployment_may_use() {
+    let env = TestEnv::with_tools();
+    worker(&env, "wrangler.toml", "name = \"x-dev\"\n[env.stage]\nname = \"x\"\n");
+    env.site("projects/site", "site");
+    env.commit("projects");
+    env.xtask(&["sandbox", "up"]).exits(0);
+    let status = ["status", "--env", "staging", "--sandbox"];
+    let json = env.xtask(&[&status[..], &["--json"]].concat()).exits(0).json();
+    let states = json["rows"].as_array().expect("rows").iter();
+    let states: Vec<_> = states.map(|row| (&row["project"], &row["status"])).collect();
+    assert_eq!(states, [(&"shop".into(), &"refused".into()), (&"site".into(), &"nothing".into())]);
+    let text = env.xtask(&status).exits(0).stdout;
+    let expected = expect![[r#"
+        PROJECT  ENV      STATE            VERSION  COMMIT  AGE  URL
+        shop     staging  refused
+        site     staging  nothing is live
+        A deployment of shop to staging is refused: projects/shop/wrangler.toml: it has the block `env.stage` but none for `staging`, which would get the top level with the Worker `x-dev`
+        hint: rename the environment `staging` to `stage` in dagger/config/config.json
+        hint: or rename the block to `staging`
+    "#]];
+    expected.assert_eq(&text);
+    // The previews of the others are stopped.
+    let stop = ["preview", "stop", "--alias", "a", "--env", "staging", "--sandbox", "--json"];
+    let previews = env.xtask(&stop).exits(0).json()["previews"].clone();
+    assert_eq!(previews.as_array().map(Vec::len), Some(1), "{previews:#}");
+    assert_eq!(previews[0]["project"], "site");
+}
+
+#[test]
 fn forms_in_both_directions_are_refused_and_other_names_are_not() {
     let env = TestEnv::new();
     for (environment, block, is_refused) in [

@@ -7,7 +7,7 @@ use clap::Args;
 use super::build::{ContentKeys, keys};
 use super::deploy::sandbox_port;
 use super::orphans;
-use base::error::{Exit, Result};
+use base::error::{Error, Exit, Result};
 use base::parallel;
 use base::secret::Secret;
 use base::time::unix_now;
@@ -15,6 +15,7 @@ use cloudflare::api::Api;
 use deployment::builds::plan_builds;
 use deployment::context::Ctx;
 use deployment::engine::job::command_line;
+use deployment::plan::block;
 use deployment::plan::destination::Destination;
 use deployment::report::status::{LiveState, StatusReport, StatusRow};
 use workspace::Workspace;
@@ -62,7 +63,7 @@ impl StatusCommand {
                 Err(error) => drop(skipped.insert(environment, format!("{error:#}"))),
             }
         }
-        let mut rows = read(ctx, &readable, &projects);
+        let mut rows = read(ctx, &workspace, &readable, &projects);
         name_shared(&workspace, &readable, &projects, &mut rows);
         let head = git::head(&ctx.root)?;
         let mut report = StatusReport::new(&head, rows, skipped);
@@ -100,10 +101,15 @@ impl StatusCommand {
 }
 
 /// Reads every project in every environment in parallel.
-fn read(ctx: &Ctx, readable: &[ReadableEnvironment], projects: &[&Project]) -> Vec<StatusRow> {
+fn read(
+    ctx: &Ctx,
+    workspace: &Workspace,
+    readable: &[ReadableEnvironment],
+    projects: &[&Project],
+) -> Vec<StatusRow> {
     let questions: Vec<(&ReadableEnvironment, &Project)> =
         readable.iter().flat_map(|one| projects.iter().map(move |&p| (one, p))).collect();
-    parallel::map(&questions, READERS, |(one, project)| row(ctx, one, project))
+    parallel::map(&questions, READERS, |(one, project)| row(ctx, workspace, one, project))
 }
 
 /// Replaces the rows of Workers that belong to another environment. If a wrangler config has no block for an
@@ -140,6 +146,7 @@ fn name_shared(
             }
             let shared = all.iter().filter(|other| {
                 !project.wrangler.has(other)
+                    && block::check(workspace, project, other).is_ok()
                     && (side(other), account(other)) == (side(&own), account(&own))
             });
             let shared: Vec<&String> = shared.collect();
@@ -157,11 +164,19 @@ fn name_shared(
     }
 }
 
-fn row(ctx: &Ctx, one: &ReadableEnvironment, project: &Project) -> StatusRow {
+fn row(
+    ctx: &Ctx,
+    workspace: &Workspace,
+    one: &ReadableEnvironment,
+    project: &Project,
+) -> StatusRow {
     let Destination { environment, api, account_id, .. } = &one.destination;
     let target = project.target(environment);
     let api = Api::new(api, account_id, &one.token).patient(&ctx.retry_budget);
     let ask = || -> Result<LiveState> {
+        if let Err(Error { message, hints, .. }) = block::check(workspace, project, environment) {
+            return Ok(LiveState::Refused { reason: message, hints });
+        }
         let Some(live) = api.live(&target.worker)? else { return Ok(LiveState::Nothing) };
         let urls = one.destination.live_urls(&target, || api.address(&target.worker))?;
         let key = one.keys.get(&project.name).cloned().transpose()?;
