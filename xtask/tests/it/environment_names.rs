@@ -166,7 +166,13 @@ fn refuses_an_environment_with_its_own_config_beside_the_used_one() {
     let deploy =
         |environment: &str| env.xtask(&["deploy", "shop", "--env", environment, "--dry-run"]);
     deploy("production").exits(0);
-    for file in ["wrangler.production.toml", "wrangler.prod.toml", "wrangler.prd.toml"] {
+    for file in [
+        "wrangler.production.toml",
+        "wrangler.prod.toml",
+        "wrangler.prd.toml",
+        "wrangler-production.toml",
+        "wrangler_prod.toml",
+    ] {
         worker(&env, file, "name = \"shop\"\n");
         let ran = deploy("production").exits(3);
         let expected = expect![[r#"
@@ -177,6 +183,19 @@ fn refuses_an_environment_with_its_own_config_beside_the_used_one() {
         expected.assert_eq(&errors(&env, &ran.stderr).replace(file, "FILE"));
         std::fs::remove_file(env.root.join("projects/shop").join(file)).expect("a file");
     }
+    env.write(
+        "projects/shop/wrangler-production.jsonc",
+        r#"{ "name": "shop", "main": "worker.js" }"#,
+    );
+    let ran = deploy("production").exits(3);
+    assert!(ran.stderr.contains("wrangler-production.jsonc beside it"), "{}", ran.stderr);
+    // Another file whose name begins with `wrangler` is no config.
+    env.write(
+        "projects/shop/wrangler-production.jsonc",
+        r#"{ "name": "production", "results": [] }"#,
+    );
+    deploy("production").exits(0);
+    std::fs::remove_file(env.root.join("projects/shop/wrangler-production.jsonc")).expect("a file");
     worker(&env, "wrangler.production.toml", "name = \"shop\"\n");
     // The list in the package is a decision.
     let package = |file: &str| {
@@ -185,6 +204,13 @@ fn refuses_an_environment_with_its_own_config_beside_the_used_one() {
     };
     package("wrangler.toml");
     deploy("production").exits(0);
+    worker(&env, "wrangler-production.toml", "name = \"shop\"\n");
+    package("wrangler-production.toml");
+    let plan = env.xtask(&["deploy", "shop", "--env", "production", "--dry-run", "--json"]);
+    assert_eq!(
+        plan.exits(0).json()["projects"][0]["config"],
+        "projects/shop/wrangler-production.toml"
+    );
     package("wrangler.production.toml");
     let plan = env.xtask(&["deploy", "shop", "--env", "production", "--dry-run", "--json"]);
     assert_eq!(plan.exits(0).json()["projects"][0]["target"]["worker"], "shop");
@@ -204,11 +230,28 @@ fn other_configs_in_the_folder_stop_no_deployment() {
         "wrangler.test.toml",
         "wrangler.base.toml",
         "wrangler.live.toml",
+        "wrangler-staging.toml",
+        "wrangler-preprod.toml",
+        "wrangler-production-example.toml",
+        "wrangler_test.toml",
     ] {
         let env = shop("wrangler.toml", "name = \"shop\"\n");
         worker(&env, file, "name = \"other\"\n");
         env.xtask(&["deploy", "projects/shop", "--env", "production", "--dry-run"]).exits(0);
     }
+    // Such a config is no project of its own.
+    let env = shop("wrangler.toml", "name = \"shop\"\n");
+    worker(&env, "wrangler-api.toml", "name = \"shop-api\"\n");
+    let listed = env.xtask(&["projects"]).exits(0);
+    assert!(
+        listed.stderr.contains("another config in the folder is: projects/shop/wrangler-api.toml;"),
+        "{}",
+        listed.stderr
+    );
+    assert_eq!(
+        env.xtask(&["projects", "--json"]).exits(0).json()["projects"].as_array().map(Vec::len),
+        Some(1)
+    );
     // It belongs to the other project of the folder.
     let env = shop("wrangler.toml", "name = \"shop\"\n");
     worker(&env, "wrangler.api.toml", "name = \"shop-api-dev\"\n");
