@@ -133,6 +133,51 @@ pub fn is_command(word: &str) -> bool {
     WITH_TOKEN.contains(&word) || PARTS_WITH_TOKEN.iter().any(|[first, _]| *first == word)
 }
 
+/// The commands that use the Worker of the environment in the config, or its bindings (according to the source of 4.164).
+const USES_WORKER: [&str; 12] = [
+    "build",
+    "check",
+    "delete",
+    "deploy",
+    "deployments",
+    "dev",
+    "rollback",
+    "secret",
+    "tail",
+    "triggers",
+    "types",
+    "versions",
+];
+
+/// The commands that find storage by a binding of the config. `d1` has no other group.
+const USES_BINDING: [&[&str]; 4] =
+    [&["kv", "key"], &["kv", "bulk"], &["kv", "namespace", "delete"], &["d1"]];
+
+/// The commands of `d1` that need no binding, because they create or list databases.
+const NO_BINDING: [&[&str]; 2] = [&["d1", "create"], &["d1", "list"]];
+
+/// Returns true if the command that `arguments` begin with uses the Worker or a binding of the config's environment. The
+/// others use only the account, or get the name of a Worker.
+#[must_use]
+pub fn uses_environment(arguments: &[String]) -> bool {
+    let has = |option: &str| {
+        arguments.iter().any(|word| word.split('=').next().is_some_and(|name| name == option))
+    };
+    if ["--help", "-h", "--version", "-v"].into_iter().any(has) {
+        return false;
+    }
+    let words: Vec<&str> =
+        arguments.iter().map(String::as_str).take_while(|word| !word.starts_with('-')).collect();
+    match words.as_slice() {
+        ["delete" | "tail", worker, ..] if !worker.is_empty() => false,
+        [first, ..] if USES_WORKER.contains(first) => !has("--name"),
+        words => {
+            let is_in = |commands: &[&[&str]]| commands.iter().any(|one| words.starts_with(one));
+            is_in(&USES_BINDING) && !is_in(&NO_BINDING) && !has("--namespace-id")
+        }
+    }
+}
+
 /// Returns the access of the command that `arguments` begin with.
 #[must_use]
 pub fn access(arguments: &[String]) -> Access {
@@ -213,6 +258,53 @@ mod tests {
             "turnstile widget create w",
         ] {
             assert_eq!(access_of(line), Access::Change, "{line}");
+        }
+    }
+
+    #[test]
+    fn commands_use_the_environment_or_only_the_account() {
+        let uses =
+            |line: &str| uses_environment(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        for line in [
+            "secret put KEY",
+            "secret list",
+            "tail",
+            "tail --format json",
+            "delete",
+            "deployments list",
+            "versions view x",
+            "rollback x",
+            "triggers deploy",
+            "types",
+            "dev --port 1",
+            "deploy --dry-run",
+            "d1 execute DB --command x",
+            "d1 migrations apply DB --remote",
+            "d1 delete DB",
+            "kv key put k v --binding KV",
+            "kv bulk put f --binding KV",
+            "kv namespace delete --binding KV",
+        ] {
+            assert!(uses(line), "{line}");
+        }
+        for line in [
+            "whoami",
+            "d1 create db",
+            "d1 list",
+            "kv namespace create kv",
+            "kv namespace list",
+            "kv key get k --namespace-id x",
+            "kv key get k --namespace-id=x",
+            "r2 bucket create b",
+            "queues create q",
+            "hyperdrive list",
+            "delete other",
+            "tail other",
+            "secret put KEY --name other",
+            "secret put --help",
+            "--version",
+        ] {
+            assert!(!uses(line), "{line}");
         }
     }
 

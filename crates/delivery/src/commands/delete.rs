@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 use serde_json::json;
 
-use super::target::{ProjectTarget, TargetArgs};
+use super::target::{EnvironmentUse, ProjectTarget, TargetArgs};
 use super::wrangler::command;
 use base::command::ProcessCommand;
 use base::error::{Error, Exit, Result, failed, refused, remote};
@@ -40,7 +40,8 @@ pub struct DeleteCommand {
 impl DeleteCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let target = self.target.to_change(ctx, self.break_glass.as_deref())?;
+        let break_glass = self.break_glass.as_deref();
+        let target = self.target.to_change(ctx, break_glass, EnvironmentUse::Worker)?;
         let (name, worker) = (&target.project.name, target.worker());
         let environment = &target.destination.environment;
         let mut setup = Setup::new(ctx, &target.workspace.config)?;

@@ -6,7 +6,7 @@ use camino::Utf8Path;
 use clap::Args;
 use ring::digest::{SHA256, digest};
 
-use super::target::{ProjectTarget, TargetArgs};
+use super::target::{EnvironmentUse, ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
 use base::command::ProcessCommand;
 use base::error::{Exit, Result};
@@ -43,7 +43,7 @@ pub struct DevCommand {
 impl DevCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let target = self.target.to_read(ctx)?;
+        let target = self.target.to_read(ctx, EnvironmentUse::Worker)?;
         let workspace = &target.workspace;
         let mut builds = plan_builds(workspace, &[&target.project]);
         let build = builds.pop().map(|one| one.build).transpose()?;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::content_keys::content_keys;
-use super::target::{ProjectTarget, TargetArgs};
+use super::target::{EnvironmentUse, ProjectTarget, TargetArgs};
 use base::error::{Exit, Result};
 use base::terminal::{BOLD, GREEN, YELLOW, paint};
 use base::text::{short_commit, short_version};
@@ -57,7 +57,7 @@ struct DiffReport {
 impl DiffCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let target = self.target.to_read(ctx)?;
+        let target = self.target.to_read(ctx, EnvironmentUse::Worker)?;
         let credentials = target.credentials(ctx)?;
         let api = target.api(ctx, &credentials);
         let (project, environment) = (&target.project, &target.destination.environment);

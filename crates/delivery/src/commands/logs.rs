@@ -8,7 +8,7 @@ use camino::Utf8Path;
 use clap::Args;
 use serde::Serialize;
 
-use super::target::{ProjectTarget, TargetArgs};
+use super::target::{EnvironmentUse, ProjectTarget, TargetArgs};
 use super::wrangler::{command, exit};
 use base::error::{Exit, Result};
 use base::runner::is_interrupted;
@@ -58,7 +58,7 @@ struct LogsReport<'a> {
 impl LogsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let target = self.target.to_read(ctx)?;
+        let target = self.target.to_read(ctx, EnvironmentUse::Worker)?;
         let worker = target.worker();
         if target.destination.sandbox.is_none() {
             return tail(ctx, &target, &worker);

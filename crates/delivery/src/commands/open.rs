@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::target::TargetArgs;
+use super::target::{EnvironmentUse, TargetArgs};
 use base::error::{Exit, Result, refused};
 use base::interactive::open;
 use cloudflare::api::ListedVersion;
@@ -26,7 +26,7 @@ const OPENERS: [&str; 2] =
 impl OpenCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let target = self.target.to_read(ctx)?;
+        let target = self.target.to_read(ctx, EnvironmentUse::Worker)?;
         let credentials = target.credentials(ctx)?;
         let api = target.api(ctx, &credentials);
         let (name, worker) = (&target.project.name, target.worker());

@@ -10,6 +10,8 @@ use deployment::engine::cleanup::clean_up;
 use deployment::engine::comment::write::CommentAction;
 use deployment::engine::comment::{Comment, CommentResult};
 use deployment::engine::stop::{Outcome, PreviewDeletion, Previews, RemainingAlias, reachable};
+use deployment::plan::block;
+use deployment::plan::destination::Destination;
 use workspace::Workspace;
 use workspace::project::Project;
 use workspace::strategy::Strategy;
@@ -68,7 +70,8 @@ impl Stop {
             ctx.ui.report(&report, &report.text(ctx.dry_run));
             return Ok(Exit::worst(report.error_kind()));
         }
-        let projects = workspace.select(&self.projects)?;
+        let mut projects = workspace.select(&self.projects)?;
+        self.leave_out_refused(ctx, &workspace, &mut projects)?;
         let previews = self.previews(ctx, &workspace, &projects)?;
         let has_outcome = |name: &str, outcome: Outcome| {
             previews.iter().any(|one| one.project == name && one.outcome == outcome)
@@ -93,6 +96,25 @@ impl Stop {
         let text = if lines.is_empty() { NOTHING.to_owned() } else { lines.join("\n") };
         ctx.ui.report(&StopReport { schema: 1, exit, previews, aliases, comment }, &text);
         Ok(exit)
+    }
+
+    /// Takes out the projects that `preview` refuses, because the environment would get the Worker of another one. Errors
+    /// if the command line names them.
+    fn leave_out_refused(
+        &self,
+        ctx: &Ctx,
+        workspace: &Workspace,
+        projects: &mut Vec<&Project>,
+    ) -> Result<()> {
+        // Without a destination nothing is deleted.
+        let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox);
+        let Ok(Destination { environment, .. }) = destination else { return Ok(()) };
+        let check = |project: &Project| block::check(workspace, project, &environment);
+        if !self.projects.is_empty() {
+            projects.iter().try_for_each(|project| check(project))?;
+        }
+        projects.retain(|project| check(project).is_ok());
+        Ok(())
     }
 
     /// Returns the aliases that still work. Prints a note and returns `None` if they cannot be read.

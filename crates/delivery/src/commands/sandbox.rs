@@ -8,6 +8,7 @@ use base::error::{ErrorContext as _, Exit, Result, refused};
 use base::terminal::{CYAN, paint};
 use deployment::context::Ctx;
 use deployment::engine::setup::Setup;
+use deployment::plan::block;
 use deployment::tools::sandbox::{self as process, Server};
 use workspace::Workspace;
 use workspace::config::{Config, LOCAL};
@@ -138,7 +139,9 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
 fn run_cron(ctx: &Ctx, project: &str, environment: &str, cron: Option<&str>) -> Result<Exit> {
     let workspace = Workspace::survey(&ctx.root)?;
     workspace.config.require_environment(environment)?;
-    let worker = workspace.project(project)?.target(environment).worker;
+    let project = workspace.project(project)?;
+    block::check(&workspace, project, environment)?;
+    let worker = project.target(environment).worker;
     let runs = process::run_cron(&ctx.root, &worker, cron)?;
     let line = |run: &process::CronRun| format!("{worker}  {}  {}", run.cron, run.outcome);
     let text: Vec<String> = runs.iter().map(line).collect();

@@ -7,7 +7,7 @@ use clap::Args;
 use super::content_keys::content_keys;
 use super::deploy::sandbox_port;
 use super::orphans;
-use base::error::{Exit, Result};
+use base::error::{Error, Exit, Result};
 use base::parallel;
 use base::secret::Secret;
 use base::time::unix_now;
@@ -15,6 +15,7 @@ use cloudflare::api::Api;
 use deployment::builds::plan_builds;
 use deployment::context::Ctx;
 use deployment::engine::job::command_line;
+use deployment::plan::block;
 use deployment::plan::destination::Destination;
 use deployment::report::status::{LiveState, StatusReport, StatusRow};
 use workspace::Workspace;
@@ -62,7 +63,7 @@ impl StatusCommand {
                 Err(error) => drop(skipped.insert(environment, format!("{error:#}"))),
             }
         }
-        let mut rows = read(ctx, &readable, &projects);
+        let mut rows = read(ctx, &workspace, &readable, &projects);
         name_shared(&workspace, &readable, &projects, &mut rows);
         let head = git::head(&ctx.root)?;
         let mut report = StatusReport::new(&head, rows, skipped);
@@ -101,10 +102,15 @@ impl StatusCommand {
 }
 
 /// Reads every project in every environment in parallel.
-fn read(ctx: &Ctx, readable: &[ReadableEnvironment], projects: &[&Project]) -> Vec<StatusRow> {
+fn read(
+    ctx: &Ctx,
+    workspace: &Workspace,
+    readable: &[ReadableEnvironment],
+    projects: &[&Project],
+) -> Vec<StatusRow> {
     let questions: Vec<(&ReadableEnvironment, &Project)> =
         readable.iter().flat_map(|one| projects.iter().map(move |&p| (one, p))).collect();
-    parallel::map(&questions, READERS, |(one, project)| row(ctx, one, project))
+    parallel::map(&questions, READERS, |(one, project)| row(ctx, workspace, one, project))
 }
 
 /// Replaces the rows of Workers that belong to another environment. If a wrangler config has no block for an
@@ -119,8 +125,11 @@ fn name_shared(
     let environments: Vec<&str> =
         std::iter::once(LOCAL).chain(config.environments.keys().map(String::as_str)).collect();
     for project in projects {
+        let uses_top_level = |name: &&&str| {
+            !project.wrangler.has(name) && block::check(workspace, project, name).is_ok()
+        };
         let without_block: Vec<&str> =
-            environments.iter().copied().filter(|name| !project.wrangler.has(name)).collect();
+            environments.iter().filter(uses_top_level).copied().collect();
         let current: Vec<String> = rows
             .iter()
             .filter(|row| row.project == project.name && row.is_up_to_date())
@@ -172,11 +181,19 @@ fn owner<'e>(config: &Config, sharing: &[&'e str], current: &[String]) -> Option
     owner.copied()
 }
 
-fn row(ctx: &Ctx, one: &ReadableEnvironment, project: &Project) -> StatusRow {
+fn row(
+    ctx: &Ctx,
+    workspace: &Workspace,
+    one: &ReadableEnvironment,
+    project: &Project,
+) -> StatusRow {
     let Destination { environment, api, account_id, .. } = &one.destination;
     let target = project.target(environment);
     let api = Api::new(api, account_id, &one.token).patient(&ctx.retry_budget);
     let ask = || -> Result<LiveState> {
+        if let Err(Error { message, hints, .. }) = block::check(workspace, project, environment) {
+            return Ok(LiveState::Refused { reason: message, hints });
+        }
         let Some(live) = api.live(&target.worker)? else { return Ok(LiveState::Nothing) };
         let urls = one.destination.live_urls(&target, || api.address(&target.worker))?;
         let key = one.keys.get(&project.name).cloned().transpose()?;

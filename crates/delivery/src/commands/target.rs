@@ -10,7 +10,7 @@ use deployment::context::Ctx;
 use deployment::engine::job::command_line;
 use deployment::engine::setup::Setup;
 use deployment::plan::destination::Destination;
-use deployment::plan::protection;
+use deployment::plan::{block, protection};
 use workspace::Workspace;
 use workspace::project::Project;
 
@@ -43,7 +43,26 @@ pub struct ChangeTargetArgs {
 impl ChangeTargetArgs {
     /// Returns the target as [`TargetArgs::to_change`] does.
     pub fn resolve(&self, ctx: &Ctx) -> Result<ProjectTarget> {
-        self.target.to_change(ctx, self.break_glass.as_deref())
+        self.target.to_change(ctx, self.break_glass.as_deref(), EnvironmentUse::Worker)
+    }
+}
+
+/// The part of an environment that a command uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnvironmentUse {
+    /// The project's Worker or a binding of it. A deployment to the environment must be possible.
+    Worker,
+    /// Only the account and the token.
+    Account,
+}
+
+impl EnvironmentUse {
+    /// Refuses an environment that the wrangler config is not meant for, because its Worker would be that of another one.
+    fn check(self, workspace: &Workspace, project: &Project, environment: &str) -> Result<()> {
+        match self {
+            EnvironmentUse::Worker => block::check(workspace, project, environment),
+            EnvironmentUse::Account => Ok(()),
+        }
     }
 }
 
@@ -60,16 +79,22 @@ pub struct ProjectTarget {
 
 impl TargetArgs {
     /// Returns the target of a command that changes nothing. Errors if its sandbox does not run.
-    pub fn to_read(&self, ctx: &Ctx) -> Result<ProjectTarget> {
+    pub fn to_read(&self, ctx: &Ctx, needed: EnvironmentUse) -> Result<ProjectTarget> {
         let (workspace, project, environment) = self.find(ctx)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, &environment, port)?;
+        needed.check(&workspace, &project, &environment)?;
         Ok(ProjectTarget { project, destination, workspace })
     }
 
     /// Returns the target of a command that may change the live version. Starts the sandbox if the target is there,
     /// unless this is a dry run. Errors if the environment is protected.
-    pub fn to_change(&self, ctx: &Ctx, break_glass: Option<&str>) -> Result<ProjectTarget> {
+    pub fn to_change(
+        &self,
+        ctx: &Ctx,
+        break_glass: Option<&str>,
+        needed: EnvironmentUse,
+    ) -> Result<ProjectTarget> {
         let (workspace, project, environment) = self.find(ctx)?;
         let port = sandbox_port(ctx, &environment, self.sandbox);
         let mut destination = if ctx.dry_run && break_glass.is_none() {
@@ -78,6 +103,7 @@ impl TargetArgs {
             Destination::resolve(&workspace.config, &environment, port, &ctx.ci, break_glass)?
         };
         protection::check(&workspace.config, &workspace.projects, &[&project], &environment)?;
+        needed.check(&workspace, &project, &environment)?;
         if destination.sandbox.is_some() && !ctx.dry_run {
             let mut setup = Setup::new(ctx, &workspace.config)?;
             let port = setup.running_sandbox(&workspace.config.account_ids())?.port;

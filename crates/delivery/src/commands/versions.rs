@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::target::TargetArgs;
+use super::target::{EnvironmentUse, TargetArgs};
 use base::error::{Exit, Result};
 use base::terminal::table::{Cell, Table};
 use base::terminal::{BOLD, CYAN, GREEN, paint};
@@ -64,7 +64,7 @@ struct VersionsReport {
 impl VersionsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let target = self.target.to_read(ctx)?;
+        let target = self.target.to_read(ctx, EnvironmentUse::Worker)?;
         let credentials = target.credentials(ctx)?;
         let api = target.api(ctx, &credentials);
         let worker = target.worker();

@@ -6,13 +6,13 @@ use std::io::Write as _;
 use camino::Utf8Path;
 use clap::Args;
 
-use super::target::{ProjectTarget, TargetArgs};
+use super::target::{EnvironmentUse, ProjectTarget, TargetArgs};
 use base::command::ProcessCommand;
 use base::error::{Error, ErrorContext as _, Exit, Result, refused, usage};
 use base::runner::ExitReason;
 use base::time::{rfc3339, unix_now};
 use cloudflare::wrangler::LAUNCHER;
-use cloudflare::wrangler::access::{Access, access, needs_node};
+use cloudflare::wrangler::access::{Access, access, needs_node, uses_environment};
 use deployment::context::Ctx;
 use deployment::engine::setup::{Setup, ToolPlan};
 use deployment::plan::commands::{CommandPaths, DEPLOY_DEADLINE};
@@ -47,10 +47,15 @@ impl WranglerCommand {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         check_options(&self.arguments)?;
         let access = access(&self.arguments);
+        let needed = match uses_environment(&self.arguments) {
+            true => EnvironmentUse::Worker,
+            false => EnvironmentUse::Account,
+        };
+        let break_glass = self.break_glass.as_deref();
         let target = match access {
             Access::Refused(instead) => return Err(instead_of(&self.arguments, instead)),
-            Access::Change => self.target.to_change(ctx, self.break_glass.as_deref())?,
-            Access::Read | Access::NoToken => self.target.to_read(ctx)?,
+            Access::Change => self.target.to_change(ctx, break_glass, needed)?,
+            Access::Read | Access::NoToken => self.target.to_read(ctx, needed)?,
         };
         let has_token = access != Access::NoToken;
         let tools = tools(&self.arguments);

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::comment::{self, Comment};
 use super::stop::{Outcome, PreviewDeletion, Previews};
 use crate::context::Ctx;
+use crate::plan::block;
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::{self, GitlabProject, MergeRequest};
 use base::env::variable;
@@ -23,6 +24,7 @@ use gitlab::comment::state::{has_marker, rows};
 use report::{CleanupReport, Leftover, Unknown};
 use skip::Skipped;
 use workspace::Workspace;
+use workspace::project::Project;
 use workspace::strategy::Strategy;
 
 /// Does the work of `preview stop` for each merge request that was merged or closed within `days`, and stops its
@@ -218,8 +220,12 @@ impl Cleanup<'_> {
         let (Some(destination), Some(previews)) = (self.destination, &self.previews) else {
             return found;
         };
-        for project in &self.workspace.projects {
-            let strategy = project.strategy(&self.workspace.config, &destination.environment, None);
+        let environment = &destination.environment;
+        // `preview` refuses the others, whose Worker would be that of another environment.
+        let is_own =
+            |project: &&Project| block::check(self.workspace, project, environment).is_ok();
+        for project in self.workspace.projects.iter().filter(is_own) {
+            let strategy = project.strategy(&self.workspace.config, environment, None);
             let numbered = match previews {
                 Ok(previews) => previews.of_merge_requests(project),
                 Err(_) if strategy == Strategy::Alias => continue,

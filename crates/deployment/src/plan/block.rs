@@ -9,6 +9,7 @@ use workspace::config::{CONFIG_FILE, Config, LOCAL};
 use workspace::environment_names::{is_config_of, is_other_form};
 use workspace::names::MANIFEST;
 use workspace::project::Project;
+use workspace::wrangler::variant_words;
 
 /// Refuses an environment without an `env` block if the top level is not meant for it.
 pub fn check(workspace: &Workspace, project: &Project, environment: &str) -> Result<()> {
@@ -66,9 +67,8 @@ fn check_other_config(workspace: &Workspace, project: &Project, environment: &st
     };
     // `wrangler.api.prod.toml` belongs to `wrangler.api.toml` rather than to `wrangler.toml`.
     let belongs_here = |other: &(&Utf8Path, bool)| {
-        let mut longer = projects.iter().filter(|config| {
-            name_of(config).split('.').count() > name_of(&project.config).split('.').count()
-        });
+        let words = |config: &Utf8Path| variant_words(&name_of(config)).count();
+        let mut longer = projects.iter().filter(|config| words(config) > words(&project.config));
         is_of(&project.config, *other) && !longer.any(|config| is_of(config, *other))
     };
     let Some((other, _)) = others.into_iter().find(belongs_here) else { return Ok(()) };

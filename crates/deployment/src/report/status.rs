@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use base::error::with_hints;
 use base::terminal::table::{Cell, Table};
 use base::terminal::{CYAN, DIM, GREEN, RED, YELLOW, paint};
 use base::text::{join_lines, short_commit, short_version};
@@ -64,6 +65,14 @@ pub enum LiveState {
     NoBlock {
         /// The environment that owns the Worker.
         worker_of: String,
+    },
+    /// The wrangler config is not meant for this environment, which would get the Worker of another one.
+    Refused {
+        /// The reason why a deployment is refused.
+        reason: String,
+        /// The next steps.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        hints: Vec<String>,
     },
     /// It could not be read.
     Unreadable {
@@ -143,12 +152,19 @@ impl<'a> StatusReport<'a> {
             }
         }
         let mut text = if self.rows.is_empty() { String::new() } else { table.text(width) };
-        for row in &self.rows {
-            if let LiveState::Unreadable { error } = &row.state {
-                let (project, environment) = (&row.project, &row.environment);
-                let line =
-                    format!("{project} in {environment} cannot be read: {}", join_lines(error));
-                text += &format!("{}\n", paint(RED, &line));
+        for StatusRow { project, environment, state, .. } in &self.rows {
+            match state {
+                LiveState::Refused { reason, hints } => {
+                    let line = format!("A deployment of {project} to {environment} is refused");
+                    let reason = with_hints(&join_lines(reason), hints);
+                    text += &format!("{}: {reason}\n", paint(YELLOW, &line));
+                }
+                LiveState::Unreadable { error } => {
+                    let error = join_lines(error);
+                    let line = format!("{project} in {environment} cannot be read: {error}");
+                    text += &format!("{}\n", paint(RED, &line));
+                }
+                LiveState::Live { .. } | LiveState::Nothing | LiveState::NoBlock { .. } => {}
             }
         }
         if let Some(row) = self.rows.iter().find(|row| row.is_outdated()) {
@@ -193,6 +209,7 @@ impl LiveState {
             LiveState::NoBlock { worker_of } => {
                 return vec![Cell::new(format!("no env block, the Worker is {worker_of}'s"), DIM)];
             }
+            LiveState::Refused { .. } => return vec![Cell::new("refused", YELLOW)],
             LiveState::Unreadable { .. } => return vec![Cell::new("cannot be read", RED)],
             LiveState::Live { live, urls, is_up_to_date, triggers_applied } => {
                 let state = match (is_up_to_date, triggers_applied) {

@@ -86,11 +86,14 @@ pub const YARNRC: &str = ".yarnrc.yml";
 /// The lock file of both generations of Yarn.
 pub const YARN_LOCK: &str = "yarn.lock";
 
-/// Returns true if a file of this name is a wrangler config, the main one or another one of the folder.
+/// Returns true if a file of this name may be a wrangler config: the main one or another one of the folder, such as
+/// `wrangler.api.toml` or `wrangler-production.toml`.
 #[must_use]
 pub fn is_config_name(name: &str) -> bool {
     let ends = [".json", ".jsonc", ".toml"];
-    name.starts_with("wrangler.") && ends.iter().any(|end| name.ends_with(end))
+    let rest = name.strip_prefix("wrangler");
+    rest.is_some_and(|rest| rest.starts_with(['.', '-', '_']))
+        && ends.iter().any(|end| name.ends_with(end))
 }
 
 /// Returns the folder whose crates the file at `path` affects, and of all folders below it. `None` if it is not a file of Cargo.

@@ -189,12 +189,20 @@ pub fn ignored_notes(ignored: &[Utf8PathBuf], used: &BTreeSet<&Utf8Path>) -> Vec
             shown(&below)
         ));
     }
-    if let Some(name) = alone.first().and_then(|path| path.file_name()) {
-        notes.push(format!(
-            "not used, because its name is that of a test, an example or a variant: {}; `\"xtask\": {{ \"configs\": [\"{name}\"] }}` \
-             in package.json makes it a project",
-            shown(&alone)
-        ));
+    let (dotted, others): (Vec<&Utf8PathBuf>, Vec<&Utf8PathBuf>) = alone
+        .into_iter()
+        .partition(|path| path.file_name().is_some_and(|name| name.starts_with("wrangler.")));
+    for (reason, paths) in [
+        ("is that of a test, an example or a variant", dotted),
+        ("does not begin with `wrangler.`", others),
+    ] {
+        if let Some(name) = paths.first().and_then(|path| path.file_name()) {
+            notes.push(format!(
+                "not used, because its name {reason}: {}; `\"xtask\": {{ \"configs\": [\"{name}\"] }}` \
+                 in package.json makes it a project",
+                shown(&paths)
+            ));
+        }
     }
     notes
 }
@@ -326,7 +334,11 @@ impl<'w> Discovery<'w> {
         };
         let others = configs.iter().copied().filter(|path| main != Some(*path));
         let (others, rest): (Vec<&Utf8Path>, Vec<&Utf8Path>) = others.partition(is_candidate);
-        found.ignored.extend(rest.into_iter().map(Utf8Path::to_owned));
+        let is_config = |path: &&Utf8Path| {
+            path.file_name().is_some_and(|name| name.starts_with("wrangler."))
+                || self.files.read(path).is_ok_and(|text| WranglerConfig::is_of_worker(path, &text))
+        };
+        found.ignored.extend(rest.into_iter().filter(is_config).map(Utf8Path::to_owned));
         for name in listed.iter().filter(|name| named(name).is_none()) {
             found.broken.push(BrokenConfig {
                 dir: dir.to_owned(),

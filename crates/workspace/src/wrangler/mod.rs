@@ -200,6 +200,15 @@ impl WranglerConfig {
         })
     }
 
+    /// Returns true if the file has a field of a Worker, so that it is not another file whose name begins with `wrangler`.
+    #[must_use]
+    pub fn is_of_worker(path: &Utf8Path, text: &str) -> bool {
+        parse_config(path, text).is_ok_and(|value: Value| {
+            let fields = ["main", "assets", "compatibility_date", "env", "routes", "route"];
+            fields.iter().any(|field| !value[*field].is_null())
+        })
+    }
+
     /// Parses `text`. `path` determines the syntax and appears in errors.
     pub fn parse(path: &Utf8Path, text: &str) -> Result<WranglerConfig> {
         let (value, dates) = parse_config_with_dates(path, text)
@@ -425,34 +434,35 @@ pub fn is_empty_value(value: &Value) -> bool {
 }
 
 /// Returns true if a config of this name, such as `wrangler.test.jsonc`, is by convention a variant of
-/// the main config, or a template.
+/// the main config, or a template. Names with another separator, such as `wrangler-types.json`, are no convention.
 #[must_use]
 pub fn is_variant(name: &str) -> bool {
-    variant_words(name).any(|word| {
-        matches!(
-            word,
-            "example"
-                | "sample"
-                | "template"
-                | "tmpl"
-                | "test"
-                | "tests"
-                | "vitest"
-                | "e2e"
-                | "ci"
-                | "dev"
-                | "development"
-                | "local"
-                | "base"
-                | "common"
-                | "shared"
-                | "stage"
-                | "staging"
-                | "preview"
-                | "prod"
-                | "production"
-        )
-    })
+    !name.starts_with("wrangler.")
+        || variant_words(name).any(|word| {
+            matches!(
+                word,
+                "example"
+                    | "sample"
+                    | "template"
+                    | "tmpl"
+                    | "test"
+                    | "tests"
+                    | "vitest"
+                    | "e2e"
+                    | "ci"
+                    | "dev"
+                    | "development"
+                    | "local"
+                    | "base"
+                    | "common"
+                    | "shared"
+                    | "stage"
+                    | "staging"
+                    | "preview"
+                    | "prod"
+                    | "production"
+            )
+        })
 }
 
 /// The rule of [`valid_name`].
@@ -547,6 +557,10 @@ mod tests {
             ("wrangler.prod-eu.toml", true, false),
             ("wrangler.ts", false, true),
             ("wrangler.schema.json5", false, true),
+            ("wrangler-production.toml", true, false),
+            ("wrangler_api.json", true, false),
+            ("wranglers.toml", false, false),
+            ("wrangler", false, false),
         ] {
             assert_eq!((is_config_name(name), !is_variant(name)), (is_config, is_other), "{name}");
         }
