@@ -38,12 +38,8 @@ fn output_files_of_wrangler() {
 fn answers_of_the_api() {
     run("answers", |text| {
         for status in [200, 404, 503] {
-            let response = HttpResponse {
-                status,
-                body: text.as_bytes().to_vec(),
-                retry_after: None,
-                headers: Default::default(),
-            };
+            let response =
+                HttpResponse { status, body: text.as_bytes().to_vec(), ..HttpResponse::default() };
             if let Ok(Some(found)) = api::result("GET", "a", &response) {
                 let _deployments = black_box(api::parse_as::<Vec<api::Deployment>>(
                     found["deployments"].clone(),

@@ -132,7 +132,7 @@ pub fn list_by_number(
 /// Returns the state of a merge request. One that does not exist counts as deleted.
 pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<ListedState> {
     let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
-    if reply.status == 404 {
+    if reply.response.status == 404 {
         return Ok(ListedState::Deleted);
     }
     Ok(reply.json::<ListedMergeRequest>(200)?.state)
@@ -161,7 +161,7 @@ fn pages<T: for<'de> Deserialize<'de>>(client: &Client<'_>, path: &str) -> Resul
         }
         let reply = client.get(&format!("{path}&per_page=100&page={number}"))?;
         found.extend(reply.json::<Vec<T>>(200)?);
-        let next = paging::next(&reply.headers).filter(|&next| next > number);
+        let next = paging::next(&reply.response.headers).filter(|&next| next > number);
         // GitLab removes unreadable rows from a page, so an empty page may not be the last one.
         if next.is_some_and(|next| next > PAGES) {
             return Ok((found, true));

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::request::Reply;
 use base::error::Error;
-use base::http::{retry_after, short};
+use base::http::{self, short};
 
 /// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +26,8 @@ impl Problem {
     /// Creates the error for an unexpected status.
     #[must_use]
     pub fn answer(reply: &Reply) -> Problem {
-        let json: Option<Value> = serde_json::from_slice(&reply.body).ok();
+        let Reply { request, response } = reply;
+        let json: Option<Value> = serde_json::from_slice(&response.body).ok();
         let code = json.as_ref().and_then(|json| json["error"].as_str()).map(str::to_owned);
         let detail = match &json {
             Some(Value::Object(fields)) => ["message", "error", "error_description"]
@@ -36,12 +37,13 @@ impl Problem {
                 .collect::<Vec<_>>()
                 .join(": "),
             Some(other) => other.to_string(),
-            None => String::from_utf8_lossy(&reply.body).into_owned(),
+            None => String::from_utf8_lossy(&response.body).into_owned(),
         };
-        let wait =
-            retry_after(&reply.headers).map(|wait| format!("; retry after {} s", wait.as_secs()));
+        // Only a wait that GitLab named, unlike that of a retry.
+        let wait = http::retry_after(&response.headers);
+        let wait = wait.map(|wait| format!("; retry after {} s", wait.as_secs()));
         let detail = short(&detail) + &wait.unwrap_or_default();
-        Problem { request: reply.request.clone(), status: reply.status, detail, code }
+        Problem { request: request.clone(), status: response.status, detail, code }
     }
 
     /// Creates the error for a response that does not match the API's description.
@@ -74,10 +76,12 @@ impl From<Problem> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::http::HttpResponse;
 
     fn detail(status: u16, body: &str) -> String {
         let request = "PUT /x".to_owned();
-        let reply = Reply { request, status, headers: Default::default(), body: body.into() };
+        let response = HttpResponse { status, body: body.into(), ..HttpResponse::default() };
+        let reply = Reply { request, response };
         Problem::answer(&reply).to_string()
     }
 

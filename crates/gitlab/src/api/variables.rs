@@ -82,10 +82,10 @@ pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
         let reply = client.get(&path)?;
         reply.ok(200)?;
         // The parser's error could contain a value.
-        let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.body)
+        let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.response.body)
             .map_err(|_| failed("GitLab's answer is not a list of variables"))?;
         found.extend(rows);
-        page = paging::next(&reply.headers).filter(|&next| next > number);
+        page = paging::next(&reply.response.headers).filter(|&next| next > number);
     }
     Ok(found)
 }
