@@ -16,8 +16,8 @@ use base::error::Result;
 use problem::Problem;
 use request::Client;
 
-/// More pages of 100 than any merge request has.
-const PAGES: u64 = 1000;
+/// More pages than any merge request has.
+const MAX_PAGES: u64 = 1000;
 
 /// The fields of a comment that we read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -100,23 +100,13 @@ impl<'a> Notes<'a> {
 
     /// Returns our notes, the oldest first. A note is ours by its marker **and** its author, because anyone can
     /// paste the marker.
-    ///
-    /// A page may be short or empty although others follow, because GitLab removes notes that the
-    /// user may not read (see `lib/api/notes.rb` of GitLab). Only the header tells which page is
-    /// the last.
     pub fn ours(&self) -> Result<Vec<Note>> {
+        let path =
+            format!("{}?activity_filter=only_comments&order_by=created_at&sort=asc", self.path);
         let mut found: Vec<Note> = Vec::new();
-        let mut page = Some(1);
-        while let Some(number) = page.filter(|&number| number <= PAGES) {
-            let path = format!(
-                "{}?activity_filter=only_comments&order_by=created_at&sort=asc&per_page=100&page={number}",
-                self.path
-            );
-            let reply = self.client.get(&path)?;
-            found.extend(
-                reply.json::<Vec<Note>>(200)?.into_iter().filter(|note| self.is_ours(note)),
-            );
-            page = paging::next(&reply.response.headers).filter(|&next| next > number);
+        for page in self.client.pages(&path, MAX_PAGES) {
+            let notes: Vec<Note> = page?.reply.json(200)?;
+            found.extend(notes.into_iter().filter(|note| self.is_ours(note)));
         }
         found.sort_by_key(|note| note.id);
         found.dedup_by_key(|note| note.id);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use ureq::Agent;
 
-use super::paging::rate_limit_wait;
+use super::paging::{self, rate_limit_wait};
 use super::problem::Problem;
 use base::env::variable;
 use base::error::{Result, refused};
@@ -43,6 +43,14 @@ impl Reply {
     pub(super) fn ok(&self, status: u16) -> Result<()> {
         if self.response.status == status { Ok(()) } else { Err(Problem::answer(self).into()) }
     }
+}
+
+/// A page of a list.
+pub(super) struct Page {
+    /// The reply with its rows.
+    pub(super) reply: Reply,
+    /// `true` if another page follows.
+    pub(super) has_next: bool,
 }
 
 /// An API, and who calls it.
@@ -99,6 +107,23 @@ impl<'a> Client<'a> {
     /// Sends a GET request. Retries transient errors.
     pub fn get(&self, path: &str) -> Result<Reply> {
         self.send("GET", path, None)
+    }
+
+    /// Reads the pages of the list at `path`, at most `limit`. Ends after an error.
+    ///
+    /// A page may be short or empty although others follow, because GitLab removes rows that the user may not read (see
+    /// `lib/api/notes.rb` of GitLab). Only the header tells which page is the last.
+    pub(super) fn pages(&self, path: &str, limit: u64) -> impl Iterator<Item = Result<Page>> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let mut next = Some(1);
+        std::iter::from_fn(move || {
+            let number = next.take().filter(|&number| number <= limit)?;
+            let reply = self.get(&format!("{path}{separator}per_page=100&page={number}"));
+            Some(reply.map(|reply| {
+                next = paging::next(&reply.response.headers).filter(|&next| next > number);
+                Page { reply, has_next: next.is_some() }
+            }))
+        })
     }
 
     /// Sends a DELETE request. Retries like a read, because a deletion is idempotent.
