@@ -206,7 +206,7 @@ impl<'a> Comment<'a> {
                 &format!(
                     "no comment: this pipeline runs in a fork, which has no token for project {}; \
                  a member of the project can run it there",
-                    merge_request.project
+                    merge_request.project.number
                 ),
                 Vec::new(),
             );
@@ -221,7 +221,7 @@ impl<'a> Comment<'a> {
             self.skip(&format!("no comment: {message}"), hints.into());
             return Ok(None);
         };
-        client(self.ctx, &merge_request.api, name, Some(&value)).map(Some)
+        client(self.ctx, &merge_request.project.api, name, Some(&value)).map(Some)
     }
 
     fn change(&self, change: &RowChange<'_>, lasting: bool) -> CommentResult {
@@ -263,13 +263,12 @@ impl<'a> Comment<'a> {
         lasting: bool,
     ) -> Result<WriteResult> {
         let mut user = None;
-        let written = Notes::new(client, &merge_request.project, &merge_request.iid, has_marker)
-            .and_then(|notes| {
-                user = Some(notes.user().username.clone());
-                let timing = Timing::default();
-                Writer { notes, retry_budget: &self.ctx.retry_budget, timing }
-                    .write(change, lasting)
-            });
+        let MergeRequest { project, iid, .. } = merge_request;
+        let written = Notes::new(client, &project.number, iid, has_marker).and_then(|notes| {
+            user = Some(notes.user().username.clone());
+            let timing = Timing::default();
+            Writer { notes, retry_budget: &self.ctx.retry_budget, timing }.write(change, lasting)
+        });
         written
             .map_err(|error| explain(error, &self.token_variable, user.as_deref(), merge_request))
     }

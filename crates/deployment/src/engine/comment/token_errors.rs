@@ -47,7 +47,7 @@ pub fn explain(
     user: Option<&str>,
     merge_request: &MergeRequest,
 ) -> Error {
-    let MergeRequest { project, iid, .. } = merge_request;
+    let (project, iid) = (&merge_request.project.number, &merge_request.iid);
     let detail = problem.detail.to_ascii_lowercase();
     let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
     match problem.status {
@@ -78,12 +78,15 @@ pub fn explain(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::merge_request::GitlabProject;
     use expect_test::expect;
 
     fn merge_request() -> MergeRequest {
         MergeRequest {
-            api: "https://gitlab.example.com/api/v4".to_owned(),
-            project: "12".to_owned(),
+            project: GitlabProject {
+                api: "https://gitlab.example.com/api/v4".to_owned(),
+                number: "12".to_owned(),
+            },
             iid: "42".to_owned(),
             in_fork: false,
             commit: None,
