@@ -13,8 +13,8 @@ use base::http::{self, short};
 pub struct Problem {
     /// The method and path.
     pub request: String,
-    /// The status. 0 if there was no response.
-    pub status: u16,
+    /// The status. `None` if there was no response.
+    pub status: Option<u16>,
     /// The server's message, or the reason why there was no response.
     pub detail: String,
     /// The reason that GitLab gives about the token: a missing scope (`insufficient_scope`), or an
@@ -43,7 +43,7 @@ impl Problem {
         let wait = http::retry_after(&response.headers);
         let wait = wait.map(|wait| format!("; retry after {} s", wait.as_secs()));
         let detail = short(&detail) + &wait.unwrap_or_default();
-        Problem { request: request.clone(), status: response.status, detail, code }
+        Problem { request: request.clone(), status: Some(response.status), detail, code }
     }
 
     /// Creates the error for a response that does not match the API's description.
@@ -57,10 +57,10 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { request, status, detail, .. } = self;
-        match (*status, detail.as_str()) {
-            (0, detail) => write!(f, "{request}: no answer: {detail}"),
-            (status, "") => write!(f, "{request}: GitLab answered {status}"),
-            (status, detail) => write!(f, "{request}: GitLab answered {status} ({detail})"),
+        match (status, detail.as_str()) {
+            (None, detail) => write!(f, "{request}: no answer: {detail}"),
+            (Some(status), "") => write!(f, "{request}: GitLab answered {status}"),
+            (Some(status), detail) => write!(f, "{request}: GitLab answered {status} ({detail})"),
         }
     }
 }

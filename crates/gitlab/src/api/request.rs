@@ -193,7 +193,7 @@ impl<'a> Client<'a> {
             }
             Some(cause) => {
                 let detail = format!("{} at {}", self.without_token(&cause.to_string()), self.base);
-                Problem { request: request.clone(), status: 0, detail, code: None }.into()
+                Problem { request: request.clone(), status: None, detail, code: None }.into()
             }
             None => error,
         })?;
