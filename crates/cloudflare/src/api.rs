@@ -196,8 +196,8 @@ impl<'a> Api<'a> {
 
     /// Returns the names of all Workers of the account. The API returns them on one page.
     pub fn worker_names(&self) -> Result<Vec<String>> {
-        let found = self.get("workers/scripts")?.unwrap_or_else(|| Value::Array(Vec::new()));
-        let workers: Vec<NamedWorker> = parse_as(found, "list of Workers")?;
+        let found = self.get_as("workers/scripts", "list of Workers")?;
+        let workers: Vec<NamedWorker> = found.unwrap_or_default();
         Ok(workers.into_iter().map(|worker| worker.id).collect())
     }
 
@@ -265,7 +265,7 @@ impl<'a> Api<'a> {
 
     /// Returns the Worker Preview called `name`. `None` if it or the Worker does not exist.
     pub fn preview(&self, worker: &str, name: &str) -> Result<Option<Preview>> {
-        self.previews(&format!("workers/workers/{worker}/previews/{name}"))
+        self.get_as(&format!("workers/workers/{worker}/previews/{name}"), "answer about a preview")
     }
 
     /// Returns the names of all Worker Previews of `worker`. Empty if the Worker does not exist.
@@ -274,8 +274,8 @@ impl<'a> Api<'a> {
         // At most 500 (<https://developers.cloudflare.com/workers/previews/limitations/>).
         for page in 1..=5 {
             let path = format!("workers/workers/{worker}/previews?per_page=100&page={page}");
-            let Some(found) = self.get(&path)? else { break };
-            let found: Vec<Preview> = parse_as(found, "list of previews")?;
+            let found = self.get_as(&path, "list of previews")?;
+            let Some(found): Option<Vec<Preview>> = found else { break };
             let last = found.len() < 100;
             names.extend(found.into_iter().map(|preview| preview.name));
             if last {
@@ -286,12 +286,13 @@ impl<'a> Api<'a> {
     }
 
     /// Returns the live deployment of a preview. `None` if it has none.
-    pub fn preview_deployment(&self, worker: &str, preview: &str) -> Result<Option<Preview>> {
-        self.previews(&format!("workers/workers/{worker}/previews/{preview}/deployments/latest"))
-    }
-
-    fn previews(&self, path: &str) -> Result<Option<Preview>> {
-        self.get(path)?.map(|found| parse_as(found, "answer about a preview")).transpose()
+    pub fn preview_deployment(
+        &self,
+        worker: &str,
+        preview: &str,
+    ) -> Result<Option<PreviewDeployment>> {
+        let path = format!("workers/workers/{worker}/previews/{preview}/deployments/latest");
+        self.get_as(&path, "answer about a preview")
     }
 
     /// Deletes the preview called `name` with its deployments. Returns true if it existed. Retries like a
@@ -310,6 +311,11 @@ impl<'a> Api<'a> {
     /// 100146 is from <https://github.com/alchemy-run/distilled>, whose errors were captured from the API.
     fn get(&self, path: &str) -> Result<Option<Value>> {
         self.read(&format!("accounts/{}/{path}", self.account))
+    }
+
+    /// Returns the `result` of a GET below the account as a `T`, which errors call `what`. `None` as for [`Api::get`].
+    fn get_as<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<Option<T>> {
+        self.get(path)?.map(|found| parse_as(found, what)).transpose()
     }
 
     /// Returns a page of a list below the account. `None` as for [`Api::get`].
@@ -437,23 +443,41 @@ struct NamedWorker {
     id: String,
 }
 
-/// A Worker Preview, or one of its deployments.
+/// A Worker Preview.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Preview {
     /// Its id.
     pub id: String,
-    /// Its name. Empty for a deployment.
+    /// Its name.
     #[serde(default)]
     pub name: String,
+    /// Its URLs. Empty if preview URLs are off.
+    #[serde(default)]
+    pub urls: Vec<String>,
+}
+
+/// A deployment of a Worker Preview.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PreviewDeployment {
+    /// Its id.
+    pub id: String,
     /// The time of its creation, RFC 3339.
     #[serde(default)]
     pub created_on: Option<String>,
     /// Its URLs. Empty if preview URLs are off.
     #[serde(default)]
     pub urls: Vec<String>,
-    /// `workers/tag`, `workers/message`. Only for a deployment.
+    /// `workers/tag`, `workers/message`.
     #[serde(default)]
-    pub annotations: BTreeMap<String, Value>,
+    annotations: BTreeMap<String, Value>,
+}
+
+impl PreviewDeployment {
+    /// Returns its tag: the content key of its inputs.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.annotations.get("workers/tag")?.as_str()
+    }
 }
 
 #[derive(Deserialize)]

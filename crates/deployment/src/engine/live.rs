@@ -171,8 +171,7 @@ impl ProjectRun<'_> {
         };
         let latest = |api: &Api<'_>| api.preview_deployment(worker, &preview.id);
         let Some(latest) = self.read("the preview", latest)? else { return Ok(None) };
-        let tag = latest.annotations.get("workers/tag").and_then(|tag| tag.as_str());
-        if tag != Some(&self.part.key) {
+        if latest.tag() != Some(&self.part.key) {
             return Ok(None);
         }
         let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
