@@ -40,13 +40,13 @@ fn answers_of_the_api() {
         for status in [200, 404, 503] {
             let response =
                 HttpResponse { status, body: text.as_bytes().to_vec(), ..HttpResponse::default() };
-            if let Ok(Some(found)) = api::result("GET", "a", &response) {
+            if let Ok(Some(found)) = api::envelope("GET", "a", &response) {
                 let _deployments = black_box(api::parse_as::<Vec<api::Deployment>>(
-                    found["deployments"].clone(),
+                    found.result["deployments"].clone(),
                     "list of deployments",
                 ));
                 let _versions = black_box(api::parse_as::<Vec<api::ListedVersion>>(
-                    found["items"].clone(),
+                    found.result["items"].clone(),
                     "list of versions",
                 ));
             }
