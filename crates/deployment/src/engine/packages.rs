@@ -14,7 +14,7 @@ use crate::tools::packages::failure;
 use base::command::ProcessCommand;
 use base::error::Result;
 use workspace::installation::Installation;
-use workspace::package_manager::Manager;
+use workspace::package_manager::PackageManager;
 
 /// Runs work once per run and folder. A second caller waits for the first one and gets its result.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl ProjectRun<'_> {
         installation: &Installation,
         commands: &[ProcessCommand],
     ) -> Option<NpmInstall> {
-        if installation.manager != Manager::Npm {
+        if installation.manager != PackageManager::Npm {
             return None;
         }
         let (root, paths) = (&self.run.ctx.root, &self.run.paths);
