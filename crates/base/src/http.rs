@@ -3,21 +3,20 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use ureq::http::{HeaderMap, Response};
+use ureq::http::{HeaderMap, Request, Response};
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use super::retry::RetrySignal;
 use super::roots;
 use crate::error::{Error, Result};
 use crate::time::{parse_http_date, unix_now};
 
 /// The response of a server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct HttpResponse {
     /// The status code.
     pub status: u16,
-    /// The body, at most [`BODY_LIMIT`] bytes.
+    /// The body.
     pub body: Vec<u8>,
     /// The wait that the server asks for.
     pub retry_after: Option<Duration>,
@@ -33,14 +32,17 @@ impl HttpResponse {
     }
 }
 
-impl RetrySignal for HttpResponse {
-    fn status(&self) -> u16 {
-        self.status
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
-    }
+/// A request to a server.
+#[derive(Debug)]
+pub struct HttpRequest<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The address.
+    pub url: &'a str,
+    /// The headers, without that of the body's type.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The JSON body.
+    pub body: Option<String>,
 }
 
 /// Asset files are at most 25 MiB (<https://developers.cloudflare.com/workers/platform/limits/>).
@@ -97,11 +99,7 @@ pub fn agent_with_roots(roots: RootCerts, timeout: Duration, redirects: u32) -> 
 
 /// Sends a GET request with these headers.
 pub fn get(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<HttpResponse> {
-    let mut request = agent.get(url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    read_response(request.call().map_err(|error| explain(url, error))?)
+    send(agent, HttpRequest { method: "GET", url, headers, body: None }, BODY_LIMIT)
 }
 
 /// Sends `body` as JSON in a POST request with these headers.
@@ -111,11 +109,31 @@ pub fn post<T: serde::Serialize>(
     headers: &[(&str, &str)],
     body: &T,
 ) -> Result<HttpResponse> {
-    let mut request = agent.post(url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
+    let body = Some(serde_json::to_string(body)?);
+    send(agent, HttpRequest { method: "POST", url, headers, body }, BODY_LIMIT)
+}
+
+/// Sends a DELETE request with these headers.
+pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<HttpResponse> {
+    send(agent, HttpRequest { method: "DELETE", url, headers, body: None }, BODY_LIMIT)
+}
+
+/// Sends a request. Errors if the body of the response has more than `body_limit` bytes.
+pub fn send(agent: &Agent, request: HttpRequest<'_>, body_limit: u64) -> Result<HttpResponse> {
+    let url = request.url;
+    let response = exchange(agent, request).map_err(|error| explain(url, error))?;
+    read_response(response, body_limit)
+}
+
+fn exchange(agent: &Agent, request: HttpRequest<'_>) -> Result<Response<Body>, ureq::Error> {
+    let mut builder = Request::builder().method(request.method).uri(request.url);
+    for (name, value) in request.headers {
+        builder = builder.header(*name, *value);
     }
-    read_response(request.send_json(body).map_err(|error| explain(url, error))?)
+    match request.body {
+        Some(body) => agent.run(builder.header("Content-Type", "application/json").body(body)?),
+        None => agent.run(builder.body(())?),
+    }
 }
 
 /// Adds the host of `url` to an error if its address cannot be resolved.
@@ -165,11 +183,11 @@ pub fn host_of(url: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-fn read_response(mut response: Response<Body>) -> Result<HttpResponse> {
+fn read_response(mut response: Response<Body>, body_limit: u64) -> Result<HttpResponse> {
     let retry_after = retry_after(response.headers());
     let status = response.status().as_u16();
     let headers = response.headers().clone();
-    let body = response.body_mut().with_config().limit(BODY_LIMIT).read_to_vec()?;
+    let body = response.body_mut().with_config().limit(body_limit).read_to_vec()?;
     Ok(HttpResponse { status, body, retry_after, headers })
 }
 
@@ -184,15 +202,6 @@ pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let now = text("date").and_then(parse_http_date).unwrap_or_else(unix_now);
     Some(Duration::from_secs(parse_http_date(value)?.saturating_sub(now)))
-}
-
-/// Sends a DELETE request with these headers.
-pub fn delete(agent: &Agent, url: &str, headers: &[(&str, &str)]) -> Result<HttpResponse> {
-    let mut request = agent.delete(url);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    read_response(request.call().map_err(|error| explain(url, error))?)
 }
 
 /// Returns the address for a request to `url`, and its `Host` header. Names below `localhost` are loopback

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::deadline;
-use super::http;
+use super::http::{self, HttpResponse};
 use super::runner::is_interrupted;
 use crate::error::{Result, interrupted};
 use crate::mutex;
@@ -22,15 +22,6 @@ const TRIES: u32 = 5;
 /// The first delay. Each further delay is twice as long, up to [`MAX_RETRY_DELAY`].
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(500);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(8);
-
-/// The part of a response that decides about a retry.
-pub trait RetrySignal {
-    /// Returns the status code.
-    fn status(&self) -> u16;
-
-    /// Returns the wait that the server asks for.
-    fn retry_after(&self) -> Option<Duration>;
-}
 
 /// The remaining time of a command for retries.
 pub struct RetryBudget {
@@ -73,23 +64,26 @@ impl RetryBudget {
     }
 
     /// Sends a read to `who` and retries transient errors. Returns the last response or error.
-    pub fn read<T: RetrySignal>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
+    pub fn read(
+        &self,
+        who: &str,
+        send: impl FnMut() -> Result<HttpResponse>,
+    ) -> Result<HttpResponse> {
         self.send(who, send, transient_error)
     }
 
     /// Sends a change to `who` and retries it only if the response proves that nothing changed.
-    pub fn change<T: RetrySignal>(&self, who: &str, send: impl FnMut() -> Result<T>) -> Result<T> {
+    pub fn change(
+        &self,
+        who: &str,
+        send: impl FnMut() -> Result<HttpResponse>,
+    ) -> Result<HttpResponse> {
         self.send(who, send, rate_limit_error)
     }
 
     /// Waits after attempt number `tried` if its outcome at `who` is uncertain, so that the caller can read the
     /// state. Returns false if the outcome is certain or the budget is spent.
-    pub fn wait_if_transient<T: RetrySignal>(
-        &self,
-        who: &str,
-        outcome: &Result<T>,
-        tried: u32,
-    ) -> bool {
+    pub fn wait_if_transient(&self, who: &str, outcome: &Result<HttpResponse>, tried: u32) -> bool {
         transient_error(outcome).is_some_and(|error| self.after(who, &error, tried))
     }
 
@@ -118,12 +112,12 @@ impl RetryBudget {
         (self.sleep)(pause)
     }
 
-    fn send<T: RetrySignal>(
+    fn send(
         &self,
         who: &str,
-        mut send: impl FnMut() -> Result<T>,
-        transient_error: fn(&Result<T>) -> Option<TransientError>,
-    ) -> Result<T> {
+        mut send: impl FnMut() -> Result<HttpResponse>,
+        transient_error: fn(&Result<HttpResponse>) -> Option<TransientError>,
+    ) -> Result<HttpResponse> {
         let mut outcome = send();
         for tried in 1..TRIES {
             let Some(error) = transient_error(&outcome) else { return outcome };
@@ -150,12 +144,12 @@ impl RetryBudget {
 /// Returns the transient error of an outcome: status 429, 500, 502 to 504, Cloudflare's statuses for an
 /// unreachable origin (<https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>),
 /// and broken connections. `None` for success and for permanent errors.
-fn transient_error<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
+fn transient_error(outcome: &Result<HttpResponse>) -> Option<TransientError> {
     match outcome {
-        Ok(response) if matches!(response.status(), 429 | 500 | 502..=504 | 520..=524) => {
+        Ok(response) if matches!(response.status, 429 | 500 | 502..=504 | 520..=524) => {
             Some(TransientError {
-                what: format!("answered {}", response.status()),
-                retry_after: response.retry_after(),
+                what: format!("answered {}", response.status),
+                retry_after: response.retry_after,
             })
         }
         Ok(_) => None,
@@ -182,8 +176,8 @@ fn is_permanent(kind: std::io::ErrorKind) -> bool {
 }
 
 /// Returns the error of a rate-limited request. Only status 429 proves that nothing was done.
-fn rate_limit_error<T: RetrySignal>(outcome: &Result<T>) -> Option<TransientError> {
-    transient_error(outcome).filter(|_| matches!(outcome, Ok(response) if response.status() == 429))
+fn rate_limit_error(outcome: &Result<HttpResponse>) -> Option<TransientError> {
+    transient_error(outcome).filter(|_| matches!(outcome, Ok(response) if response.status == 429))
 }
 
 fn backoff(tried: u32) -> Duration {
@@ -225,15 +219,12 @@ fn seconds(time: Duration) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use ureq::http::HeaderMap;
-
     use super::*;
     use crate::error::failed;
-    use crate::http::HttpResponse;
 
     fn response(status: u16, retry_after: Option<u64>) -> Result<HttpResponse> {
         let retry_after = retry_after.map(Duration::from_millis);
-        Ok(HttpResponse { status, body: Vec::new(), retry_after, headers: HeaderMap::new() })
+        Ok(HttpResponse { status, retry_after, ..HttpResponse::default() })
     }
 
     /// Returns the final status, the number of requests, and the messages.

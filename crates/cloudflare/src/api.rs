@@ -14,8 +14,7 @@ use ureq::Agent;
 
 use base::deadline;
 use base::error::{Error, ErrorContext as _, Result, failed};
-use base::http;
-use base::http::HttpResponse;
+use base::http::{self, HttpRequest, HttpResponse};
 use base::retry::RetryBudget;
 use base::secret::Secret;
 use workspace::triggers::digest_in;
@@ -196,8 +195,8 @@ impl<'a> Api<'a> {
 
     /// Returns the names of all Workers of the account. The API returns them on one page.
     pub fn worker_names(&self) -> Result<Vec<String>> {
-        let found = self.get("workers/scripts")?.unwrap_or_else(|| Value::Array(Vec::new()));
-        let workers: Vec<NamedWorker> = parse_as(found, "list of Workers")?;
+        let found = self.get_as("workers/scripts", "list of Workers")?;
+        let workers: Vec<NamedWorker> = found.unwrap_or_default();
         Ok(workers.into_iter().map(|worker| worker.id).collect())
     }
 
@@ -240,23 +239,15 @@ impl<'a> Api<'a> {
     /// Splits the traffic of `worker` among versions with these percentages. Retries only if the response proves that
     /// nothing changed. After any other error, the caller must read the live version.
     pub fn deploy(&self, worker: &str, shares: &[(&str, f64)], message: &str) -> Result<()> {
-        let path = format!("accounts/{}/workers/scripts/{worker}/deployments", self.account);
         let share = |(version, percentage): &(&str, f64)| serde_json::json!({ "version_id": version, "percentage": percentage });
         let body = serde_json::json!({
             "strategy": "percentage",
             "versions": shares.iter().map(share).collect::<Vec<_>>(),
             "annotations": { "workers/message": message },
         });
-        let url = format!("{}/{path}", self.base);
-        let bearer = format!("Bearer {}", self.token.expose());
-        let send = || http::post(&self.agent, &url, &[("Authorization", &bearer)], &body);
-        let response = match self.retry_budget {
-            Some(retry_budget) => retry_budget.change("Cloudflare", send),
-            None => send(),
-        };
-        let response = response.with_context(|| format!("cannot reach {}", self.base))?;
-        let result = result("POST", &path, &response)?;
-        result.map(|_| ()).ok_or_else(|| {
+        let path = format!("accounts/{}/workers/scripts/{worker}/deployments", self.account);
+        let found = self.send("POST", &path, Some(&body))?;
+        found.map(|_| ()).ok_or_else(|| {
             let versions: Vec<&str> = shares.iter().map(|(version, _)| *version).collect();
             let text = format!("Cloudflare knows no version {} of {worker}", versions.join(" or "));
             Refusal { status: 404, text }.into()
@@ -265,7 +256,7 @@ impl<'a> Api<'a> {
 
     /// Returns the Worker Preview called `name`. `None` if it or the Worker does not exist.
     pub fn preview(&self, worker: &str, name: &str) -> Result<Option<Preview>> {
-        self.previews(&format!("workers/workers/{worker}/previews/{name}"))
+        self.get_as(&format!("workers/workers/{worker}/previews/{name}"), "answer about a preview")
     }
 
     /// Returns the names of all Worker Previews of `worker`. Empty if the Worker does not exist.
@@ -274,8 +265,8 @@ impl<'a> Api<'a> {
         // At most 500 (<https://developers.cloudflare.com/workers/previews/limitations/>).
         for page in 1..=5 {
             let path = format!("workers/workers/{worker}/previews?per_page=100&page={page}");
-            let Some(found) = self.get(&path)? else { break };
-            let found: Vec<Preview> = parse_as(found, "list of previews")?;
+            let found = self.get_as(&path, "list of previews")?;
+            let Some(found): Option<Vec<Preview>> = found else { break };
             let last = found.len() < 100;
             names.extend(found.into_iter().map(|preview| preview.name));
             if last {
@@ -286,23 +277,20 @@ impl<'a> Api<'a> {
     }
 
     /// Returns the live deployment of a preview. `None` if it has none.
-    pub fn preview_deployment(&self, worker: &str, preview: &str) -> Result<Option<Preview>> {
-        self.previews(&format!("workers/workers/{worker}/previews/{preview}/deployments/latest"))
-    }
-
-    fn previews(&self, path: &str) -> Result<Option<Preview>> {
-        self.get(path)?.map(|found| parse_as(found, "answer about a preview")).transpose()
+    pub fn preview_deployment(
+        &self,
+        worker: &str,
+        preview: &str,
+    ) -> Result<Option<PreviewDeployment>> {
+        let path = format!("workers/workers/{worker}/previews/{preview}/deployments/latest");
+        self.get_as(&path, "answer about a preview")
     }
 
     /// Deletes the preview called `name` with its deployments. Returns true if it existed. Retries like a
     /// read, because a deletion is idempotent.
     pub fn delete_preview(&self, worker: &str, name: &str) -> Result<bool> {
         let path = format!("accounts/{}/workers/workers/{worker}/previews/{name}", self.account);
-        let url = format!("{}/{path}", self.base);
-        let bearer = format!("Bearer {}", self.token.expose());
-        let response = self
-            .send_with_retries(|| http::delete(&self.agent, &url, &[("Authorization", &bearer)]))?;
-        Ok(result("DELETE", &path, &response)?.is_some())
+        Ok(self.send("DELETE", &path, None)?.is_some())
     }
 
     /// Returns the `result` of a GET below the account. `None` if the Worker or version
@@ -312,9 +300,14 @@ impl<'a> Api<'a> {
         self.read(&format!("accounts/{}/{path}", self.account))
     }
 
+    /// Returns the `result` of a GET below the account as a `T`, which errors call `what`. `None` as for [`Api::get`].
+    fn get_as<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<Option<T>> {
+        self.get(path)?.map(|found| parse_as(found, what)).transpose()
+    }
+
     /// Returns a page of a list below the account. `None` as for [`Api::get`].
     fn get_page(&self, path: &str) -> Result<Option<ListPage>> {
-        let found = self.send_get(&format!("accounts/{}/{path}", self.account))?;
+        let found = self.send("GET", &format!("accounts/{}/{path}", self.account), None)?;
         Ok(found.map(|Envelope { result, result_info, .. }| ListPage {
             result,
             size: result_info.and_then(|info| info.per_page),
@@ -323,37 +316,35 @@ impl<'a> Api<'a> {
 
     /// Returns the `result` of a GET anywhere in the API.
     fn read(&self, path: &str) -> Result<Option<Value>> {
-        Ok(self.send_get(path)?.map(|envelope| envelope.result))
+        Ok(self.send("GET", path, None)?.map(|envelope| envelope.result))
     }
 
-    fn send_get(&self, path: &str) -> Result<Option<Envelope>> {
+    /// Sends a request anywhere in the API. One without a body is idempotent, so every transient error is retried.
+    fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Option<Envelope>> {
         let url = format!("{}/{path}", self.base);
         let bearer = format!("Bearer {}", self.token.expose());
-        let response =
-            self.send_with_retries(|| http::get(&self.agent, &url, &[("Authorization", &bearer)]))?;
-        unwrap_envelope("GET", path, &response)
-    }
-
-    /// Sends an idempotent request.
-    fn send_with_retries(
-        &self,
-        mut send: impl FnMut() -> Result<HttpResponse>,
-    ) -> Result<HttpResponse> {
-        let response = match self.retry_budget {
-            Some(retry_budget) => retry_budget.read("Cloudflare", send),
-            None => send(),
+        let headers = [("Authorization", bearer.as_str())];
+        let send = || {
+            let body = body.map(Value::to_string);
+            let request = HttpRequest { method, url: &url, headers: &headers, body };
+            http::send(&self.agent, request, http::BODY_LIMIT)
         };
-        response.with_context(|| format!("cannot reach {}", self.base))
+        let response = match self.retry_budget {
+            None => send(),
+            Some(retry_budget) if body.is_none() => retry_budget.read("Cloudflare", send),
+            Some(retry_budget) => retry_budget.change("Cloudflare", send),
+        };
+        let response = response.with_context(|| format!("cannot reach {}", self.base))?;
+        envelope(method, path, &response)
     }
-}
-
-/// Returns the `result` of a response.
-pub(super) fn result(method: &str, path: &str, response: &HttpResponse) -> Result<Option<Value>> {
-    Ok(unwrap_envelope(method, path, response)?.map(|envelope| envelope.result))
 }
 
 /// Returns the envelope of a successful response. `None` if the requested thing does not exist.
-fn unwrap_envelope(method: &str, path: &str, response: &HttpResponse) -> Result<Option<Envelope>> {
+pub(super) fn envelope(
+    method: &str,
+    path: &str,
+    response: &HttpResponse,
+) -> Result<Option<Envelope>> {
     let refusal = |detail: &str| {
         let wait = response.retry_after.map(|wait| format!("; retry after {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
@@ -437,32 +428,51 @@ struct NamedWorker {
     id: String,
 }
 
-/// A Worker Preview, or one of its deployments.
+/// A Worker Preview.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Preview {
     /// Its id.
     pub id: String,
-    /// Its name. Empty for a deployment.
+    /// Its name.
     #[serde(default)]
     pub name: String,
+    /// Its URLs. Empty if preview URLs are off.
+    #[serde(default)]
+    pub urls: Vec<String>,
+}
+
+/// A deployment of a Worker Preview.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PreviewDeployment {
+    /// Its id.
+    pub id: String,
     /// The time of its creation, RFC 3339.
     #[serde(default)]
     pub created_on: Option<String>,
     /// Its URLs. Empty if preview URLs are off.
     #[serde(default)]
     pub urls: Vec<String>,
-    /// `workers/tag`, `workers/message`. Only for a deployment.
+    /// `workers/tag`, `workers/message`.
     #[serde(default)]
-    pub annotations: BTreeMap<String, Value>,
+    annotations: BTreeMap<String, Value>,
 }
 
+impl PreviewDeployment {
+    /// Returns its tag: the content key of its inputs.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.annotations.get("workers/tag")?.as_str()
+    }
+}
+
+/// The form of every response.
 #[derive(Deserialize)]
-struct Envelope {
+pub(super) struct Envelope {
     success: bool,
     #[serde(default)]
     errors: Vec<ApiError>,
     #[serde(default)]
-    result: Value,
+    pub(super) result: Value,
     #[serde(default)]
     result_info: Option<ResultInfo>,
 }

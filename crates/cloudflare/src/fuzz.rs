@@ -38,19 +38,15 @@ fn output_files_of_wrangler() {
 fn answers_of_the_api() {
     run("answers", |text| {
         for status in [200, 404, 503] {
-            let response = HttpResponse {
-                status,
-                body: text.as_bytes().to_vec(),
-                retry_after: None,
-                headers: Default::default(),
-            };
-            if let Ok(Some(found)) = api::result("GET", "a", &response) {
+            let response =
+                HttpResponse { status, body: text.as_bytes().to_vec(), ..HttpResponse::default() };
+            if let Ok(Some(found)) = api::envelope("GET", "a", &response) {
                 let _deployments = black_box(api::parse_as::<Vec<api::Deployment>>(
-                    found["deployments"].clone(),
+                    found.result["deployments"].clone(),
                     "list of deployments",
                 ));
                 let _versions = black_box(api::parse_as::<Vec<api::ListedVersion>>(
-                    found["items"].clone(),
+                    found.result["items"].clone(),
                     "list of versions",
                 ));
             }

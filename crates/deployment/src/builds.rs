@@ -16,7 +16,7 @@ use workspace::install_coverage;
 use workspace::installation::{PackageToolchain, Tool};
 use workspace::modules::WRANGLER_TOOLCHAIN;
 use workspace::package::Package;
-use workspace::package_manager::Manager;
+use workspace::package_manager::PackageManager;
 use workspace::project::Project;
 use workspace::steps::Runtime;
 use workspace::toolchain::Toolchain;
@@ -86,7 +86,7 @@ fn build_plan(
         install_coverage::check(workspace, project, install)?;
     }
     if let Some(install) = &toolchain.installation
-        && install.manager == Manager::YarnClassic
+        && install.manager == PackageManager::YarnClassic
     {
         let is_member =
             |name: &str| workspace.packages.values().any(|p| p.name.as_deref() == Some(name));

@@ -12,6 +12,7 @@ use super::api::problem::Problem;
 use super::api::request::Reply;
 use super::api::{Note, User, paging};
 use super::comment::{self, render};
+use base::http::HttpResponse;
 
 fn run(folder: &str, parse: impl Fn(&str)) {
     mutation::run(folder, base::env::variable("XTASK_FUZZ"), parse);
@@ -34,12 +35,9 @@ fn headers_of_pages_and_limits() {
 #[test]
 fn bodies_of_answers() {
     run("bodies", |text| {
-        let reply = Reply {
-            request: "GET /notes".to_owned(),
-            status: 403,
-            headers: HeaderMap::new(),
-            body: text.as_bytes().to_vec(),
-        };
+        let response =
+            HttpResponse { status: 403, body: text.as_bytes().to_vec(), ..HttpResponse::default() };
+        let reply = Reply { request: "GET /notes".to_owned(), response };
         black_box(Problem::answer(&reply).to_string());
         let _shapes = black_box((
             serde_json::from_str::<Vec<Note>>(text),

@@ -47,7 +47,7 @@ use git::{FileList, Listing};
 use graph::Graph;
 use graph::edges::EdgeBuilder;
 use packages::package::Package;
-use packages::package_manager::PackageManager;
+use packages::package_manager::LockFileKind;
 use packages::roots::{Root, RootFiles};
 use projects::discovery::{
     BrokenConfig, Discoveries, Discovery, SearchFolders, ignored_notes, unnamed_note,
@@ -91,7 +91,7 @@ pub struct Workspace {
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
     /// The managers of the lock files in each folder.
-    locks: BTreeMap<String, Vec<PackageManager>>,
+    locks: BTreeMap<String, Vec<LockFileKind>>,
     /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
     tsconfigs: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>>,
     /// The symbolic links of the repository.
@@ -215,11 +215,11 @@ impl Workspace {
     /// Returns the root of the workspace that a package in `dir` is a member of, which may not exist yet. With the package
     /// manager, if a file names one.
     #[must_use]
-    pub fn workspace_of(&self, dir: &Utf8Path) -> Option<(&Utf8Path, Option<PackageManager>)> {
+    pub fn workspace_of(&self, dir: &Utf8Path) -> Option<(&Utf8Path, Option<LockFileKind>)> {
         let root = packages::members::find_root(&self.roots, dir)?;
         let manager = self.roots.get(root).and_then(|root| root.manager);
         let has_pnpm_file = self.install_files.contains(&Utf8Path::new(root).join(PNPM));
-        let manager = manager.or_else(|| has_pnpm_file.then_some(PackageManager::Pnpm));
+        let manager = manager.or_else(|| has_pnpm_file.then_some(LockFileKind::Pnpm));
         Some((Utf8Path::new(root), manager))
     }
 
@@ -229,10 +229,10 @@ impl Workspace {
     pub fn install_folder<'a>(
         &'a self,
         package: &'a Package,
-    ) -> (&'a Utf8Path, Option<PackageManager>) {
+    ) -> (&'a Utf8Path, Option<LockFileKind>) {
         self.workspace_of(&package.dir).unwrap_or_else(|| {
             let field = package.package_manager.as_deref();
-            (&package.dir, field.and_then(PackageManager::from_field))
+            (&package.dir, field.and_then(LockFileKind::from_field))
         })
     }
 
@@ -394,7 +394,7 @@ fn find_roots(
         };
         let yarn_lock = install_files.iter().any(is_below).then(|| read(YARN_LOCK)).flatten();
         let locks: Vec<_> =
-            names.iter().filter_map(|name| PackageManager::of_lock_file(name)).collect();
+            names.iter().filter_map(|name| LockFileKind::from_file_name(name)).collect();
         Root::new(&RootFiles {
             package: packages.get(dir),
             pnpm_workspace: pnpm_workspace.as_deref(),

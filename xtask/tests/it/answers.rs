@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base::http;
+use base::http::{self, HttpResponse};
 use base::retry::RetryBudget;
 use base::runner::ExitReason;
 use base::secret::Secret;
@@ -174,7 +174,7 @@ proptest! {
         let bytes = with_fault(&which.get(&real).1, how, at, &other);
         judge(&bytes);
         judge(&[text.as_bytes(), b"\n", &bytes, b"\n", other.to_string().as_bytes()].concat());
-        let reply = Reply { request: "GET /x".into(), status: 500, headers: HeaderMap::new(), body: bytes };
+        let reply = Reply { request: "GET /x".into(), response: HttpResponse { status: 500, body: bytes, ..HttpResponse::default() } };
         for problem in [Problem::answer(&reply), Problem::shape(&reply, &text)] {
             let message = problem.to_string();
             prop_assert!(message.starts_with("GET /x: GitLab answered 500") && message.len() < LONGEST, "{message}");

@@ -49,23 +49,19 @@ impl Api<'_> {
             }
             _ => Vec::new(),
         };
-        let domains = self.get(&format!("workers/domains?service={worker}"))?;
-        let domains: Vec<Domain> = domains
-            .map(|found| parse_as(found, "list of domains"))
-            .transpose()?
-            .unwrap_or_default();
-        let routes =
-            self.get(&format!("workers/services/{worker}/environments/production/routes"))?;
-        let routes: Vec<ListedRoute> =
-            routes.map(|found| parse_as(found, "list of routes")).transpose()?.unwrap_or_default();
+        let path = format!("workers/domains?service={worker}");
+        let domains: Option<Vec<Domain>> = self.get_as(&path, "list of domains")?;
+        let path = format!("workers/services/{worker}/environments/production/routes");
+        let routes: Option<Vec<ListedRoute>> = self.get_as(&path, "list of routes")?;
         Ok(TriggersInUse {
             crons: schedules.into_iter().map(|schedule| schedule.cron).collect(),
             domains: domains
+                .unwrap_or_default()
                 .into_iter()
                 .filter(|domain| domain.service.as_ref().is_none_or(|name| name == worker))
                 .map(|domain| domain.hostname)
                 .collect(),
-            routes: routes.into_iter().map(ListedRoute::pattern).collect(),
+            routes: routes.unwrap_or_default().into_iter().map(ListedRoute::pattern).collect(),
         })
     }
 }

@@ -169,8 +169,7 @@ fn latest_preview(job: &ProjectRun<'_>) -> Result<Option<Existing>> {
     };
     let latest = |api: &Api<'_>| api.preview_deployment(worker, &preview.id);
     let Some(latest) = job.read("the preview", latest)? else { return Ok(None) };
-    let tag = latest.annotations.get("workers/tag").and_then(|tag| tag.as_str());
-    if tag != Some(&job.part.key) {
+    if latest.tag() != Some(&job.part.key) {
         return Ok(None);
     }
     let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();

@@ -16,7 +16,7 @@ use crate::tools::packages::failure;
 use base::command::ProcessCommand;
 use base::error::Result;
 use workspace::installation::Installation;
-use workspace::package_manager::Manager;
+use workspace::package_manager::PackageManager;
 
 /// Runs work once per run and folder. A second caller waits for the first one and gets its result.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ fn npm_install(
     installation: &Installation,
     commands: &[ProcessCommand],
 ) -> Option<NpmInstall> {
-    if installation.manager != Manager::Npm {
+    if installation.manager != PackageManager::Npm {
         return None;
     }
     let (root, paths) = (&job.run.ctx.root, &job.run.paths);

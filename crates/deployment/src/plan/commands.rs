@@ -15,7 +15,7 @@ use cloudflare::wrangler::{self, UploadKind};
 use workspace::before_deploy::WranglerStep;
 use workspace::config::Variables;
 use workspace::installation::{Installation, PackageToolchain, Tool};
-use workspace::package_manager::Manager;
+use workspace::package_manager::PackageManager;
 use workspace::steps::Runtime;
 
 /// The timeout of a build.
@@ -178,7 +178,7 @@ impl CommandPaths {
         let mut commands = Vec::new();
         let mut install = self.install_command(toolchain, installation, arguments);
         if let Some(folder) =
-            self.plugins.as_deref().filter(|_| installation.manager == Manager::YarnBerry)
+            self.plugins.as_deref().filter(|_| installation.manager == PackageManager::YarnBerry)
         {
             // Each install has its own copy, because another install may start in parallel.
             let plugin = folder.join(format!("yarn-{}.cjs", installation.slug()));
@@ -205,10 +205,10 @@ impl CommandPaths {
         let quiet: &[(&str, &str)] = match installation.manager {
             // Without `CI`, pnpm asks before it replaces an install. The other one turns off pnpm's own choice of its version:
             // the right one runs already, and a frozen install fails if pnpm 12 did not record it in the lock file.
-            Manager::Pnpm => &[("CI", "true"), ("pnpm_config_pm_on_fail", "ignore")],
-            Manager::YarnBerry => &[("YARN_ENABLE_TELEMETRY", "0")],
-            Manager::Npm => &[("npm_config_update_notifier", "false")],
-            Manager::YarnClassic | Manager::Bun => &[],
+            PackageManager::Pnpm => &[("CI", "true"), ("pnpm_config_pm_on_fail", "ignore")],
+            PackageManager::YarnBerry => &[("YARN_ENABLE_TELEMETRY", "0")],
+            PackageManager::Npm => &[("npm_config_update_notifier", "false")],
+            PackageManager::YarnClassic | PackageManager::Bun => &[],
         };
         for (name, value) in quiet {
             command = command.text(name, *value);
@@ -316,7 +316,7 @@ impl CommandPaths {
         let mut command = script.inherits(&self.variables.build, false);
         let manager = toolchain.installation.as_ref().map(|installation| installation.manager);
         // npm parses options itself unless they follow `--`.
-        if manager == Some(Manager::Npm)
+        if manager == Some(PackageManager::Npm)
             && toolchain.runtime == Runtime::Node
             && !arguments.is_empty()
         {
@@ -334,7 +334,9 @@ impl CommandPaths {
             // Programs that the step starts find Bun under the name of Node.
             (_, Runtime::Bun) => cmd!(dir, "{bun} --bun run sh -c {step}", BUILD_DEADLINE),
             // Its packages may not be in `node_modules`.
-            (Some(installation), Runtime::Node) if installation.manager == Manager::YarnBerry => {
+            (Some(installation), Runtime::Node)
+                if installation.manager == PackageManager::YarnBerry =>
+            {
                 let (manager, release) = self.manager(toolchain, installation);
                 cmd!(dir, "{manager} {release...} exec sh -c {step}", BUILD_DEADLINE)
             }

@@ -1,19 +1,14 @@
 //! The merge request that a pipeline belongs to.
 
-use serde::Serialize;
-
 use base::error::{Result, refused};
 use gitlab::ci::CiVariables;
 use workspace::config::Gitlab;
 
 /// The merge request of the comment, and the job's part of its rows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergeRequest {
-    /// The base URL of the API, with the instance's relative root, without a trailing slash.
-    pub api: String,
-    /// The number of the target project, not of the source project.
-    pub project: String,
+    /// The target project, not the source project.
+    pub project: GitlabProject,
     /// The number in that project, as in `!42`. The instance-wide id is another number.
     pub iid: String,
     /// `true` if the pipeline runs in a fork, with the fork's variables.
@@ -28,10 +23,10 @@ pub struct MergeRequest {
     pub page: Option<String>,
 }
 
-/// The project that a pipeline runs in.
+/// A project of GitLab.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GitlabProject {
-    /// The base URL of the API, as in [`MergeRequest`].
+    /// The base URL of the API, with the instance's relative root, without a trailing slash.
     pub api: String,
     /// Its number.
     pub number: String,
@@ -41,8 +36,8 @@ impl GitlabProject {
     /// Returns the project of the job. Outside of a pipeline, returns that of the shared config file.
     #[must_use]
     pub fn from_ci(ci: &CiVariables, config: &Gitlab) -> GitlabProject {
-        let api = ci.api_v4_url.clone().unwrap_or_else(|| config.api());
-        let number = ci.project_id.clone().unwrap_or_else(|| config.project_id.clone());
+        let api = trimmed(&ci.api_v4_url).unwrap_or_else(|| config.api());
+        let number = trimmed(&ci.project_id).unwrap_or_else(|| config.project_id.clone());
         GitlabProject { api: api.trim_end_matches('/').to_owned(), number }
     }
 
@@ -78,8 +73,7 @@ impl GitlabProject {
     #[must_use]
     pub fn request(&self, iid: u64) -> MergeRequest {
         MergeRequest {
-            api: self.api.clone(),
-            project: self.number.clone(),
+            project: self.clone(),
             iid: iid.to_string(),
             in_fork: false,
             commit: None,
@@ -95,21 +89,16 @@ impl MergeRequest {
     /// values come from the shared config file.
     #[must_use]
     pub fn from_ci(ci: &CiVariables, config: &Gitlab) -> Option<MergeRequest> {
-        let trimmed = |value: &Option<String>| value.as_deref().map(|text| text.trim().to_owned());
         let is_number = |iid: &String| iid.bytes().all(|b| b.is_ascii_digit());
         let iid = trimmed(&ci.merge_request_iid).filter(is_number)?;
-        let api = trimmed(&ci.api_v4_url).unwrap_or_else(|| config.api());
-        let own = trimmed(&ci.project_id);
-        let project = trimmed(&ci.merge_request_project_id)
-            .or_else(|| own.clone())
-            .unwrap_or_else(|| config.project_id.clone());
+        let own = GitlabProject::from_ci(ci, config);
+        let number = trimmed(&ci.merge_request_project_id).unwrap_or_else(|| own.number.clone());
         // A fork's merge request may also run in the parent project, if a member starts it there.
-        let in_fork = own.is_some_and(|own| own != project);
+        let in_fork = ci.project_id.is_some() && own.number != number;
         let page = trimmed(&ci.merge_request_project_url)
             .map(|url| format!("{}/-/merge_requests/{iid}", url.trim_end_matches('/')));
         Some(MergeRequest {
-            api: api.trim_end_matches('/').to_owned(),
-            project,
+            project: GitlabProject { number, ..own },
             iid,
             in_fork,
             commit: trimmed(&ci.merge_request_source_branch_sha)
@@ -119,6 +108,11 @@ impl MergeRequest {
             page,
         })
     }
+}
+
+/// Returns the value of a variable without the space around it.
+fn trimmed(variable: &Option<String>) -> Option<String> {
+    variable.as_deref().map(|text| text.trim().to_owned())
 }
 
 /// Parses the number of a merge request in a name. Other spellings, such as `042`, are not numbers.
@@ -188,8 +182,11 @@ mod tests {
             ("CI_PIPELINE_ID", "77"),
         ])
         .expect("a merge request");
-        assert_eq!(found.api, "https://gitlab.example.com/gitlab/api/v4");
-        assert_eq!((found.project.as_str(), found.iid.as_str(), found.in_fork), ("12", "5", false));
+        assert_eq!(found.project.api, "https://gitlab.example.com/gitlab/api/v4");
+        assert_eq!(
+            (found.project.number.as_str(), found.iid.as_str(), found.in_fork),
+            ("12", "5", false)
+        );
         assert_eq!((found.commit.as_deref(), found.pipeline), (Some("head"), Some(77)));
         let page = "https://gitlab.example.com/gitlab/acme/mono/-/merge_requests/5";
         assert_eq!(found.page.as_deref(), Some(page));
@@ -207,6 +204,6 @@ mod tests {
         .expect("a merge request");
         assert!(found.in_fork);
         assert_eq!(found.commit.as_deref(), Some("head"));
-        assert_eq!(found.api, "https://gitlab.example.com/base/api/v4");
+        assert_eq!(found.project.api, "https://gitlab.example.com/base/api/v4");
     }
 }

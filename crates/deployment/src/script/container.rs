@@ -13,7 +13,7 @@ use base::env::is_set;
 use base::error::Result;
 use workspace::config::{ContainerUpload, Images, Variables};
 use workspace::installation::{PackageToolchain, Tool};
-use workspace::package_manager::Manager;
+use workspace::package_manager::PackageManager;
 use workspace::steps::Runtime;
 
 /// The folder of the repository in a container.
@@ -232,12 +232,13 @@ fn global_packages(toolchains: &[&PackageToolchain]) -> BTreeSet<String> {
         .collect();
     let needs_bun = |toolchain: &&&PackageToolchain| {
         let installs = toolchain.installation.as_ref();
-        toolchain.runtime == Runtime::Bun || installs.is_some_and(|i| i.manager == Manager::Bun)
+        toolchain.runtime == Runtime::Bun
+            || installs.is_some_and(|i| i.manager == PackageManager::Bun)
     };
     if toolchains.iter().any(|toolchain| needs_bun(&toolchain)) {
         let bun = toolchains.iter().find_map(|toolchain| {
             let installation = toolchain.installation.as_ref()?;
-            (installation.manager == Manager::Bun).then(|| installation.tool.version.clone())
+            (installation.manager == PackageManager::Bun).then(|| installation.tool.version.clone())
         });
         packages.insert(bun.map_or_else(|| "bun".to_owned(), |version| format!("bun@{version}")));
     }
@@ -245,13 +246,13 @@ fn global_packages(toolchains: &[&PackageToolchain]) -> BTreeSet<String> {
 }
 
 /// Returns the name of a manager's cache, and the variable that moves it.
-fn cache(manager: Manager) -> (&'static str, &'static str) {
+fn cache(manager: PackageManager) -> (&'static str, &'static str) {
     match manager {
-        Manager::Bun => ("bun", "BUN_INSTALL_CACHE_DIR"),
-        Manager::Npm => ("npm", "npm_config_cache"),
-        Manager::Pnpm => ("pnpm", "npm_config_store_dir"),
-        Manager::YarnClassic => ("yarn", "YARN_CACHE_FOLDER"),
-        Manager::YarnBerry => ("yarn-berry", "YARN_GLOBAL_FOLDER"),
+        PackageManager::Bun => ("bun", "BUN_INSTALL_CACHE_DIR"),
+        PackageManager::Npm => ("npm", "npm_config_cache"),
+        PackageManager::Pnpm => ("pnpm", "npm_config_store_dir"),
+        PackageManager::YarnClassic => ("yarn", "YARN_CACHE_FOLDER"),
+        PackageManager::YarnBerry => ("yarn-berry", "YARN_GLOBAL_FOLDER"),
     }
 }
 

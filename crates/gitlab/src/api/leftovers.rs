@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::request::Client;
-use super::{paging, segment};
+use super::segment;
 use base::error::Result;
 
 /// The maximum number of rows to read from a list.
 pub const MAX_LISTED: usize = 500;
 
 /// The maximum number of pages to read from a list.
-const PAGES: u64 = 50;
+const MAX_PAGES: u64 = 50;
 
 /// The number of merge requests in one request, so that its URL stays short.
 const AT_ONCE: usize = 50;
@@ -84,7 +84,7 @@ pub fn list_finished(
             "/projects/{}/merge_requests?state={state}&updated_after={since}&order_by=updated_at&sort=desc",
             segment(project)
         );
-        let (rows, more) = pages(client, &path)?;
+        let (rows, more) = list(client, &path)?;
         found.extend::<Vec<ListedMergeRequest>>(rows);
         cut |= more;
     }
@@ -103,7 +103,7 @@ pub fn list_by_number(
     for some in possible.chunks(AT_ONCE) {
         let wanted: Vec<String> = some.iter().map(|iid| format!("iids%5B%5D={iid}")).collect();
         let (rows, _) =
-            pages::<ListedMergeRequest>(client, &format!("{base}?{}", wanted.join("&")))?;
+            list::<ListedMergeRequest>(client, &format!("{base}?{}", wanted.join("&")))?;
         found.extend(rows.into_iter().filter(|row| some.contains(&row.iid)));
     }
     let missing = iids.iter().filter(|iid| !found.iter().any(|row| row.iid == **iid));
@@ -132,7 +132,7 @@ pub fn list_by_number(
 /// Returns the state of a merge request. One that does not exist counts as deleted.
 pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<ListedState> {
     let reply = client.get(&format!("/projects/{}/merge_requests/{iid}", segment(project)))?;
-    if reply.status == 404 {
+    if reply.response.status == 404 {
         return Ok(ListedState::Deleted);
     }
     Ok(reply.json::<ListedMergeRequest>(200)?.state)
@@ -142,7 +142,7 @@ pub fn state(client: &Client<'_>, project: &str, iid: u64) -> Result<ListedState
 pub fn available(client: &Client<'_>, project: &str) -> Result<Vec<GitlabEnvironment>> {
     let project = segment(project);
     let path = format!("/projects/{project}/environments?states=available&search=review%2F");
-    Ok(pages(client, &path)?.0)
+    Ok(list(client, &path)?.0)
 }
 
 /// Stops an environment without its stop job, because the work of that job is done.
@@ -151,22 +151,16 @@ pub fn stop(client: &Client<'_>, project: &str, id: u64) -> Result<()> {
     client.post(&path, &json!({ "force": true }))?.ok(200)
 }
 
-/// Returns the rows of a list, and whether there are more than [`MAX_LISTED`].
-fn pages<T: for<'de> Deserialize<'de>>(client: &Client<'_>, path: &str) -> Result<(Vec<T>, bool)> {
-    let mut found: Vec<T> = Vec::new();
-    let mut page = Some(1);
-    while let Some(number) = page {
+/// Returns the first rows of a list, and whether there are more than [`MAX_LISTED`].
+fn list<T: for<'de> Deserialize<'de>>(client: &Client<'_>, path: &str) -> Result<(Vec<T>, bool)> {
+    let (mut found, mut has_next) = (Vec::new(), false);
+    for page in client.pages(path, MAX_PAGES) {
+        let page = page?;
+        found.extend(page.reply.json::<Vec<T>>(200)?);
+        has_next = page.has_next;
         if found.len() >= MAX_LISTED {
-            return Ok((found, true));
+            break;
         }
-        let reply = client.get(&format!("{path}&per_page=100&page={number}"))?;
-        found.extend(reply.json::<Vec<T>>(200)?);
-        let next = paging::next(&reply.headers).filter(|&next| next > number);
-        // GitLab removes unreadable rows from a page, so an empty page may not be the last one.
-        if next.is_some_and(|next| next > PAGES) {
-            return Ok((found, true));
-        }
-        page = next;
     }
-    Ok((found, false))
+    Ok((found, has_next))
 }

@@ -14,10 +14,10 @@ use serde_json::json;
 
 use base::error::Result;
 use problem::Problem;
-use request::{Client, Reply};
+use request::Client;
 
-/// More pages of 100 than any merge request has.
-const PAGES: u64 = 1000;
+/// More pages than any merge request has.
+const MAX_PAGES: u64 = 1000;
 
 /// The fields of a comment that we read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -100,23 +100,13 @@ impl<'a> Notes<'a> {
 
     /// Returns our notes, the oldest first. A note is ours by its marker **and** its author, because anyone can
     /// paste the marker.
-    ///
-    /// A page may be short or empty although others follow, because GitLab removes notes that the
-    /// user may not read (see `lib/api/notes.rb` of GitLab). Only the header tells which page is
-    /// the last.
     pub fn ours(&self) -> Result<Vec<Note>> {
+        let path =
+            format!("{}?activity_filter=only_comments&order_by=created_at&sort=asc", self.path);
         let mut found: Vec<Note> = Vec::new();
-        let mut page = Some(1);
-        while let Some(number) = page.filter(|&number| number <= PAGES) {
-            let path = format!(
-                "{}?activity_filter=only_comments&order_by=created_at&sort=asc&per_page=100&page={number}",
-                self.path
-            );
-            let reply = self.client.get(&path)?;
-            found.extend(
-                reply.json::<Vec<Note>>(200)?.into_iter().filter(|note| self.is_ours(note)),
-            );
-            page = paging::next(&reply.headers).filter(|&next| next > number);
+        for page in self.client.pages(&path, MAX_PAGES) {
+            let notes: Vec<Note> = page?.reply.json(200)?;
+            found.extend(notes.into_iter().filter(|note| self.is_ours(note)));
         }
         found.sort_by_key(|note| note.id);
         found.dedup_by_key(|note| note.id);
@@ -126,7 +116,7 @@ impl<'a> Notes<'a> {
     /// Returns one note. `None` if it no longer exists or is no longer ours.
     pub fn note(&self, id: u64) -> Result<Option<Note>> {
         let reply = self.client.get(&format!("{}/{id}", self.path))?;
-        if reply.status == 404 {
+        if reply.response.status == 404 {
             return Ok(None);
         }
         Ok(Some(reply.json(200)?).filter(|note| self.is_ours(note)))
@@ -147,7 +137,7 @@ impl<'a> Notes<'a> {
         let path = format!("{}/{id}", self.path);
         match self.client.attempt("PUT", &path, &json!({ "body": body }), tried)? {
             None => Ok(WriteOutcome::Unknown),
-            Some(reply) if reply.status == 404 => Ok(WriteOutcome::Missing),
+            Some(reply) if reply.response.status == 404 => Ok(WriteOutcome::Missing),
             Some(reply) => reply.ok(200).map(|()| WriteOutcome::Done(id)),
         }
     }
@@ -155,7 +145,7 @@ impl<'a> Notes<'a> {
     /// Deletes a note that may be gone. Returns true if it does not exist now.
     pub fn delete(&self, id: u64) -> Result<bool> {
         let reply = self.client.delete(&format!("{}/{id}", self.path))?;
-        match reply.status {
+        match reply.response.status {
             429 | 500.. => Err(Problem::answer(&reply).into()),
             status => Ok(matches!(status, 200..=299 | 404)),
         }
@@ -163,20 +153,6 @@ impl<'a> Notes<'a> {
 
     fn is_ours(&self, note: &Note) -> bool {
         !note.system && note.author.id == self.user.id && (self.marked)(&note.body)
-    }
-}
-
-impl Reply {
-    /// Returns the body of a response. Errors unless it has this status.
-    fn json<T: for<'de> Deserialize<'de>>(&self, status: u16) -> Result<T> {
-        self.ok(status)?;
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Problem::shape(self, &error.to_string()).into())
-    }
-
-    /// Errors unless the response has this status.
-    fn ok(&self, status: u16) -> Result<()> {
-        if self.status == status { Ok(()) } else { Err(Problem::answer(self).into()) }
     }
 }
 

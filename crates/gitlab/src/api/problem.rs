@@ -6,15 +6,15 @@ use serde_json::Value;
 
 use super::request::Reply;
 use base::error::Error;
-use base::http::{retry_after, short};
+use base::http::{self, short};
 
 /// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// The method and path.
     pub request: String,
-    /// The status. 0 if there was no response.
-    pub status: u16,
+    /// The status. `None` if there was no response.
+    pub status: Option<u16>,
     /// The server's message, or the reason why there was no response.
     pub detail: String,
     /// The reason that GitLab gives about the token: a missing scope (`insufficient_scope`), or an
@@ -26,7 +26,8 @@ impl Problem {
     /// Creates the error for an unexpected status.
     #[must_use]
     pub fn answer(reply: &Reply) -> Problem {
-        let json: Option<Value> = serde_json::from_slice(&reply.body).ok();
+        let Reply { request, response } = reply;
+        let json: Option<Value> = serde_json::from_slice(&response.body).ok();
         let code = json.as_ref().and_then(|json| json["error"].as_str()).map(str::to_owned);
         let detail = match &json {
             Some(Value::Object(fields)) => ["message", "error", "error_description"]
@@ -36,12 +37,13 @@ impl Problem {
                 .collect::<Vec<_>>()
                 .join(": "),
             Some(other) => other.to_string(),
-            None => String::from_utf8_lossy(&reply.body).into_owned(),
+            None => String::from_utf8_lossy(&response.body).into_owned(),
         };
-        let wait =
-            retry_after(&reply.headers).map(|wait| format!("; retry after {} s", wait.as_secs()));
+        // Only a wait that GitLab named, unlike that of a retry.
+        let wait = http::retry_after(&response.headers);
+        let wait = wait.map(|wait| format!("; retry after {} s", wait.as_secs()));
         let detail = short(&detail) + &wait.unwrap_or_default();
-        Problem { request: reply.request.clone(), status: reply.status, detail, code }
+        Problem { request: request.clone(), status: Some(response.status), detail, code }
     }
 
     /// Creates the error for a response that does not match the API's description.
@@ -55,10 +57,10 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { request, status, detail, .. } = self;
-        match (*status, detail.as_str()) {
-            (0, detail) => write!(f, "{request}: no answer: {detail}"),
-            (status, "") => write!(f, "{request}: GitLab answered {status}"),
-            (status, detail) => write!(f, "{request}: GitLab answered {status} ({detail})"),
+        match (status, detail.as_str()) {
+            (None, detail) => write!(f, "{request}: no answer: {detail}"),
+            (Some(status), "") => write!(f, "{request}: GitLab answered {status}"),
+            (Some(status), detail) => write!(f, "{request}: GitLab answered {status} ({detail})"),
         }
     }
 }
@@ -74,10 +76,12 @@ impl From<Problem> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::http::HttpResponse;
 
     fn detail(status: u16, body: &str) -> String {
         let request = "PUT /x".to_owned();
-        let reply = Reply { request, status, headers: Default::default(), body: body.into() };
+        let response = HttpResponse { status, body: body.into(), ..HttpResponse::default() };
+        let reply = Reply { request, response };
         Problem::answer(&reply).to_string()
     }
 

@@ -2,16 +2,15 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::Value;
-use ureq::http::{HeaderMap, Request};
-use ureq::{Agent, Body};
+use ureq::Agent;
 
-use super::paging::rate_limit_wait;
+use super::paging::{self, rate_limit_wait};
 use super::problem::Problem;
 use base::env::variable;
-use base::error::{Error, Result, refused};
-use base::http::{self, BODY_LIMIT};
-use base::retry;
+use base::error::{Result, refused};
+use base::http::{self, HttpRequest, HttpResponse};
 use base::retry::RetryBudget;
 use base::roots::roots;
 use base::secret::{Redactor, Secret, redact};
@@ -20,27 +19,38 @@ use base::time::unix_now;
 /// The name of the service in messages about delays.
 const WHO: &str = "GitLab";
 
-/// The response of the server.
+/// The maximum size of a response's body: a page of 100 notes of 1 MiB each.
+const BODY_LIMIT: u64 = 104 * 1024 * 1024;
+
+/// The response to a request.
 #[derive(Debug)]
 pub struct Reply {
-    /// The method and path of the request.
+    /// The method and path of the request, for errors.
     pub request: String,
-    /// The status.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Vec<u8>,
+    /// The response.
+    pub response: HttpResponse,
 }
 
-impl retry::RetrySignal for Reply {
-    fn status(&self) -> u16 {
-        self.status
+impl Reply {
+    /// Parses the body of the response. Errors unless it has this status.
+    pub(super) fn json<T: for<'de> Deserialize<'de>>(&self, status: u16) -> Result<T> {
+        self.ok(status)?;
+        serde_json::from_slice(&self.response.body)
+            .map_err(|error| Problem::shape(self, &error.to_string()).into())
     }
 
-    fn retry_after(&self) -> Option<Duration> {
-        (self.status == 429).then(|| rate_limit_wait(&self.headers, unix_now()))
+    /// Errors unless the response has this status.
+    pub(super) fn ok(&self, status: u16) -> Result<()> {
+        if self.response.status == status { Ok(()) } else { Err(Problem::answer(self).into()) }
     }
+}
+
+/// A page of a list.
+pub(super) struct Page {
+    /// The reply with its rows.
+    pub(super) reply: Reply,
+    /// `true` if another page follows.
+    pub(super) has_next: bool,
 }
 
 /// An API, and who calls it.
@@ -99,6 +109,23 @@ impl<'a> Client<'a> {
         self.send("GET", path, None)
     }
 
+    /// Reads the pages of the list at `path`, at most `limit`. Ends after an error.
+    ///
+    /// A page may be short or empty although others follow, because GitLab removes rows that the user may not read (see
+    /// `lib/api/notes.rb` of GitLab). Only the header tells which page is the last.
+    pub(super) fn pages(&self, path: &str, limit: u64) -> impl Iterator<Item = Result<Page>> {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let mut next = Some(1);
+        std::iter::from_fn(move || {
+            let number = next.take().filter(|&number| number <= limit)?;
+            let reply = self.get(&format!("{path}{separator}per_page=100&page={number}"));
+            Some(reply.map(|reply| {
+                next = paging::next(&reply.response.headers).filter(|&next| next > number);
+                Page { reply, has_next: next.is_some() }
+            }))
+        })
+    }
+
     /// Sends a DELETE request. Retries like a read, because a deletion is idempotent.
     pub fn delete(&self, path: &str) -> Result<Reply> {
         self.send("DELETE", path, None)
@@ -151,63 +178,52 @@ impl<'a> Client<'a> {
         self.checked_reply(method, path, outcome).map(Some)
     }
 
-    /// Creates the error for a broken connection.
-    fn checked_reply(&self, method: &str, path: &str, outcome: Result<Reply>) -> Result<Reply> {
-        outcome.map_err(|error| match error.find::<ureq::Error>() {
+    /// Returns the reply. Errors for a broken connection, and for a redirect, because it would send the token to
+    /// another server.
+    fn checked_reply(
+        &self,
+        method: &str,
+        path: &str,
+        outcome: Result<HttpResponse>,
+    ) -> Result<Reply> {
+        let request = describe(method, path);
+        let response = outcome.map_err(|error| match error.find::<ureq::Error>() {
+            Some(cause @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
+                refused(format!("bad address {}{path}: {cause}", self.base))
+            }
             Some(cause) => {
                 let detail = format!("{} at {}", self.without_token(&cause.to_string()), self.base);
-                Problem { request: describe(method, path), status: 0, detail, code: None }.into()
+                Problem { request: request.clone(), status: None, detail, code: None }.into()
             }
             None => error,
-        })
-    }
-
-    /// Sends one request, with secrets removed from its body.
-    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
-        self.once_with(method, path, body.map(|body| redact(&body.to_string())))
-    }
-
-    /// Sends one request. A redirect is an error, because it would send the token to another server.
-    fn once_with(&self, method: &str, path: &str, body: Option<String>) -> Result<Reply> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header("Accept", "application/json")
-            .header(self.header, self.token.expose());
-        if body.is_some() {
-            request = request.header("Content-Type", "application/json");
-        }
-        let request = request.body(body.unwrap_or_default()).map_err(Error::from_source)?;
-        let (status, headers, body) = match self.exchange(request) {
-            Err(ureq::Error::BadUri(text)) => {
-                return Err(refused(format!("bad address {text}")));
-            }
-            outcome => outcome?,
-        };
-        let reply = Reply { request: describe(method, path), status, headers, body };
-        if (300..400).contains(&reply.status) {
-            let target = reply.headers.get("location").and_then(|value| value.to_str().ok());
-            let target = self.without_token(target.unwrap_or("elsewhere"));
+        })?;
+        if (300..400).contains(&response.status) {
+            let target = self.without_token(response.header("location").unwrap_or("elsewhere"));
             return Err(refused(format!(
-                "{}: GitLab redirects to {target}, where the token is not sent",
-                reply.request
+                "{request}: GitLab redirects to {target}, where the token is not sent"
             ))
             .hint("let CI_API_V4_URL and the project's number name the new place: the project or the instance has moved"));
         }
-        Ok(reply)
+        Ok(Reply { request, response })
     }
 
-    fn exchange(&self, request: Request<String>) -> Result<(u16, HeaderMap, Vec<u8>), ureq::Error> {
-        let empty = request.body().is_empty();
-        let (parts, body) = request.into_parts();
-        let mut response: ureq::http::Response<Body> = match empty {
-            true => self.agent.run(Request::from_parts(parts, ()))?,
-            false => self.agent.run(Request::from_parts(parts, body))?,
-        };
-        let headers = response.headers().clone();
-        let bytes = response.body_mut().with_config().limit(BODY_LIMIT * 4).read_to_vec()?;
-        let text = self.without_token(&String::from_utf8_lossy(&bytes)).into_bytes();
-        Ok((response.status().as_u16(), headers, text))
+    /// Sends one request, with secrets removed from its body.
+    fn once(&self, method: &str, path: &str, body: Option<&Value>) -> Result<HttpResponse> {
+        self.once_with(method, path, body.map(|body| redact(&body.to_string())))
+    }
+
+    /// Sends one request. Removes the token from the response.
+    fn once_with(&self, method: &str, path: &str, body: Option<String>) -> Result<HttpResponse> {
+        let url = format!("{}{path}", self.base);
+        let headers = [("Accept", "application/json"), (self.header, self.token.expose())];
+        let request = HttpRequest { method, url: &url, headers: &headers, body };
+        let response = http::send(&self.agent, request, BODY_LIMIT)?;
+        let is_limited = response.status == 429;
+        Ok(HttpResponse {
+            body: self.without_token(&String::from_utf8_lossy(&response.body)).into_bytes(),
+            retry_after: is_limited.then(|| rate_limit_wait(&response.headers, unix_now())),
+            ..response
+        })
     }
 
     fn without_token(&self, text: &str) -> String {

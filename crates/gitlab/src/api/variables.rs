@@ -2,15 +2,15 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::request::Client;
-use super::{paging, segment};
+use super::request::{Client, Page};
+use super::segment;
 use crate::pipeline::variables::Variable;
 use base::error::{Result, failed};
 use base::secret::Secret;
 use serde_json::json;
 
-/// More pages of 100 than any project has.
-const PAGES: u64 = 20;
+/// More pages than any project has.
+const MAX_PAGES: u64 = 20;
 
 /// A variable of GitLab. Its value is skipped: only whether it is empty is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -76,16 +76,13 @@ fn is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
 /// Returns the variables of `project`, which is a number or a full path. Variables of its group are not included.
 pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
     let mut found = Vec::new();
-    let mut page = Some(1);
-    while let Some(number) = page.filter(|&number| number <= PAGES) {
-        let path = format!("/projects/{}/variables?per_page=100&page={number}", segment(project));
-        let reply = client.get(&path)?;
+    for page in client.pages(&variables_path(project), MAX_PAGES) {
+        let Page { reply, .. } = page?;
         reply.ok(200)?;
         // The parser's error could contain a value.
-        let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.body)
+        let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.response.body)
             .map_err(|_| failed("GitLab's answer is not a list of variables"))?;
         found.extend(rows);
-        page = paging::next(&reply.headers).filter(|&next| next > number);
     }
     Ok(found)
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::installation::{Installation, PackageToolchain, Tool, bun_package, node_package};
 use super::package::Package;
-use super::package_manager::{LOCK_FILES, Manager, PackageManager, manager_field};
+use super::package_manager::{LOCK_FILES, LockFileKind, PackageManager, manager_field};
 use crate::Workspace;
 use crate::config::Tools;
 use crate::config::toolchain::is_exact;
@@ -42,7 +42,7 @@ fn toolchain_with(
     let default = installation.as_ref().map_or(Runtime::Bun, |install| install.manager.runtime());
     let runtime = package.settings.runtime.unwrap_or(default);
     let needs_node = runtime == Runtime::Node
-        || installation.as_ref().is_some_and(|install| install.manager != Manager::Bun);
+        || installation.as_ref().is_some_and(|install| install.manager != PackageManager::Bun);
     let any = any_node(installation.as_ref());
     let node = needs_node.then(|| node(root, package, tools, any)).transpose()?;
     Ok(PackageToolchain { installation, runtime, node })
@@ -53,13 +53,13 @@ pub fn installation(workspace: &Workspace, package: &Package) -> Result<Option<I
     let Some(dir) = workspace.lock_folder_on_disk(&package.dir) else { return Ok(None) };
     let mut found = installation_in(&workspace.root, dir, &workspace.config.tools)?;
     found.ignores_workspace =
-        found.manager == Manager::Pnpm && workspace.is_hidden_by_pnpm_workspace(dir);
+        found.manager == PackageManager::Pnpm && workspace.is_hidden_by_pnpm_workspace(dir);
     Ok(Some(found))
 }
 
 /// Returns the install by the lock file in `dir`.
 fn installation_in(root: &Utf8Path, dir: &Utf8Path, tools: &Tools) -> Result<Installation> {
-    let locks: Vec<(&'static str, PackageManager)> = LOCK_FILES
+    let locks: Vec<(&'static str, LockFileKind)> = LOCK_FILES
         .iter()
         .filter(|(name, _)| root.join(dir).join(name).is_file())
         .copied()
@@ -67,28 +67,28 @@ fn installation_in(root: &Utf8Path, dir: &Utf8Path, tools: &Tools) -> Result<Ins
     let field = read_manifest(root, dir).and_then(|manifest| {
         manager_field(manifest["packageManager"].as_str(), &manifest["devEngines"])
     });
-    let named = field.as_deref().and_then(PackageManager::from_field);
-    let managers: Vec<PackageManager> = locks.iter().map(|(_, manager)| *manager).collect();
-    let Some(manager) = PackageManager::decide(&managers, named) else {
+    let named = field.as_deref().and_then(LockFileKind::from_field);
+    let kinds: Vec<LockFileKind> = locks.iter().map(|(_, kind)| *kind).collect();
+    let Some(kind) = LockFileKind::decide(&kinds, named) else {
         return Err(contradiction(dir, &locks, field.as_deref()));
     };
-    let lock = locks.iter().find(|(_, of)| *of == manager).map_or("", |(name, _)| *name);
+    let lock = locks.iter().find(|(_, of)| *of == kind).map_or("", |(name, _)| *name);
     let text = std::fs::read_to_string(root.join(dir).join(lock)).unwrap_or_default();
     let exact = field.as_deref().and_then(exact_version);
-    let (manager, tool, release) = match manager {
-        PackageManager::Bun => {
+    let (manager, tool, release) = match kind {
+        LockFileKind::Bun => {
             let version = exact.unwrap_or_else(|| tools.bun.clone());
-            (Manager::Bun, tool("bun", &bun_package(), &version, None), None)
+            (PackageManager::Bun, tool("bun", &bun_package(), &version, None), None)
         }
-        PackageManager::Npm => {
+        LockFileKind::Npm => {
             let version = exact.or_else(|| tools.npm.clone());
-            (Manager::Npm, or_range("npm", "npm", version, ("11.19.1", ">=7")), None)
+            (PackageManager::Npm, or_range("npm", "npm", version, ("11.19.1", ">=7")), None)
         }
-        PackageManager::Pnpm => {
+        LockFileKind::Pnpm => {
             let version = exact.or_else(|| tools.pnpm.clone());
-            (Manager::Pnpm, or_range("pnpm", "pnpm", version, pnpm_for(&text)), None)
+            (PackageManager::Pnpm, or_range("pnpm", "pnpm", version, pnpm_for(&text)), None)
         }
-        PackageManager::Yarn => yarn(root, dir, &text, exact.or_else(|| tools.yarn.clone())),
+        LockFileKind::Yarn => yarn(root, dir, &text, exact.or_else(|| tools.yarn.clone())),
     };
     let dir = dir.to_owned();
     Ok(Installation { dir, manager, lock, tool, release, ignores_workspace: false })
@@ -143,7 +143,7 @@ fn yarn(
     dir: &Utf8Path,
     lock: &str,
     exact: Option<String>,
-) -> (Manager, Tool, Option<Utf8PathBuf>) {
+) -> (PackageManager, Tool, Option<Utf8PathBuf>) {
     let release = yarn_release(root, dir);
     let named = release.as_deref().and_then(Utf8Path::file_stem);
     let named = named.and_then(|stem| stem.strip_prefix("yarn-")).filter(|v| is_exact(v));
@@ -154,7 +154,7 @@ fn yarn(
     };
     if !is_berry {
         let tool = or_range("yarn", "yarn", exact, ("1.22.22", ">=1 <2"));
-        return (Manager::YarnClassic, tool, release);
+        return (PackageManager::YarnClassic, tool, release);
     }
     let metadata = lock.lines().skip_while(|line| !line.starts_with("__metadata:"));
     let version = metadata.take(3).find_map(|line| line.trim().strip_prefix("version:"));
@@ -166,7 +166,7 @@ fn yarn(
         9 => ("4.14.1", ">=4.14 <4.15"),
         _ => ("4.18.1", ">=4.16"),
     };
-    (Manager::YarnBerry, or_range("yarn", "@yarnpkg/cli-dist", exact, fitting), release)
+    (PackageManager::YarnBerry, or_range("yarn", "@yarnpkg/cli-dist", exact, fitting), release)
 }
 
 /// Refuses a lock file of Yarn classic that has no entry for a dependency of `package`, because in a
@@ -226,7 +226,7 @@ pub fn node_of_wrangler() -> Tool {
 
 /// Returns the accepted versions of Node if the project pins none.
 fn any_node(installation: Option<&Installation>) -> &'static str {
-    let pnpm = installation.filter(|install| install.manager == Manager::Pnpm);
+    let pnpm = installation.filter(|install| install.manager == PackageManager::Pnpm);
     let major = pnpm.and_then(|install| install.tool.version.split('.').next()?.parse().ok());
     if major.is_some_and(|major: u32| major >= 11) { NODE_OF_PNPM_11 } else { NODE_OF_WRANGLER }
 }
@@ -301,7 +301,7 @@ fn within(package: &str, range: &str, file: &str) -> Result<Tool> {
 
 fn contradiction(
     dir: &Utf8Path,
-    locks: &[(&'static str, PackageManager)],
+    locks: &[(&'static str, LockFileKind)],
     field: Option<&str>,
 ) -> Error {
     let names: Vec<&str> = locks.iter().map(|(name, _)| *name).collect();
@@ -319,6 +319,7 @@ fn contradiction(
 
 #[cfg(test)]
 mod tests {
+    use super::PackageManager::{Bun, Npm, Pnpm, YarnBerry, YarnClassic};
     use super::*;
 
     fn tools() -> Tools {
@@ -354,25 +355,25 @@ mod tests {
     fn lock_files_and_fields_decide() {
         let berry = "__metadata:\n  version: 8\n";
         for (name, files, manager, version, accepts) in [
-            ("npm", &[("package-lock.json", "{}")][..], Manager::Npm, "11.19.1", Some(">=7")),
+            ("npm", &[("package-lock.json", "{}")][..], Npm, "11.19.1", Some(">=7")),
             (
                 "pnpm9",
                 &[("pnpm-lock.yaml", "lockfileVersion: '9.0'\n")],
-                Manager::Pnpm,
+                Pnpm,
                 "10.34.8",
                 Some(">=9 <11"),
             ),
             (
                 "pnpm6",
                 &[("pnpm-lock.yaml", "lockfileVersion: '6.0'\n")],
-                Manager::Pnpm,
+                Pnpm,
                 "8.15.9",
                 Some(">=8 <9"),
             ),
             (
                 "pnpm5",
                 &[("pnpm-lock.yaml", "lockfileVersion: 5.4\n")],
-                Manager::Pnpm,
+                Pnpm,
                 "7.33.7",
                 Some(">=6 <8"),
             ),
@@ -383,36 +384,36 @@ mod tests {
                     ("package-lock.json", "{}"),
                     ("package.json", r#"{"packageManager":"pnpm@9.1.0+sha512.ab"}"#),
                 ],
-                Manager::Pnpm,
+                Pnpm,
                 "9.1.0",
                 None,
             ),
             (
                 "yarn1",
                 &[("yarn.lock", "# yarn lockfile v1\n")],
-                Manager::YarnClassic,
+                YarnClassic,
                 "1.22.22",
                 Some(">=1 <2"),
             ),
-            ("berry", &[("yarn.lock", berry)], Manager::YarnBerry, "4.12.0", Some(">=4 <4.13")),
+            ("berry", &[("yarn.lock", berry)], YarnBerry, "4.12.0", Some(">=4 <4.13")),
             (
                 "berry10",
                 &[("yarn.lock", "__metadata:\n  version: 10\n")],
-                Manager::YarnBerry,
+                YarnBerry,
                 "4.18.1",
                 Some(">=4.16"),
             ),
             (
                 "berry3",
                 &[("yarn.lock", "__metadata:\n  version: 6\n")],
-                Manager::YarnBerry,
+                YarnBerry,
                 "3.8.6",
                 Some(">=3 <4"),
             ),
             (
                 "yarn-field",
                 &[("yarn.lock", berry), ("package.json", r#"{"packageManager":"yarn@4.1.0"}"#)],
-                Manager::YarnBerry,
+                YarnBerry,
                 "4.1.0",
                 None,
             ),
@@ -425,7 +426,7 @@ mod tests {
                         r#"{"devEngines":{"packageManager":{"name":"npm","version":"10.9.0"}}}"#,
                     ),
                 ],
-                Manager::Npm,
+                Npm,
                 "10.9.0",
                 None,
             ),
@@ -438,7 +439,7 @@ mod tests {
                         r#"{"devEngines":{"packageManager":[{"name":"pnpm","version":"10.9.0"}]}}"#,
                     ),
                 ],
-                Manager::Pnpm,
+                Pnpm,
                 "10.9.0",
                 None,
             ),
@@ -451,29 +452,23 @@ mod tests {
                         r#"{"devEngines":{"packageManager":[{"name":"pnpm"},{"name":"bun"}]}}"#,
                     ),
                 ],
-                Manager::Bun,
+                Bun,
                 "1.4.5",
                 None,
             ),
-            ("bun", &[("bun.lock", "{}")], Manager::Bun, "1.4.5", None),
+            ("bun", &[("bun.lock", "{}")], Bun, "1.4.5", None),
             (
                 "bun-field",
                 &[("bun.lockb", ""), ("package.json", r#"{"packageManager":"bun@1.3.0"}"#)],
-                Manager::Bun,
+                Bun,
                 "1.3.0",
                 None,
             ),
             // The nearest lock file counts.
-            (
-                "near",
-                &[("package-lock.json", "{}"), ("apps/a/bun.lock", "")],
-                Manager::Bun,
-                "1.4.5",
-                None,
-            ),
+            ("near", &[("package-lock.json", "{}"), ("apps/a/bun.lock", "")], Bun, "1.4.5", None),
         ] {
             let toolchain = detect(name, files).expect(name);
-            let is_bun = manager == Manager::Bun;
+            let is_bun = manager == Bun;
             assert_eq!(
                 toolchain.runtime,
                 if is_bun { Runtime::Bun } else { Runtime::Node },

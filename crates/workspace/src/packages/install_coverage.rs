@@ -8,7 +8,7 @@ use super::installation::{IGNORE_WORKSPACE, Installation};
 use super::locks::LockFile;
 use super::members::find_root;
 use super::package::Package;
-use super::package_manager::Manager;
+use super::package_manager::PackageManager;
 use super::spec::Spec;
 use crate::Workspace;
 use crate::config::LOCAL;
@@ -59,7 +59,7 @@ pub fn check(workspace: &Workspace, project: &Project, install: &Installation) -
     if lock.covers(below.as_str()) {
         return Ok(());
     }
-    let is_hoisted = install.manager != Manager::Pnpm || hoists(workspace, install);
+    let is_hoisted = install.manager != PackageManager::Pnpm || hoists(workspace, install);
     let missing: Vec<&str> = wanted
         .into_iter()
         .filter(|name| !is_found_above(workspace, package, install, name))
@@ -77,7 +77,8 @@ pub fn check(workspace: &Workspace, project: &Project, install: &Installation) -
 fn is_member(workspace: &Workspace, install: &Installation, package: &Package) -> bool {
     let Some(root) = workspace.roots.get(install.dir.as_str()) else { return false };
     let below = package.dir.strip_prefix(&install.dir).unwrap_or(&package.dir);
-    let is_yarn = matches!(install.manager, Manager::YarnClassic | Manager::YarnBerry);
+    let is_yarn =
+        matches!(install.manager, PackageManager::YarnClassic | PackageManager::YarnBerry);
     root.installs(below)
         || (is_yarn && find_root(&workspace.roots, &package.dir) == Some(install.dir.as_str()))
 }
@@ -188,15 +189,17 @@ fn refusal(
         install.dir.join(install.lock)
     ));
     let list = match (install.manager, is_root) {
-        (Manager::Pnpm, true) => format!("`packages` in {}", install.dir.join(PNPM)),
-        (Manager::Pnpm, false) => format!("`packages` in a new {}", install.dir.join(PNPM)),
+        (PackageManager::Pnpm, true) => format!("`packages` in {}", install.dir.join(PNPM)),
+        (PackageManager::Pnpm, false) => format!("`packages` in a new {}", install.dir.join(PNPM)),
         _ => format!("`workspaces` in {}", install.dir.join(MANIFEST)),
     };
     let lock = install.lock;
     let own = match install.manager {
-        Manager::Pnpm if is_root => format!("run `pnpm install {IGNORE_WORKSPACE}` in {dir}"),
+        PackageManager::Pnpm if is_root => {
+            format!("run `pnpm install {IGNORE_WORKSPACE}` in {dir}")
+        }
         // Yarn berry installs the root if there is none.
-        Manager::YarnBerry => {
+        PackageManager::YarnBerry => {
             format!("create an empty {YARN_LOCK} in {dir}, run `yarn install` there")
         }
         _ => format!("run `{program} install` in {dir}"),

@@ -3,7 +3,7 @@
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::package_manager::Manager;
+use super::package_manager::PackageManager;
 use super::range;
 use crate::files::folder_name;
 use crate::settings::steps::Runtime;
@@ -49,7 +49,7 @@ pub struct Installation {
     /// covers is installed from here.
     pub dir: Utf8PathBuf,
     /// The manager.
-    pub manager: Manager,
+    pub manager: PackageManager,
     /// The lock file's name.
     pub lock: &'static str,
     /// The manager's program.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::package_manager::{LOCK_FILES, PackageManager, is_lock_file};
+use super::package_manager::{LOCK_FILES, LockFileKind, is_lock_file};
 use super::roots::Root;
 use crate::Workspace;
 use crate::files::folder_name;
@@ -19,11 +19,11 @@ const MAX_LISTED_LOCKS: usize = 3;
 /// Returns the managers of the lock files in each folder.
 pub(crate) fn locks_by_folder(
     install_files: &[Utf8PathBuf],
-) -> BTreeMap<String, Vec<PackageManager>> {
-    let mut locks: BTreeMap<String, Vec<PackageManager>> = BTreeMap::new();
+) -> BTreeMap<String, Vec<LockFileKind>> {
+    let mut locks: BTreeMap<String, Vec<LockFileKind>> = BTreeMap::new();
     for path in install_files {
         let (Some(name), Some(dir)) = (path.file_name(), path.parent()) else { continue };
-        if let Some(manager) = PackageManager::of_lock_file(name) {
+        if let Some(manager) = LockFileKind::from_file_name(name) {
             locks.entry(dir.to_string()).or_default().push(manager);
         }
     }
@@ -33,7 +33,7 @@ pub(crate) fn locks_by_folder(
 impl Workspace {
     /// Returns the folder whose lock file installs the package in `dir`. `None` if no lock file is in its folder or above.
     pub(crate) fn lock_folder<'d>(&self, dir: &'d Utf8Path) -> Option<&'d Utf8Path> {
-        let has_lock = |dir: &Utf8Path, manager: Option<PackageManager>| {
+        let has_lock = |dir: &Utf8Path, manager: Option<LockFileKind>| {
             let locks = self.locks.get(dir.as_str());
             locks.is_some_and(|locks| manager.is_none_or(|manager| locks.contains(&manager)))
         };
@@ -42,7 +42,7 @@ impl Workspace {
 
     /// Does the same with the files of the working tree. An install reads a lock file that git ignores too.
     pub(crate) fn lock_folder_on_disk<'d>(&self, dir: &'d Utf8Path) -> Option<&'d Utf8Path> {
-        let has_lock = |dir: &Utf8Path, manager: Option<PackageManager>| {
+        let has_lock = |dir: &Utf8Path, manager: Option<LockFileKind>| {
             let mut names = LOCK_FILES.iter();
             names.any(|(name, of)| {
                 manager.is_none_or(|manager| manager == *of)
@@ -99,7 +99,7 @@ pub(crate) struct LockFolders<'w, F> {
     pub(crate) has_lock: F,
 }
 
-impl<F: Fn(&Utf8Path, Option<PackageManager>) -> bool> LockFolders<'_, F> {
+impl<F: Fn(&Utf8Path, Option<LockFileKind>) -> bool> LockFolders<'_, F> {
     /// Returns the folder whose lock file installs the package in `dir`: the root of the workspace that it is a member of,
     /// else the nearest one. `None` if no lock file is in its folder or above.
     pub(crate) fn folder_of<'d>(&self, dir: &'d Utf8Path) -> Option<&'d Utf8Path> {
@@ -132,7 +132,7 @@ impl<F: Fn(&Utf8Path, Option<PackageManager>) -> bool> LockFolders<'_, F> {
         let has_own_project = root.is_berry
             && nearest != folder
             && nearest.starts_with(folder)
-            && (self.has_lock)(nearest, Some(PackageManager::Yarn));
+            && (self.has_lock)(nearest, Some(LockFileKind::Yarn));
         (!is_stopped && !has_own_project).then_some(folder)
     }
 }
@@ -152,9 +152,9 @@ mod tests {
         let root = |(dir, own, pnpm, locks): &Folder| {
             let text = format!(r#"{{ "workspaces": [{own}] }}"#);
             let package = Package::parse(Utf8Path::new(dir), &text).expect("valid");
-            let locks: Vec<PackageManager> = locks
+            let locks: Vec<LockFileKind> = locks
                 .iter()
-                .filter_map(|name| PackageManager::of_lock_file(name.trim_end_matches('+')))
+                .filter_map(|name| LockFileKind::from_file_name(name.trim_end_matches('+')))
                 .collect();
             let is_berry = folders[0].3.contains(&"yarn.lock+");
             let files = RootFiles {
@@ -167,11 +167,11 @@ mod tests {
             Some(((*dir).to_owned(), Root::new(&files)?))
         };
         let roots: BTreeMap<String, Root> = folders.iter().filter_map(root).collect();
-        let has_lock = |dir: &Utf8Path, manager: Option<PackageManager>| {
+        let has_lock = |dir: &Utf8Path, manager: Option<LockFileKind>| {
             let folder = folders.iter().find(|(path, ..)| dir == *path);
             let names = folder.map_or(&[][..], |(.., locks)| locks).iter();
             let mut managers =
-                names.filter_map(|n| PackageManager::of_lock_file(n.trim_end_matches('+')));
+                names.filter_map(|n| LockFileKind::from_file_name(n.trim_end_matches('+')));
             managers.any(|found| manager.is_none_or(|manager| manager == found))
         };
         let locks = LockFolders { roots: &roots, has_lock };

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::settings::steps::Runtime;
 
-/// A package manager, as the name of a lock file tells it. [`Manager`] has its commands.
+/// The kind of a lock file, by its name. Both generations of Yarn write the same one, so [`PackageManager`] tells more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum PackageManager {
+pub enum LockFileKind {
     /// npm.
     Npm,
     /// pnpm.
@@ -21,19 +21,19 @@ pub enum PackageManager {
 }
 
 /// The names of lock files. The nearest one at or above a package pins its dependencies.
-pub const LOCK_FILES: [(&str, PackageManager); 6] = [
-    ("bun.lock", PackageManager::Bun),
-    ("bun.lockb", PackageManager::Bun),
-    ("npm-shrinkwrap.json", PackageManager::Npm),
-    ("package-lock.json", PackageManager::Npm),
-    ("pnpm-lock.yaml", PackageManager::Pnpm),
-    ("yarn.lock", PackageManager::Yarn),
+pub const LOCK_FILES: [(&str, LockFileKind); 6] = [
+    ("bun.lock", LockFileKind::Bun),
+    ("bun.lockb", LockFileKind::Bun),
+    ("npm-shrinkwrap.json", LockFileKind::Npm),
+    ("package-lock.json", LockFileKind::Npm),
+    ("pnpm-lock.yaml", LockFileKind::Pnpm),
+    ("yarn.lock", LockFileKind::Yarn),
 ];
 
 /// Returns true if a file of this name is a lock file.
 #[must_use]
 pub fn is_lock_file(path: &Utf8Path) -> bool {
-    path.file_name().is_some_and(|name| PackageManager::of_lock_file(name).is_some())
+    path.file_name().is_some_and(|name| LockFileKind::from_file_name(name).is_some())
 }
 
 /// Returns the package manager that a `package.json` names, as `pnpm@9.1.0` or `pnpm`: its `packageManager`, else the one of
@@ -52,55 +52,52 @@ pub fn manager_field(package_manager: Option<&str>, dev_engines: &Value) -> Opti
     Some(version.map_or_else(|| name.to_owned(), |version| format!("{name}@{version}")))
 }
 
-impl PackageManager {
-    /// Returns the manager whose lock file has this name.
+impl LockFileKind {
+    /// Returns the kind of a lock file with this name.
     #[must_use]
-    pub fn of_lock_file(name: &str) -> Option<PackageManager> {
+    pub fn from_file_name(name: &str) -> Option<LockFileKind> {
         LOCK_FILES.iter().find(|(lock, _)| *lock == name).map(|(_, manager)| *manager)
     }
 
-    /// Returns the manager that `packageManager` of a `package.json` names, such as `pnpm@9.1.0`.
+    /// Returns the kind that the manager in `packageManager` of a `package.json` writes, such as `pnpm@9.1.0`.
     #[must_use]
-    pub fn from_field(field: &str) -> Option<PackageManager> {
+    pub fn from_field(field: &str) -> Option<LockFileKind> {
         Some(match field.split('@').next()?.trim() {
-            "npm" => PackageManager::Npm,
-            "pnpm" => PackageManager::Pnpm,
-            "yarn" => PackageManager::Yarn,
-            "bun" => PackageManager::Bun,
+            "npm" => LockFileKind::Npm,
+            "pnpm" => LockFileKind::Pnpm,
+            "yarn" => LockFileKind::Yarn,
+            "bun" => LockFileKind::Bun,
             _ => return None,
         })
     }
 
-    /// Returns its name.
+    /// Returns the name of the manager that writes it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            PackageManager::Npm => "npm",
-            PackageManager::Pnpm => "pnpm",
-            PackageManager::Yarn => "Yarn",
-            PackageManager::Bun => "Bun",
+            LockFileKind::Npm => "npm",
+            LockFileKind::Pnpm => "pnpm",
+            LockFileKind::Yarn => "Yarn",
+            LockFileKind::Bun => "Bun",
         }
     }
 
-    /// Returns the command that installs and writes the lock file.
+    /// Returns the command that installs and writes it.
     #[must_use]
     pub fn install_command(self) -> &'static str {
         match self {
-            PackageManager::Npm => "npm install",
-            PackageManager::Pnpm => "pnpm install",
-            PackageManager::Yarn => "yarn install",
-            PackageManager::Bun => "bun install",
+            LockFileKind::Npm => "npm install",
+            LockFileKind::Pnpm => "pnpm install",
+            LockFileKind::Yarn => "yarn install",
+            LockFileKind::Bun => "bun install",
         }
     }
 
-    /// Returns the manager that installs a folder with these lock files and this `packageManager`.
+    /// Returns the kind whose manager installs a folder with these lock files and this `packageManager`.
     /// `None` if they contradict each other or name no manager. Then everything counts that any
     /// manager follows.
     #[must_use]
-    pub fn decide(
-        locks: &[PackageManager],
-        field: Option<PackageManager>,
-    ) -> Option<PackageManager> {
+    pub fn decide(locks: &[LockFileKind], field: Option<LockFileKind>) -> Option<LockFileKind> {
         match (locks, field) {
             ([], field) => field,
             ([only, rest @ ..], field) if rest.iter().all(|lock| lock == only) => {
@@ -111,10 +108,10 @@ impl PackageManager {
     }
 }
 
-/// A package manager with its commands. The content of `yarn.lock` tells Yarn's generation.
+/// A package manager. The content of `yarn.lock` tells Yarn's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Manager {
+pub enum PackageManager {
     /// npm.
     Npm,
     /// pnpm.
@@ -127,15 +124,15 @@ pub enum Manager {
     Bun,
 }
 
-impl Manager {
+impl PackageManager {
     /// Returns the program's name.
     #[must_use]
     pub fn program(self) -> &'static str {
         match self {
-            Manager::Npm => "npm",
-            Manager::Pnpm => "pnpm",
-            Manager::YarnClassic | Manager::YarnBerry => "yarn",
-            Manager::Bun => "bun",
+            PackageManager::Npm => "npm",
+            PackageManager::Pnpm => "pnpm",
+            PackageManager::YarnClassic | PackageManager::YarnBerry => "yarn",
+            PackageManager::Bun => "bun",
         }
     }
 
@@ -143,10 +140,10 @@ impl Manager {
     #[must_use]
     pub fn product(self) -> &'static str {
         match self {
-            Manager::Npm => PackageManager::Npm.name(),
-            Manager::Pnpm => PackageManager::Pnpm.name(),
-            Manager::YarnClassic | Manager::YarnBerry => PackageManager::Yarn.name(),
-            Manager::Bun => PackageManager::Bun.name(),
+            PackageManager::Npm => LockFileKind::Npm.name(),
+            PackageManager::Pnpm => LockFileKind::Pnpm.name(),
+            PackageManager::YarnClassic | PackageManager::YarnBerry => LockFileKind::Yarn.name(),
+            PackageManager::Bun => LockFileKind::Bun.name(),
         }
     }
 
@@ -154,10 +151,10 @@ impl Manager {
     #[must_use]
     pub fn frozen_install(self) -> &'static [&'static str] {
         match self {
-            Manager::Npm => &["ci", "--no-audit", "--no-fund"],
-            Manager::Pnpm | Manager::Bun => &["install", "--frozen-lockfile"],
-            Manager::YarnClassic => &["install", "--frozen-lockfile", "--non-interactive"],
-            Manager::YarnBerry => &["install", "--immutable"],
+            PackageManager::Npm => &["ci", "--no-audit", "--no-fund"],
+            PackageManager::Pnpm | PackageManager::Bun => &["install", "--frozen-lockfile"],
+            PackageManager::YarnClassic => &["install", "--frozen-lockfile", "--non-interactive"],
+            PackageManager::YarnBerry => &["install", "--immutable"],
         }
     }
 
@@ -166,7 +163,7 @@ impl Manager {
     #[must_use]
     pub fn install_in_place(self) -> &'static [&'static str] {
         match self {
-            Manager::Npm => &["install", "--no-save", "--no-audit", "--no-fund"],
+            PackageManager::Npm => &["install", "--no-save", "--no-audit", "--no-fund"],
             _ => self.frozen_install(),
         }
     }
@@ -174,13 +171,13 @@ impl Manager {
     /// Returns the runtime of a package's scripts if nothing else is set.
     #[must_use]
     pub fn runtime(self) -> Runtime {
-        if self == Manager::Bun { Runtime::Bun } else { Runtime::Node }
+        if self == PackageManager::Bun { Runtime::Bun } else { Runtime::Node }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::PackageManager::{self, Bun, Npm, Pnpm, Yarn};
+    use super::LockFileKind::{self, Bun, Npm, Pnpm, Yarn};
 
     #[test]
     fn lock_file_and_field_decide_together() {
@@ -196,8 +193,8 @@ mod tests {
             (&[Npm, Yarn], "bun@1", None),
             (&[Npm], "other@1", Some(Npm)),
         ] {
-            let field = PackageManager::from_field(field);
-            assert_eq!(PackageManager::decide(locks, field), expected, "{locks:?} {field:?}");
+            let field = LockFileKind::from_field(field);
+            assert_eq!(LockFileKind::decide(locks, field), expected, "{locks:?} {field:?}");
         }
     }
 }

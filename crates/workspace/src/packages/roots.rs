@@ -9,7 +9,7 @@ use crate::files::pattern::Patterns;
 use crate::files::yaml::Yaml;
 use crate::packages::manifest::InstallRules;
 use crate::packages::package::Package;
-use crate::packages::package_manager::PackageManager;
+use crate::packages::package_manager::LockFileKind;
 
 /// The files of a folder that can make it a root.
 #[derive(Debug, Default)]
@@ -20,14 +20,14 @@ pub(crate) struct RootFiles<'f> {
     pub(crate) yarnrc: Option<&'f str>,
     /// Its `yarn.lock`, if there is another one below it.
     pub(crate) yarn_lock: Option<&'f str>,
-    pub(crate) locks: &'f [PackageManager],
+    pub(crate) locks: &'f [LockFileKind],
 }
 
 /// The root of a workspace.
 #[derive(Clone, Debug, Default)]
 pub struct Root {
     /// The manager that installs it. `None` if its files name none.
-    pub manager: Option<PackageManager>,
+    pub manager: Option<LockFileKind>,
     /// The patterns of `pnpm-workspace.yaml`, if they count.
     pnpm_patterns: Option<Patterns>,
     /// The patterns of `workspaces` in its `package.json`, if they count.
@@ -59,8 +59,7 @@ impl Root {
             return None;
         }
         let field = files.package.and_then(|package| package.package_manager.as_deref());
-        let manager =
-            PackageManager::decide(files.locks, field.and_then(PackageManager::from_field));
+        let manager = LockFileKind::decide(files.locks, field.and_then(LockFileKind::from_field));
         let mut root = Root {
             manager,
             has_pnpm_file: files.pnpm_workspace.is_some(),
@@ -73,7 +72,7 @@ impl Root {
         let pnpm = files.pnpm_workspace.map(Yaml::parse).transpose();
         let pnpm = match pnpm {
             Ok(pnpm) => pnpm,
-            Err(error) if manager.is_none_or(|manager| manager == PackageManager::Pnpm) => {
+            Err(error) if manager.is_none_or(|manager| manager == LockFileKind::Pnpm) => {
                 root.problem = Some(format!("{PNPM}: {error}"));
                 None
             }
@@ -90,7 +89,7 @@ impl Root {
         }
         let (by_pnpm, by_others) = match manager {
             // A manager without its own list cannot contradict the list of another one.
-            Some(PackageManager::Pnpm) => (true, listed.is_empty()),
+            Some(LockFileKind::Pnpm) => (true, listed.is_empty()),
             Some(_) => (own.is_empty(), true),
             None => (true, true),
         };
@@ -102,7 +101,7 @@ impl Root {
         }
         root.has_separate_locks = pnpm.as_ref().is_some_and(has_separate_locks)
             || files.npmrc.is_some_and(|npmrc| npmrc.lines().any(separates_locks));
-        root.links_versions = manager.map_or(!own.is_empty(), |m| m != PackageManager::Pnpm)
+        root.links_versions = manager.map_or(!own.is_empty(), |m| m != LockFileKind::Pnpm)
             || pnpm.is_some_and(|pnpm| links_versions(&pnpm))
             || files.npmrc.is_some_and(|npmrc| npmrc.lines().any(links_by_npmrc));
         Some(root)
@@ -134,8 +133,8 @@ impl Root {
     #[must_use]
     pub(crate) fn installs(&self, below: &Utf8Path) -> bool {
         let patterns = match self.manager.filter(|_| self.is_locked) {
-            Some(PackageManager::Pnpm) if self.has_separate_locks => &None,
-            Some(PackageManager::Pnpm) => &self.pnpm_patterns,
+            Some(LockFileKind::Pnpm) if self.has_separate_locks => &None,
+            Some(LockFileKind::Pnpm) => &self.pnpm_patterns,
             Some(_) => &self.own_patterns,
             None => &None,
         };
@@ -143,10 +142,10 @@ impl Root {
     }
 
     /// Returns true if `manager` takes this folder for a root before it looks above.
-    pub(crate) fn ends_search_of(&self, manager: Option<PackageManager>) -> bool {
+    pub(crate) fn ends_search_of(&self, manager: Option<LockFileKind>) -> bool {
         match manager {
-            Some(PackageManager::Pnpm) => self.has_pnpm_file,
-            Some(PackageManager::Yarn) => self.has_own_patterns,
+            Some(LockFileKind::Pnpm) => self.has_pnpm_file,
+            Some(LockFileKind::Yarn) => self.has_own_patterns,
             _ => false,
         }
     }
@@ -154,7 +153,7 @@ impl Root {
     /// Returns true if a peer of a member resolves by its name alone. Yarn warns if the version does
     /// not fit, but uses the member.
     pub(crate) fn takes_any_peer(&self) -> bool {
-        self.manager.is_none_or(|manager| manager == PackageManager::Yarn)
+        self.manager.is_none_or(|manager| manager == LockFileKind::Yarn)
     }
 
     /// Returns the specifier of `name` in a catalog.
@@ -207,7 +206,7 @@ pub(crate) fn to_json(yaml: &Yaml) -> Value {
 mod tests {
     use super::*;
 
-    fn root(manifest: &str, pnpm: Option<&str>, locks: &[PackageManager]) -> Root {
+    fn root(manifest: &str, pnpm: Option<&str>, locks: &[LockFileKind]) -> Root {
         let package = Package::parse(Utf8Path::new(""), manifest).expect("valid");
         let files = RootFiles {
             package: Some(&package),
@@ -220,7 +219,7 @@ mod tests {
 
     #[test]
     fn lock_file_and_package_manager_choose_the_patterns() {
-        use PackageManager::{Npm, Pnpm};
+        use LockFileKind::{Npm, Pnpm};
         const PNPM: Option<&str> = Some("packages: [\"b/*\"]");
         const OWN: &str = r#"{ "workspaces": ["a/*"] }"#;
         const FIELD: &str = r#"{ "workspaces": ["a/*"], "packageManager": "pnpm@9.0.0" }"#;
@@ -277,7 +276,7 @@ mod tests {
         let limit = root("{}", Some(&format!("packages: ['{}']", "a".repeat(5000))), &[]);
         assert!(limit.problem.is_some_and(|problem| problem.contains("4096")));
         assert!(
-            root(r#"{ "workspaces": ["a"] }"#, Some("packages: ["), &[PackageManager::Npm])
+            root(r#"{ "workspaces": ["a"] }"#, Some("packages: ["), &[LockFileKind::Npm])
                 .problem
                 .is_none()
         );

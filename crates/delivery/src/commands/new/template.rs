@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use base::error::{Result, refused, usage};
 use workspace::config::Config;
-use workspace::package_manager::PackageManager;
+use workspace::package_manager::LockFileKind;
 use workspace::project::Project;
 
 /// A template of a new project.
@@ -135,11 +135,11 @@ impl NewProject {
 
     /// Makes it a member of the workspace with the root `root`.
     #[must_use]
-    pub fn in_workspace(mut self, root: &Utf8Path, manager: Option<PackageManager>) -> NewProject {
+    pub fn in_workspace(mut self, root: &Utf8Path, manager: Option<LockFileKind>) -> NewProject {
         let count = self.files.len();
         self.files.retain(|(path, _)| *path != LOCK);
         if self.files.len() < count {
-            let command = manager.unwrap_or(PackageManager::Npm).install_command();
+            let command = manager.unwrap_or(LockFileKind::Npm).install_command();
             self.install = Some(WorkspaceInstall { command, dir: root.to_owned() });
         }
         self

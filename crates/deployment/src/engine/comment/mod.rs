@@ -204,7 +204,7 @@ impl<'a> Comment<'a> {
             let message = format!(
                 "no comment: this pipeline runs in a fork, which has no token for project {}; \
                  a member of the project can run it there",
-                merge_request.project
+                merge_request.project.number
             );
             self.ctx.ui.note(&message);
             return Err(Box::new(self.without_comment(CommentAction::Skipped, &message, &[])));
@@ -218,7 +218,7 @@ impl<'a> Comment<'a> {
             self.ctx.ui.note(&with_hints(&message, &hints));
             return Err(Box::new(self.without_comment(CommentAction::Skipped, &message, &hints)));
         };
-        client(self.ctx, &merge_request.api, name, Some(&value))
+        client(self.ctx, &merge_request.project.api, name, Some(&value))
             .map_err(|failure| Box::new(self.warn(&failure, CommentAction::Skipped)))
     }
 
@@ -259,13 +259,12 @@ impl<'a> Comment<'a> {
         lasting: bool,
     ) -> Result<WriteResult> {
         let mut user = None;
-        let written = Notes::new(client, &merge_request.project, &merge_request.iid, has_marker)
-            .and_then(|notes| {
-                user = Some(notes.user().username.clone());
-                let timing = Timing::default();
-                Writer { notes, retry_budget: &self.ctx.retry_budget, timing }
-                    .write(change, lasting)
-            });
+        let MergeRequest { project, iid, .. } = merge_request;
+        let written = Notes::new(client, &project.number, iid, has_marker).and_then(|notes| {
+            user = Some(notes.user().username.clone());
+            let timing = Timing::default();
+            Writer { notes, retry_budget: &self.ctx.retry_budget, timing }.write(change, lasting)
+        });
         written
             .map_err(|error| explain(error, &self.token_variable, user.as_deref(), merge_request))
     }

@@ -47,43 +47,46 @@ pub fn explain(
     user: Option<&str>,
     merge_request: &MergeRequest,
 ) -> Error {
-    let MergeRequest { project, iid, .. } = merge_request;
+    let (project, iid) = (&merge_request.project.number, &merge_request.iid);
     let detail = problem.detail.to_ascii_lowercase();
     let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
     match problem.status {
-        401 if detail.contains("expired") => refused(format!("the token in {name} has expired"))
+        Some(401) if detail.contains("expired") => refused(format!("the token in {name} has expired"))
             .hint("rotate it, which keeps its user and so the comment, and put the new value into the variable"),
-        401 if detail.contains("revoked") => {
+        Some(401) if detail.contains("revoked") => {
             refused(format!("the token in {name} was revoked")).hint(describe_token(name))
         }
-        401 => refused(format!("GitLab does not know the token in {name}: {problem}"))
+        Some(401) => refused(format!("GitLab does not know the token in {name}: {problem}"))
             .hint("check whether it is revoked, of another instance, or a job token, which cannot write comments")
             .hint(describe_token(name)),
-        403 if problem.code.as_deref() == Some("insufficient_scope") => {
+        Some(403) if problem.code.as_deref() == Some("insufficient_scope") => {
             refused(format!("the token in {name} lacks the scope `api`: {problem}"))
                 .hint("make a new one, because a token's scopes cannot be changed; `read_api` can only read comments")
         }
-        403 => refused(format!("the token in {name} may not comment in !{iid}: {problem}"))
+        Some(403) => refused(format!("the token in {name} may not comment in !{iid}: {problem}"))
             .hint(format!("give {who} at least the role Reporter in project {project}"))
             .hint("check that the discussion is not locked, and the project not archived"),
-        404 => refused(format!("the token in {name} does not see !{iid} in project {project}: {problem}"))
+        Some(404) => refused(format!("the token in {name} does not see !{iid} in project {project}: {problem}"))
             .hint(format!("make {who} a member of that project; a project access token is valid in its own project only"))
             .hint("use the number in CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID"),
-        0 => failed(format!("cannot reach GitLab: {problem}"))
+        None => failed(format!("cannot reach GitLab: {problem}"))
             .hint("name a private certificate authority in CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, and a proxy in HTTPS_PROXY and NO_PROXY"),
-        _ => failed(format!("{problem}")),
+        Some(_) => failed(format!("{problem}")),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::merge_request::GitlabProject;
     use expect_test::expect;
 
     fn merge_request() -> MergeRequest {
         MergeRequest {
-            api: "https://gitlab.example.com/api/v4".to_owned(),
-            project: "12".to_owned(),
+            project: GitlabProject {
+                api: "https://gitlab.example.com/api/v4".to_owned(),
+                number: "12".to_owned(),
+            },
             iid: "42".to_owned(),
             in_fork: false,
             commit: None,
@@ -130,25 +133,25 @@ mod tests {
         let mut text = String::new();
         for (status, detail, code) in [
             (
-                401,
+                Some(401),
                 "invalid_token: Token is expired. You can either do re-authorization or token refresh.",
                 Some("invalid_token"),
             ),
             (
-                401,
+                Some(401),
                 "invalid_token: Token was revoked. You have to re-authorize from the user.",
                 Some("invalid_token"),
             ),
-            (401, "401 Unauthorized", None),
+            (Some(401), "401 Unauthorized", None),
             (
-                403,
+                Some(403),
                 "insufficient_scope: The request requires higher privileges",
                 Some("insufficient_scope"),
             ),
-            (403, "403 Forbidden", None),
-            (404, "404 Project Not Found", None),
-            (0, "connection refused", None),
-            (400, "bad", None),
+            (Some(403), "403 Forbidden", None),
+            (Some(404), "404 Project Not Found", None),
+            (None, "connection refused", None),
+            (Some(400), "bad", None),
         ] {
             let request = "GET /notes".to_owned();
             let problem = Problem {

@@ -191,13 +191,13 @@ fn denied_hint(variables: &Variables) -> String {
 mod tests {
     use super::*;
     use workspace::installation::Tool;
-    use workspace::package_manager::Manager;
+    use workspace::package_manager::PackageManager;
 
     #[test]
     fn a_lock_file_of_pnpm_12_that_is_out_of_date_has_the_command_that_updates_it() {
         let install = Installation {
             dir: "".into(),
-            manager: Manager::Pnpm,
+            manager: PackageManager::Pnpm,
             lock: "pnpm-lock.yaml",
             tool: Tool {
                 name: "pnpm",
@@ -219,7 +219,7 @@ mod tests {
     fn berry_hint(lines: &[&str]) -> Option<String> {
         let install = Installation {
             dir: "".into(),
-            manager: Manager::YarnBerry,
+            manager: PackageManager::YarnBerry,
             lock: "yarn.lock",
             tool: Tool {
                 name: "yarn",
