@@ -12,7 +12,7 @@ use crate::plan::block;
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::{self, GitlabProject, MergeRequest};
 use base::env::variable;
-use base::error::Result;
+use base::error::{Error, Result};
 use base::secret::TokenProblem;
 use base::time::{rfc3339, unix_now};
 use gitlab::api::leftovers;
@@ -39,7 +39,11 @@ pub fn clean_up(
     let config = &workspace.config;
     let project = GitlabProject::from_ci(&ctx.ci, &config.gitlab);
     project.check(&config.gitlab, destination.is_some_and(|at| at.sandbox.is_some()))?;
-    let previews = destination.map(|at| Previews::at(ctx, at));
+    let previews = match destination.map(|at| Previews::at(ctx, at)) {
+        None => PreviewAccess::None,
+        Some(Ok(previews)) => PreviewAccess::Available(previews),
+        Some(Err(error)) => PreviewAccess::Unreadable(error),
+    };
     let mut report = CleanupReport { schema: 2, ..CleanupReport::default() };
     let name = &config.gitlab.token_variable;
     let Some(token) = variable(name) else {
@@ -56,7 +60,7 @@ pub fn clean_up(
     let environments = job.as_ref().unwrap_or(&client);
     let cleanup =
         Cleanup { ctx, workspace, destination, previews, project, client: &client, environments };
-    let explain = |error| comment::explain(error, name, None, &cleanup.project.request(0));
+    let explain = |error| comment::explain(error, name, None, &cleanup.project.number, None);
     let candidates = cleanup.candidates(days, &mut report).map_err(explain)?;
     let user = Notes::whoami(&client).map_err(explain)?;
     for mut candidate in candidates {
@@ -87,12 +91,22 @@ struct Candidate {
     previews: Vec<PreviewDeletion>,
 }
 
+/// The access to Worker Previews.
+enum PreviewAccess<'a> {
+    /// No destination was requested.
+    None,
+    /// They can be read and deleted.
+    Available(Previews<'a>),
+    /// They cannot be read.
+    Unreadable(Error),
+}
+
 /// The values that the steps of a cleanup share.
 struct Cleanup<'a> {
     ctx: &'a Ctx,
     workspace: &'a Workspace,
     destination: Option<&'a Destination>,
-    previews: Option<Result<Previews<'a>>>,
+    previews: PreviewAccess<'a>,
     project: GitlabProject,
     client: &'a Client<'a>,
     /// The client that may stop environments.
@@ -149,7 +163,7 @@ impl Cleanup<'_> {
         }
         report.merge_requests += 1;
         let projects = live(self.client, user, &self.project, request)?;
-        if let Some(Ok(at)) = &self.previews {
+        if let PreviewAccess::Available(at) = &self.previews {
             report.skipped.extend(skip::take_foreign(previews, request, &projects, at));
         }
         if projects.is_empty() && environment.is_none() && previews.is_empty() {
@@ -180,7 +194,7 @@ impl Cleanup<'_> {
 
     /// Deletes the Worker Previews, updates the comment as `preview stop` does, and stops the environment.
     fn remove(&self, environment: Option<&GitlabEnvironment>, leftover: &mut Leftover) {
-        if let Some(Ok(previews)) = &self.previews {
+        if let PreviewAccess::Available(previews) = &self.previews {
             delete(previews, leftover);
         }
         let removed: Vec<&str> = leftover.removed_projects().collect();
@@ -217,19 +231,18 @@ impl Cleanup<'_> {
     /// be older than a change of the strategy. A read error counts only if the strategy is `preview`.
     fn worker_previews(&self, unknown: &mut Vec<Unknown>) -> BTreeMap<u64, Vec<PreviewDeletion>> {
         let mut found: BTreeMap<u64, Vec<PreviewDeletion>> = BTreeMap::new();
-        let (Some(destination), Some(previews)) = (self.destination, &self.previews) else {
-            return found;
-        };
+        let Some(destination) = self.destination else { return found };
         let environment = &destination.environment;
         // `preview` refuses the others, whose Worker would be that of another environment.
         let is_own =
             |project: &&Project| block::check(self.workspace, project, environment).is_ok();
         for project in self.workspace.projects.iter().filter(is_own) {
             let strategy = project.strategy(&self.workspace.config, environment, None);
-            let numbered = match previews {
-                Ok(previews) => previews.of_merge_requests(project),
-                Err(_) if strategy == Strategy::Alias => continue,
-                Err(failure) => Err(failure.clone()),
+            let numbered = match &self.previews {
+                PreviewAccess::None => continue,
+                PreviewAccess::Unreadable(_) if strategy == Strategy::Alias => continue,
+                PreviewAccess::Unreadable(failure) => Err(failure.clone()),
+                PreviewAccess::Available(previews) => previews.of_merge_requests(project),
             };
             match numbered {
                 Ok(numbered) => {

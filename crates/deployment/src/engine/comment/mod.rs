@@ -265,8 +265,10 @@ impl<'a> Comment<'a> {
             let timing = Timing::default();
             Writer { notes, retry_budget: &self.ctx.retry_budget, timing }.write(change, lasting)
         });
-        written
-            .map_err(|error| explain(error, &self.token_variable, user.as_deref(), merge_request))
+        written.map_err(|error| {
+            let name = &self.token_variable;
+            explain(error, name, user.as_deref(), &project.number, Some(iid))
+        })
     }
 
     /// Warns that `error` prevents the comment.
@@ -311,16 +313,18 @@ pub fn connect<'a>(ctx: &'a Ctx, api: &str, token: Secret) -> Result<Client<'a>>
     Client::connect(api, token, REQUEST_TIMEOUT, &ctx.retry_budget)
 }
 
-/// Explains a refused request with the token in the variable `name`, with the next step.
+/// Explains a refused request with the token in the variable `name`, with the next step. `project` is the number of the
+/// project, and `iid` that of the merge request, if the request is about one.
 #[must_use]
 pub fn explain(
     error: Error,
     name: &str,
     user: Option<&str>,
-    merge_request: &MergeRequest,
+    project: &str,
+    iid: Option<&str>,
 ) -> Error {
     match error.find::<Problem>() {
-        Some(problem) => token_errors::explain(problem, name, user, merge_request),
+        Some(problem) => token_errors::explain(problem, name, user, project, iid),
         None => error,
     }
 }

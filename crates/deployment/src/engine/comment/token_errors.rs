@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 
-use crate::plan::merge_request::MergeRequest;
 use base::error::{Error, Result, failed, refused};
 use base::secret::{Secret, TokenProblem, parse_token};
 use gitlab::api::problem::Problem;
@@ -39,15 +38,16 @@ pub fn token(name: &str, value: Option<&str>, job: Option<&Secret>) -> Result<Se
     Ok(token)
 }
 
-/// Explains a refused request with the token in the variable `name`, with the next step.
+/// Explains a refused request with the token in the variable `name`, with the next step. `project` is the number of the
+/// project, and `iid` that of the merge request, if the request is about one.
 #[must_use]
 pub fn explain(
     problem: &Problem,
     name: &str,
     user: Option<&str>,
-    merge_request: &MergeRequest,
+    project: &str,
+    iid: Option<&str>,
 ) -> Error {
-    let (project, iid) = (&merge_request.project.number, &merge_request.iid);
     let detail = problem.detail.to_ascii_lowercase();
     let who = user.map_or_else(|| "its user".to_owned(), |user| format!("its user @{user}"));
     match problem.status {
@@ -63,12 +63,30 @@ pub fn explain(
             refused(format!("the token in {name} lacks the scope `api`: {problem}"))
                 .hint("make a new one, because a token's scopes cannot be changed; `read_api` can only read comments")
         }
-        Some(403) => refused(format!("the token in {name} may not comment in !{iid}: {problem}"))
-            .hint(format!("give {who} at least the role Reporter in project {project}"))
-            .hint("check that the discussion is not locked, and the project not archived"),
-        Some(404) => refused(format!("the token in {name} does not see !{iid} in project {project}: {problem}"))
-            .hint(format!("make {who} a member of that project; a project access token is valid in its own project only"))
-            .hint("use the number in CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID"),
+        Some(403) => {
+            let role = format!("give {who} at least the role Reporter in project {project}");
+            match iid {
+                Some(iid) => refused(format!("the token in {name} may not comment in !{iid}: {problem}"))
+                    .hint(role)
+                    .hint("check that the discussion is not locked, and the project not archived"),
+                None => refused(format!("the token in {name} may not read the merge requests: {problem}"))
+                    .hint(role),
+            }
+        }
+        Some(404) => {
+            let member = format!(
+                "make {who} a member of that project; a project access token is valid in its own project only"
+            );
+            match iid {
+                Some(iid) => refused(format!(
+                    "the token in {name} does not see !{iid} in project {project}: {problem}"
+                ))
+                .hint(member)
+                .hint("use the number in CI_MERGE_REQUEST_IID, not the instance-wide CI_MERGE_REQUEST_ID"),
+                None => refused(format!("the token in {name} does not see project {project}: {problem}"))
+                    .hint(member),
+            }
+        }
         None => failed(format!("cannot reach GitLab: {problem}"))
             .hint("name a private certificate authority in CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, and a proxy in HTTPS_PROXY and NO_PROXY"),
         Some(_) => failed(format!("{problem}")),
@@ -78,23 +96,7 @@ pub fn explain(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::merge_request::GitlabProject;
     use expect_test::expect;
-
-    fn merge_request() -> MergeRequest {
-        MergeRequest {
-            project: GitlabProject {
-                api: "https://gitlab.example.com/api/v4".to_owned(),
-                number: "12".to_owned(),
-            },
-            iid: "42".to_owned(),
-            in_fork: false,
-            commit: None,
-            pipeline: None,
-            job: None,
-            page: None,
-        }
-    }
 
     fn render(failure: &Error) -> String {
         let hints = failure.hints.iter().map(|hint| format!("  {hint}\n"));
@@ -160,7 +162,7 @@ mod tests {
                 detail: detail.to_owned(),
                 code: code.map(str::to_owned),
             };
-            let failure = explain(&problem, "T", Some("bot"), &merge_request());
+            let failure = explain(&problem, "T", Some("bot"), "12", Some("42"));
             text += &render(&failure);
         }
         expect![[r#"
@@ -182,6 +184,23 @@ mod tests {
             cannot reach GitLab: GET /notes: no answer: connection refused
               name a private certificate authority in CI_SERVER_TLS_CA_FILE or SSL_CERT_FILE, and a proxy in HTTPS_PROXY and NO_PROXY
             GET /notes: GitLab answered 400 (bad)
+        "#]].assert_eq(&text);
+    }
+
+    #[test]
+    fn explains_a_token_that_may_not_list_merge_requests() {
+        let mut text = String::new();
+        for status in [403, 404] {
+            let request = "GET /merge_requests".to_owned();
+            let (status, detail, code) = (Some(status), String::new(), None);
+            let problem = Problem { request, status, detail, code };
+            text += &render(&explain(&problem, "T", None, "12", None));
+        }
+        expect![[r#"
+            the token in T may not read the merge requests: GET /merge_requests: GitLab answered 403
+              give its user at least the role Reporter in project 12
+            the token in T does not see project 12: GET /merge_requests: GitLab answered 404
+              make its user a member of that project; a project access token is valid in its own project only
         "#]].assert_eq(&text);
     }
 }
