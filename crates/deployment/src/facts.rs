@@ -1,7 +1,7 @@
 //! Reads the facts of a project that the rules of a plan need.
 
 use crate::builds::ProjectBuild;
-use crate::engine::expected_output;
+use crate::engine::build::expected_output;
 use crate::plan::ProjectFacts;
 use workspace::Workspace;
 

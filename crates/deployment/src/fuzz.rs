@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use workspace::strategy::Strategy;
 
-use crate::engine::dagger::module_record;
+use crate::engine::upload::dagger::module_record;
 
 /// The nonce in the corpus.
 const NONCE: &str = "1795964107-505296d0";

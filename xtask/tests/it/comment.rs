@@ -8,7 +8,7 @@ use base::error::Result;
 use base::http;
 use base::retry::RetryBudget;
 use base::secret::Secret;
-use deployment::engine::comment::write::{CommentAction, Timing, WriteResult, Writer};
+use deployment::engine::previews::comment::write::{CommentAction, Timing, WriteResult, Writer};
 use gitlab::api::Notes;
 use gitlab::api::request::Client;
 use gitlab::comment::state;

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use base::error::{ErrorContext as _, Exit, Result, usage};
 use deployment::context::Ctx;
-use deployment::engine::comment as engine;
-use deployment::engine::comment::write::CommentAction;
+use deployment::engine::previews::comment as engine;
+use deployment::engine::previews::comment::write::CommentAction;
 use gitlab::comment::CommentRow;
 use workspace::config::Config;
 

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use base::error::Result;
 use deployment::builds::ProjectBuild;
-use deployment::engine::build_variables::{digest_of, digests};
+use deployment::engine::build::variables::{digest_of, digests};
 use deployment::plan::destination::Destination;
 use workspace::Workspace;
 use workspace::dev_vars::DevVars;

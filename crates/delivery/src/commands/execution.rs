@@ -8,11 +8,11 @@ use base::error::{Error, Exit, Result};
 use deployment::builds::tools_of;
 use deployment::context::Ctx;
 use deployment::engine::RunContext;
-use deployment::engine::build_variables;
+use deployment::engine::build::variables;
 use deployment::engine::choice::{RequestedEngine, choose};
 use deployment::engine::live;
-use deployment::engine::order::cycle_note;
 use deployment::engine::phases::Phase;
+use deployment::engine::queue::cycle_note;
 use deployment::engine::setup::{self, Setup, ToolPlan};
 use deployment::plan::refusal::ProjectRefusal;
 use deployment::plan::{Engine, EngineChoice, Operation, Plan, ProjectPlan};
@@ -64,7 +64,7 @@ pub fn execute_or_print(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Res
         return Ok(tell_refused(ctx, &plan));
     }
     if plan.projects.iter().any(|part| part.build.is_some()) {
-        build_variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
+        variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
     }
     cycle_note(&plan).iter().for_each(|note| ctx.ui.note(note));
     if plan.operation != Operation::Build {

@@ -9,7 +9,7 @@ use super::preview_stop::Stop;
 use super::selection::{self, PlanReader, Selection};
 use base::error::{Exit, Result, usage};
 use deployment::context::Ctx;
-use deployment::engine::comment::Comment;
+use deployment::engine::previews::comment::Comment;
 use deployment::plan::alias::LONGEST_WORKER;
 use deployment::plan::destination::Destination;
 use deployment::plan::refusal::RefusalRule;

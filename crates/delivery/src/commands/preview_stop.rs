@@ -6,10 +6,12 @@ use serde::Serialize;
 use super::preview::{destination, name};
 use base::error::{Error, ErrorKind, Exit, Result, refused};
 use deployment::context::Ctx;
-use deployment::engine::cleanup::clean_up;
-use deployment::engine::comment::write::CommentAction;
-use deployment::engine::comment::{Comment, CommentResult};
-use deployment::engine::stop::{Outcome, PreviewDeletion, Previews, RemainingAlias, reachable};
+use deployment::engine::previews::cleanup::clean_up;
+use deployment::engine::previews::comment::write::CommentAction;
+use deployment::engine::previews::comment::{Comment, CommentResult};
+use deployment::engine::previews::stop::{
+    Outcome, PreviewDeletion, Previews, RemainingAlias, reachable,
+};
 use deployment::plan::block;
 use deployment::plan::destination::Destination;
 use workspace::Workspace;

@@ -6,7 +6,7 @@ use super::target::{ChangeTargetArgs, ProjectTarget};
 use base::error::{Exit, Result};
 use deployment::context::Ctx;
 use deployment::engine::job::command_line;
-use deployment::engine::rollback::{Rollback, RollbackTarget};
+use deployment::engine::traffic::rollback::{Rollback, RollbackTarget};
 use deployment::report::{self, RunReport};
 use workspace::before_deploy::BeforeDeploy;
 

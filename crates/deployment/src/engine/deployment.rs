@@ -4,20 +4,22 @@
 
 use std::time::Duration;
 
-use super::before_deploy;
-use super::build_output::BuildOutput;
-use super::dagger::build_in_container;
-use super::failure::{FailedUpload, explain_failed_upload};
-use super::job::{ProjectRun, millis};
-use super::live::{Existing, PreviousState, find_existing, read_live, require_preview_urls};
-use super::lock::FileLock;
-use super::order;
-use super::output::build_on_host;
-use super::packages::DependencyResult;
-use super::phases::Phase;
-use super::storage::provide_storage;
-use super::uploader::{self, NewVersion, PreparedUpload};
-use super::verify::{Verification, Verifier, VerifyOutcome};
+use crate::engine::build::install::DependencyResult;
+use crate::engine::build::project::build_on_host;
+use crate::engine::health::build_output::BuildOutput;
+use crate::engine::job::{ProjectRun, millis};
+use crate::engine::live::{
+    Existing, PreviousState, find_existing, read_live, require_preview_urls,
+};
+use crate::engine::lock::FileLock;
+use crate::engine::phases::Phase;
+use crate::engine::queue;
+use crate::engine::upload::before_deploy;
+use crate::engine::upload::dagger::build_in_container;
+use crate::engine::upload::failed_upload::{FailedUpload, explain_failed_upload};
+use crate::engine::upload::storage::provide_storage;
+use crate::engine::upload::{self, NewVersion, PreparedUpload};
+use crate::engine::verify::{Verification, Verifier, VerifyOutcome};
 use crate::plan::{Engine, Operation};
 use crate::record::{BuildSource, DeployStatus, Record, StepResult};
 use base::error::{Error, Result, refused};
@@ -163,14 +165,14 @@ impl<'a> ProjectDeployment<'a> {
             return Ok(UploadStep::End(DeployStatus::Unchanged));
         }
         self.before.read_beside_version(&self.job);
-        uploader::refuse(&self.job)?;
+        upload::refuse(&self.job)?;
         if self.job.run.plan.choice.engine == Engine::Host {
             self.job.phase(Phase::Build);
             self.build = build(&self.job)?;
         }
         let is_preview = self.job.run.plan.operation == Operation::Preview;
         self.job.phase(if is_preview { Phase::Preview } else { Phase::Deploy });
-        let prepared = uploader::prepare(&self.job)?;
+        let prepared = upload::prepare(&self.job)?;
         // The upload reads only the prepared folder.
         self.build.dependencies.locks.clear();
         Ok(UploadStep::Upload(self.upload(&prepared, lock)?))
@@ -184,7 +186,7 @@ impl<'a> ProjectDeployment<'a> {
         if before_deploy::has_steps(&self.job) {
             before_deploy::run(&self.job, lock, &mut self.steps)?;
         }
-        let upload = uploader::upload(&self.job, prepared, lock);
+        let upload = upload::upload(&self.job, prepared, lock);
         self.upload_duration = upload.duration;
         self.steps.extend(upload.steps);
         let is_killed = upload.is_killed;
@@ -201,7 +203,7 @@ impl<'a> ProjectDeployment<'a> {
             failure.message = format!("{}\n{}", failure.message, now.text);
             (self.live, status, failure.hints) = (now.live, now.status, now.hints);
             if self.before.live.is_none() {
-                let first = order::first_deployment_hint(self.job.part, &failure.message);
+                let first = queue::first_deployment_hint(self.job.part, &failure.message);
                 failure.hints.splice(0..0, first);
             }
         }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::RunContext;
-use super::engine_watch;
-use super::lock::FileLock;
-use super::phases::Phase;
 use crate::context::RunLimits;
+use crate::engine::RunContext;
+use crate::engine::lock::FileLock;
+use crate::engine::phases::Phase;
+use crate::engine::upload::engine_watch;
 use crate::plan::destination::Destination;
 use crate::plan::{Engine, Operation, ProjectPlan};
 use base::command::{ProcessCommand, xtask_line};
@@ -34,32 +34,32 @@ impl<'a> ProjectRun<'a> {
     }
 
     /// Ends the progress with the result.
-    pub(super) fn end(self, is_good: bool, text: &str) {
+    pub(crate) fn end(self, is_good: bool, text: &str) {
         self.task.end(is_good, text);
     }
 
     /// Shows the current step.
-    pub(super) fn step(&self, step: &str) {
+    pub(crate) fn step(&self, step: &str) {
         self.task.step(step);
     }
 
     /// Sets the part of the run that the next steps belong to.
-    pub(super) fn phase(&self, phase: Phase) {
+    pub(crate) fn phase(&self, phase: Phase) {
         self.task.phase(self.run.phases.label(phase));
     }
 
     /// Runs a command with its output in the job's log.
-    pub(super) fn execute(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
+    pub(crate) fn execute(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
         self.run.ctx.run(&self.part.nonce, command, &|line| self.task.output(line))
     }
 
     /// Runs a command that installs packages. Prints the registry if it waits for an unreachable one.
-    pub(super) fn execute_install(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
+    pub(crate) fn execute_install(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
         self.run.ctx.run_install(&self.part.nonce, command, &|line| self.task.output(line))
     }
 
     /// Runs the command that uploads. The child keeps the project's lock even if this process is killed.
-    pub(super) fn execute_upload(
+    pub(crate) fn execute_upload(
         &self,
         command: &ProcessCommand,
         lock: &FileLock,
@@ -68,7 +68,7 @@ impl<'a> ProjectRun<'a> {
     }
 
     /// Runs a command within `limits`. With the Dagger engine, it is stopped if the engine stops.
-    pub(super) fn execute_within(
+    pub(crate) fn execute_within(
         &self,
         command: &ProcessCommand,
         limits: RunLimits<'_>,
@@ -86,9 +86,10 @@ impl<'a> ProjectRun<'a> {
     }
 
     /// Locks the project and waits for the last request of a run that was killed.
-    pub(super) fn lock(&self) -> Result<FileLock> {
+    pub(crate) fn lock(&self) -> Result<FileLock> {
         let waiting = |holder: &str| self.step(&format!("wait for {holder}"));
-        let lock = super::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)?;
+        let lock =
+            crate::engine::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)?;
         if self.run.plan.operation != Operation::Build {
             lock.settle(|why| self.step(why))?;
         }
@@ -96,22 +97,22 @@ impl<'a> ProjectRun<'a> {
     }
 
     /// Returns the command line of `command` for this project and environment.
-    pub(super) fn command_line(&self, command: &str) -> String {
+    pub(crate) fn command_line(&self, command: &str) -> String {
         command_line(command, &self.part.project, &self.run.plan.destination)
     }
 
     /// Reads from the API before anything changes. An error is a refusal.
-    pub(super) fn read<T>(&self, what: &str, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn read<T>(&self, what: &str, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
         self.ask(ask).map_err(|error| read_failure(what, &error))
     }
 
     /// Reads the live version.
-    pub(super) fn live(&self) -> Result<Option<Live>> {
+    pub(crate) fn live(&self) -> Result<Option<Live>> {
         self.ask(|api| api.live(&self.part.target.worker))
     }
 
     /// Reads from Cloudflare's API, within the run's retry budget.
-    pub(super) fn ask<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
+    pub(crate) fn ask<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
         let destination = &self.run.plan.destination;
         let token: Secret = self.run.ctx.credential(destination)?;
         let api = destination.client(&token);
@@ -120,7 +121,7 @@ impl<'a> ProjectRun<'a> {
 }
 
 /// Returns the refusal because `what` cannot be read from the API. Nothing has changed.
-pub(super) fn read_failure(what: &str, error: &Error) -> Error {
+pub(crate) fn read_failure(what: &str, error: &Error) -> Error {
     if is_interrupted() {
         return interrupted().hint("nothing was changed");
     }
@@ -136,6 +137,6 @@ pub fn command_line(command: &str, project: &str, destination: &Destination) -> 
 }
 
 /// Returns a duration in whole milliseconds.
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

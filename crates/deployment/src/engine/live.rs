@@ -1,10 +1,10 @@
 //! Reads the live version before anything changes, and compares it with the plan.
 
-use super::check::{Limits, Verdict};
-use super::job::ProjectRun;
-use super::response::{Cause, Unclear};
-use super::verify::check;
 use crate::context::Ctx;
+use crate::engine::health::response::{Cause, Unclear};
+use crate::engine::health::{Limits, Verdict};
+use crate::engine::job::ProjectRun;
+use crate::engine::verify::check;
 use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, ProjectPlan};
@@ -36,7 +36,7 @@ impl PreviousState {
 
     /// Reads the newest version, and the crons, routes and domains that a deployment replaces. A token without
     /// the permission to read them does not stop a deployment.
-    pub(super) fn read_beside_version(&mut self, job: &ProjectRun<'_>) {
+    pub(crate) fn read_beside_version(&mut self, job: &ProjectRun<'_>) {
         let part = job.part;
         let is_whole = job.run.plan.options.percent.is_none();
         if job.run.plan.operation != Operation::Deploy || !is_whole || self.live.is_none() {
@@ -179,7 +179,7 @@ fn latest_preview(job: &ProjectRun<'_>) -> Result<Option<Existing>> {
 }
 
 /// Returns the URLs of a preview in the sandbox, without one that would be too long. `None` at Cloudflare.
-pub(super) fn preview_urls(job: &ProjectRun<'_>, version: &str) -> Option<Vec<String>> {
+pub(crate) fn preview_urls(job: &ProjectRun<'_>, version: &str) -> Option<Vec<String>> {
     let (worker, alias) = (&job.part.target.worker, job.part.alias.as_ref()?);
     let short = version.get(..8)?;
     let labels = [alias::label(alias, worker), alias::label(short, worker)];
@@ -188,7 +188,7 @@ pub(super) fn preview_urls(job: &ProjectRun<'_>, version: &str) -> Option<Vec<St
 }
 
 /// Reads the crons, routes and domains of a Worker. Does not retry, because no deployment fails without them.
-pub(super) fn read_attached(
+pub(crate) fn read_attached(
     ctx: &Ctx,
     destination: &Destination,
     worker: &str,

@@ -1,37 +1,18 @@
 //! Executes plans: several projects in parallel, each with its own record.
 
-mod before_deploy;
-mod build_output;
-pub mod build_variables;
-pub mod check;
+pub mod build;
 pub mod choice;
-pub mod cleanup;
-pub mod comment;
-pub mod container_results;
-pub mod dagger;
 mod deployment;
-mod engine_watch;
-pub mod expected_output;
-mod failure;
-mod host;
+pub mod health;
 pub mod job;
 pub mod live;
 pub mod lock;
-mod npm_install;
-pub mod order;
-mod output;
-mod output_parts;
-mod package_build;
-pub mod packages;
 pub mod phases;
-mod response;
-pub mod rollback;
-pub mod secrets;
+pub mod previews;
+pub mod queue;
 pub mod setup;
-pub mod stop;
-mod storage;
-mod traffic;
-mod uploader;
+pub mod traffic;
+pub mod upload;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -47,11 +28,11 @@ use crate::plan::commands::CommandPaths;
 use crate::plan::{Plan, ProjectPlan};
 use crate::record::{Record, ToolVersions};
 use base::error::Result;
+use build::install::{OncePerFolder, RunLocks};
 use deployment::{Progress, ProjectDeployment};
 use job::ProjectRun;
-use order::{DeployQueue, NextProject};
-use packages::{OncePerFolder, RunLocks};
 use phases::Phases;
+use queue::{DeployQueue, NextProject};
 
 /// Values that the deployments of one run share.
 pub struct RunContext<'a> {
@@ -127,7 +108,7 @@ impl<'a> RunContext<'a> {
                     }
                 }
             };
-            scope.spawn(|| storage::provide_storage(self));
+            scope.spawn(|| upload::storage::provide_storage(self));
             for _ in 0..self.ctx.jobs.min(self.plan.projects.len()) {
                 scope.spawn(work);
             }

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::lock::{FileLock, lock};
-use super::packages::lock_path;
-use super::phases::{Phase, Phases};
 use crate::context::Ctx;
+use crate::engine::build::install::lock_path;
+use crate::engine::lock::{FileLock, lock};
+use crate::engine::phases::{Phase, Phases};
 use crate::plan::commands::CommandPaths;
 use crate::record::ToolVersions;
 use crate::tools::bun;

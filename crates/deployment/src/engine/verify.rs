@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::build_output::BuildOutput;
-use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
-use super::deployment::UploadedVersion;
-use super::job::ProjectRun;
-use super::live::{PreviousState, read_attached};
-use super::response::{Cause, ExpectedResponse, Unclear};
-use super::rollback::NOT_CHECKED;
-use super::traffic::{Traffic, divide, live_version, not_rolled_back, route_traffic};
+use crate::engine::deployment::UploadedVersion;
+use crate::engine::health::build_output::BuildOutput;
+use crate::engine::health::response::{Cause, ExpectedResponse, Unclear};
+use crate::engine::health::{Checker, Limits, ServiceToken, Verdict, advice, setting};
+use crate::engine::job::ProjectRun;
+use crate::engine::live::{PreviousState, read_attached};
+use crate::engine::traffic::rollback::NOT_CHECKED;
+use crate::engine::traffic::{Traffic, divide, live_version, not_rolled_back, route_traffic};
 use crate::plan::Operation;
 use crate::record::DeployStatus;
 use base::error::{Error, Result, failed, interrupted, remote};
@@ -279,7 +279,7 @@ impl<'a> Verifier<'a> {
 
 /// Checks the project at `urls`, and at the version's `own` URL if they prove nothing. `live` is the live
 /// version, if it is known. A Worker without a `fetch` handler is not requested.
-pub(super) fn check(
+pub(crate) fn check(
     job: &ProjectRun<'_>,
     live: Option<&Live>,
     built: Option<&BuildOutput>,

@@ -2,7 +2,7 @@
 //!
 //! A run fails with the refusals, a dry run prints them, and `doctor` shows them. Three kinds of rules are elsewhere, because
 //! a plan does no IO: those about this machine (`doctor::preflight`), the one that reads the merge request's comment
-//! (`engine::comment`), and those that need a file's content or a request to Cloudflare (`engine::uploader::refuse`, right
+//! (`engine::previews::comment`), and those that need a file's content or a request to Cloudflare (`engine::upload::refuse`, right
 //! before the upload).
 
 use cloudflare::wrangler_fields::ConfigSchema;

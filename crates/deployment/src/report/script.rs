@@ -2,7 +2,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::engine::dagger;
+use crate::engine::upload::dagger;
 use crate::plan::commands::{Bundling, CommandPaths};
 use crate::plan::refusal::ProjectRefusal;
 use crate::plan::{Engine, Operation, Plan, ProjectPlan};

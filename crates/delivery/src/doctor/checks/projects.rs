@@ -9,7 +9,7 @@ use crate::doctor::context::Context;
 use crate::doctor::finding::{CheckStatus, Finding};
 use base::error::{Error, Result};
 use cloudflare::wrangler;
-use deployment::engine::secrets::refuse_missing_if_readable;
+use deployment::engine::upload::secrets::refuse_missing_if_readable;
 use deployment::plan::destination::Destination;
 use deployment::plan::fields::inheritance_note;
 use deployment::plan::guard;

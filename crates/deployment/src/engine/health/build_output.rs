@@ -3,7 +3,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::response::is_plain_name;
+use crate::engine::health::response::is_plain_name;
 
 /// A file of the build's output.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Runs the steps of `xtask.beforeDeploy` on this machine: after the build, before the upload.
 
-use super::host::log;
-use super::job::{ProjectRun, millis};
-use super::lock::FileLock;
+use crate::engine::job::{ProjectRun, millis};
+use crate::engine::lock::FileLock;
+use crate::engine::upload::host::log;
 use crate::plan::{Engine, Operation};
 use crate::record::StepResult;
 use base::error::{Error, Result, failed, interrupted};

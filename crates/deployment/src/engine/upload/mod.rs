@@ -1,14 +1,24 @@
 //! Uploads with either engine: prepares a command, runs it with the token, and reads its result.
 
+pub mod before_deploy;
+pub mod container_results;
+pub mod dagger;
+pub mod engine_watch;
+pub mod failed_upload;
+pub mod host;
+pub mod secrets;
+pub mod storage;
+
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
 
-use super::build_output::BuildOutput;
-use super::deployment::UploadedVersion;
-use super::job::ProjectRun;
-use super::lock::FileLock;
-use super::{dagger, host, live, secrets, setup};
+use crate::engine::deployment::UploadedVersion;
+use crate::engine::health::build_output::BuildOutput;
+use crate::engine::job::ProjectRun;
+use crate::engine::live;
+use crate::engine::lock::FileLock;
+use crate::engine::setup;
 use crate::plan::{Engine, Operation, alias, guard};
 use crate::record::StepResult;
 use base::command::ProcessCommand;

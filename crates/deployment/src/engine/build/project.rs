@@ -7,13 +7,13 @@ use base::mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
-use super::build_variables::digests;
-use super::deployment::BuildResult;
-use super::host::is_redirected;
-use super::job::ProjectRun;
-use super::output_parts::{OutputFolders, generated_files};
-use super::packages::{DependencyResult, install_dependencies};
 use crate::cache::{BuildCache, Lookup, OutputParts};
+use crate::engine::build::install::{DependencyResult, install_dependencies};
+use crate::engine::build::output_parts::{OutputFolders, generated_files};
+use crate::engine::build::variables::digests;
+use crate::engine::deployment::BuildResult;
+use crate::engine::job::ProjectRun;
+use crate::engine::upload::host::is_redirected;
 use crate::plan::Operation;
 use crate::record::BuildSource;
 use crate::tools::packages::failure;
@@ -33,10 +33,10 @@ use workspace::paths::normalize;
 const BUILD_ENV: [&str; 4] = ["CI", "LANG", "LC_ALL", "TZ"];
 
 /// The prefixes of names of ignored files that builds read.
-pub(super) const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
+pub(crate) const ENVIRONMENT_FILES: [&str; 2] = [".env", ".dev.vars"];
 
 /// The facts that affect the output of a build.
-pub(super) struct BuildFacts<'a> {
+pub(crate) struct BuildFacts<'a> {
     /// The folders and files that it reads, relative to the root.
     pub inputs: &'a BTreeSet<Utf8PathBuf>,
     /// Its commands.
@@ -51,7 +51,7 @@ pub(super) struct BuildFacts<'a> {
 
 /// Installs and builds, with a lock on the package's folder. Or restores the output of an earlier
 /// build of the same content.
-pub(super) fn build_on_host(job: &ProjectRun<'_>) -> Result<BuildResult> {
+pub(crate) fn build_on_host(job: &ProjectRun<'_>) -> Result<BuildResult> {
     let lock = job.run.package_lock(job.part);
     let _guard = mutex::lock(&lock);
     let Some(dir) = job.part.build.as_ref().filter(|_| !job.part.is_built_by_wrangler) else {
@@ -224,7 +224,7 @@ fn build_key(job: &ProjectRun<'_>, dir: &Utf8Path) -> Result<String> {
 }
 
 /// Returns the digest of everything that affects the output of a build.
-pub(super) fn key_of(job: &ProjectRun<'_>, build: &BuildFacts<'_>) -> Result<String> {
+pub(crate) fn key_of(job: &ProjectRun<'_>, build: &BuildFacts<'_>) -> Result<String> {
     let root = &job.run.ctx.root;
     let inputs: Vec<&Utf8Path> = build.inputs.iter().map(Utf8PathBuf::as_path).collect();
     let blobs = git::contents(root, &inputs, None)?.blobs;
@@ -262,7 +262,7 @@ fn project_files(job: &ProjectRun<'_>) -> FileStamps {
 }
 
 /// The reason why a build is not cached if its inputs no longer match its key.
-pub(super) const CHANGED: &str = "its inputs changed during the build";
+pub(crate) const CHANGED: &str = "its inputs changed during the build";
 
 /// The reason why a build without known output is not cached.
 const NO_OUTPUT: &str = "neither `assets.directory` nor `main` nor a generated wrangler config is in a folder that git ignores";
@@ -277,10 +277,10 @@ fn clear(root: &Utf8Path, folder: &Utf8Path) -> Result<()> {
 }
 
 /// Files with their sizes and modification times.
-pub(super) type FileStamps = BTreeMap<Utf8PathBuf, (u64, Option<SystemTime>)>;
+pub(crate) type FileStamps = BTreeMap<Utf8PathBuf, (u64, Option<SystemTime>)>;
 
 /// Returns the stamps of every file below the folders, except in those that `is_output` names and in dependencies.
-pub(super) fn stamps(
+pub(crate) fn stamps(
     root: &Utf8Path,
     folders: Vec<Utf8PathBuf>,
     is_output: impl Fn(&Utf8Path) -> bool,

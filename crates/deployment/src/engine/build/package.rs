@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use camino::{Utf8Path, Utf8PathBuf};
 use ring::digest::{SHA256, digest};
 
-use super::job::ProjectRun;
-use super::output::{BuildFacts, CHANGED, FileStamps, key_of, stamps};
 use crate::cache::{BuildCache, Lookup};
+use crate::engine::build::project::{BuildFacts, CHANGED, FileStamps, key_of, stamps};
+use crate::engine::job::ProjectRun;
 use crate::plan::PackageBuild;
 use crate::tools::packages::failure;
 use base::error::{Error, ErrorContext as _, ErrorKind, Result, failed};
@@ -26,7 +26,7 @@ const LOGS: &str = ".turbo";
 type Keys = BTreeMap<Utf8PathBuf, String>;
 
 /// Builds a package that the project imports, or restores the output of an earlier build of the same content.
-pub(super) fn build_package(job: &ProjectRun<'_>, build: &PackageBuild) -> Result<()> {
+pub(crate) fn build_package(job: &ProjectRun<'_>, build: &PackageBuild) -> Result<()> {
     let outputs = outputs(job, build)?;
     // Trouble with the cache does not stop the build.
     let keys = package_keys(job, build, &outputs);

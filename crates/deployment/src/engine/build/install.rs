@@ -7,11 +7,11 @@ use std::time::Duration;
 use base::mutex;
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::build_variables::digests;
-use super::job::ProjectRun;
-use super::lock::{FileLock, lock};
-use super::npm_install::NpmInstall;
-use super::package_build::build_package;
+use crate::engine::build::npm_install::NpmInstall;
+use crate::engine::build::package::build_package;
+use crate::engine::build::variables::digests;
+use crate::engine::job::ProjectRun;
+use crate::engine::lock::{FileLock, lock};
 use crate::tools::packages::failure;
 use base::command::ProcessCommand;
 use base::error::Result;
@@ -77,7 +77,7 @@ pub fn lock_path(root: &Utf8Path, name: &str) -> Utf8PathBuf {
 }
 
 /// Installs the dependencies of the project and builds the packages that it imports.
-pub(super) fn install_dependencies(job: &ProjectRun<'_>) -> Result<DependencyResult> {
+pub(crate) fn install_dependencies(job: &ProjectRun<'_>) -> Result<DependencyResult> {
     let mut dependencies = DependencyResult::default();
     if let Some(installation) = &job.part.build_plan.toolchain.installation {
         dependencies.locks.push(lock_for_run(job, &install_lock(installation))?);

@@ -16,12 +16,12 @@ const DIGEST: &str = "node_modules/.xtask-install";
 const PACKAGE_LIST: &str = "node_modules/.package-lock.json";
 
 /// Scripts of the repository's own packages that npm runs with an install. They may write anything.
-pub(super) const INSTALL_SCRIPTS: [&str; 7] =
+pub(crate) const INSTALL_SCRIPTS: [&str; 7] =
     ["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"];
 
 /// An install of npm.
 #[derive(Debug)]
-pub(super) struct NpmInstall {
+pub(crate) struct NpmInstall {
     /// The folder of the lock file, absolute.
     dir: Utf8PathBuf,
     /// A digest of everything that the result depends on.
@@ -33,7 +33,7 @@ pub(super) struct NpmInstall {
 impl NpmInstall {
     /// Describes the install of `lock` in `dir`. `facts` are what else it depends on, such as the version of Node. `None` if
     /// an install does more than the lock file says.
-    pub(super) fn new(
+    pub(crate) fn new(
         dir: &Utf8Path,
         lock: &str,
         mut facts: BTreeMap<&str, String>,
@@ -72,7 +72,7 @@ impl NpmInstall {
     }
 
     /// Returns true if the same install ended well here, and no package or file of one was added or removed since.
-    pub(super) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         let path = self.dir.join(DIGEST);
         let is_same = std::fs::read_to_string(&path).is_ok_and(|digest| digest == self.digest);
         let Some(ended) = change_time(&path).filter(|_| is_same) else { return false };
@@ -81,7 +81,7 @@ impl NpmInstall {
     }
 
     /// Remembers that the install ended well. An install without any package has no folder for it.
-    pub(super) fn remember(&self) {
+    pub(crate) fn remember(&self) {
         // Without the file, the next run installs again.
         let _ignored = std::fs::write(self.dir.join(DIGEST), &self.digest);
     }

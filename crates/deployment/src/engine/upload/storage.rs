@@ -1,7 +1,7 @@
 //! Provides the storage of the projects in the sandbox.
 
-use super::RunContext;
-use super::secrets::defaults_note;
+use crate::engine::RunContext;
+use crate::engine::upload::secrets::defaults_note;
 use crate::plan::{Operation, ProjectPlan};
 use crate::tools::sandbox::{self, ProvisionResult};
 use base::error::Result;
@@ -11,7 +11,7 @@ use workspace::dev_vars::DevVars;
 /// Creates the storage that the projects' configs name by id in the sandbox, and gives it the default values of
 /// their secrets. Once for a run: it starts beside the reads of the live versions, and everything after them waits for
 /// it. The upload reports a failure, because it knows the binding.
-pub(super) fn provide_storage(run: &RunContext<'_>) {
+pub(crate) fn provide_storage(run: &RunContext<'_>) {
     let uploads = run.plan.operation != Operation::Build;
     run.storage.get_or_init(|| {
         let Some(port) = run.plan.destination.sandbox.filter(|_| uploads) else { return };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::job::{ProjectRun, command_line};
+use crate::engine::job::{ProjectRun, command_line};
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::engine::job::command_line;
-use crate::engine::stop::{PreviewDeletion, Previews};
+use crate::engine::previews::stop::{PreviewDeletion, Previews};
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::GitlabProject;
 use base::command::quote;

@@ -105,7 +105,7 @@ impl<'p> DeployQueue<'p> {
         let name = part.after.iter().find(is_failed);
         let name = name.or_else(|| refused_before.map(|each| &each.project))?;
         let project = &part.project;
-        let again = super::job::command_line("deploy", project, &self.plan.destination);
+        let again = crate::engine::job::command_line("deploy", project, &self.plan.destination);
         Some(
             refused(format!("{project} was not deployed: it is bound to {name}, which failed"))
                 .hint(format!("fix {name} and deploy both again"))
@@ -133,7 +133,7 @@ impl QueueState {
 
 /// Returns the way to deploy Workers for the first time that are bound to each other. `None` for others, and if
 /// `error` names none of them.
-pub(super) fn first_deployment_hint(part: &ProjectPlan, error: &str) -> Option<String> {
+pub(crate) fn first_deployment_hint(part: &ProjectPlan, error: &str) -> Option<String> {
     let is_missing = |worker: &str| error.contains(&format!("'{worker}'"));
     let others = part.cycle.iter().filter(|other| is_missing(&other.worker));
     let others: Vec<&str> = others.map(|other| other.project.as_str()).collect();

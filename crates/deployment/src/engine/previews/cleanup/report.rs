@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::skip::Skipped;
-use crate::engine::comment::CommentResult;
-use crate::engine::comment::write::CommentAction;
-use crate::engine::stop::{Outcome, PreviewDeletion};
+use crate::engine::previews::comment::CommentResult;
+use crate::engine::previews::comment::write::CommentAction;
+use crate::engine::previews::stop::{Outcome, PreviewDeletion};
 use base::error::ErrorKind;
 use gitlab::api::leftovers::{ListedState, MAX_LISTED};
 

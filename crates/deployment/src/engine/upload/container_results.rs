@@ -2,10 +2,10 @@
 
 use camino::Utf8Path;
 
-use super::before_deploy;
-use super::host;
-use super::job::ProjectRun;
-use super::uploader::NewVersion;
+use crate::engine::job::ProjectRun;
+use crate::engine::upload::NewVersion;
+use crate::engine::upload::before_deploy;
+use crate::engine::upload::host;
 use crate::record::StepResult;
 use crate::script::upload;
 use base::error::{Error, Result, failed, refused};
@@ -14,10 +14,10 @@ use base::text::strip_escapes;
 use cloudflare::wrangler;
 
 /// A shell reports this number plus the signal as the exit code of a killed program.
-pub(super) const SIGNALS: i32 = 128;
+pub(crate) const SIGNALS: i32 = 128;
 
 /// The hint of a refusal in a container.
-pub(super) const REFUSAL_HINT: &str = "nothing was changed; do what the message says, then retry";
+pub(crate) const REFUSAL_HINT: &str = "nothing was changed; do what the message says, then retry";
 
 /// The result that an attempt in containers left.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::host::is_redirected;
-use super::output::{ENVIRONMENT_FILES, FileStamps};
+use crate::engine::build::project::{ENVIRONMENT_FILES, FileStamps};
+use crate::engine::upload::host::is_redirected;
 use crate::plan::ProjectPlan;
 use base::error::{Result, failed};
 use cloudflare::wrangler::REDIRECT;
@@ -21,7 +21,7 @@ const CONFIG_PATHS: [&str; 2] = ["/configPath", "/prerenderWorkerConfigPath"];
 
 /// The folders that a build writes as a whole.
 #[derive(Debug, Default)]
-pub(super) struct OutputFolders {
+pub(crate) struct OutputFolders {
     /// Folders with only generated files. None is inside of another one.
     pub folders: BTreeSet<Utf8PathBuf>,
     /// The reason why the output cannot be cached.
@@ -32,7 +32,7 @@ pub(super) struct OutputFolders {
 
 impl OutputFolders {
     /// Finds the current folders in the wrangler config and an adapter's redirect.
-    pub(super) fn find(root: &Utf8Path, part: &ProjectPlan) -> Result<OutputFolders> {
+    pub(crate) fn find(root: &Utf8Path, part: &ProjectPlan) -> Result<OutputFolders> {
         let mut found = OutputFolders::default();
         if let Some(dist) = &part.dist {
             found.add(root, part, dist)?;
@@ -137,7 +137,7 @@ fn read_json(root: &Utf8Path, path: &Utf8Path) -> Option<Value> {
 /// Returns the files outside of the output folders that a build wrote and git ignores: a Worker's code may import
 /// them. The files that git does not ignore are inputs, so the cache key has their content. Errors if
 /// one belongs to another package, because it is not cached.
-pub(super) fn generated_files(
+pub(crate) fn generated_files(
     root: &Utf8Path,
     part: &ProjectPlan,
     before: &FileStamps,

@@ -3,9 +3,9 @@
 
 use std::fmt;
 
-use super::job::ProjectRun;
-use super::live::PreviousState;
-use super::traffic::watch_for_effect;
+use crate::engine::job::ProjectRun;
+use crate::engine::live::PreviousState;
+use crate::engine::traffic::watch_for_effect;
 use crate::record::DeployStatus;
 use base::error::Error;
 use cloudflare::api::Live;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use camino::Utf8Path;
 
-use super::build_output::{BuildOutput, BuiltFile};
+use crate::engine::health::build_output::{BuildOutput, BuiltFile};
 use crate::plan::ProjectPlan;
 use base::http::HttpResponse;
 use workspace::health::Health;
@@ -277,7 +277,7 @@ fn sandbox_reason(response: &HttpResponse) -> Option<String> {
 }
 
 /// Returns true if `path` of a site's folder is served under its own name.
-pub(super) fn is_plain_name(path: &Utf8Path) -> bool {
+pub(crate) fn is_plain_name(path: &Utf8Path) -> bool {
     path.as_str().bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./".contains(&b))
 }
 

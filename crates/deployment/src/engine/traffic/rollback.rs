@@ -7,12 +7,12 @@ pub use target::RollbackTarget;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use super::check::{Checker, Limits, ServiceToken, Verdict, advice, setting};
-use super::job::{command_line, read_failure};
-use super::response::{ExpectedResponse, Unclear};
-use super::setup;
-use super::traffic::{Traffic, divide, live_version, route_traffic};
 use crate::context::Ctx;
+use crate::engine::health::response::{ExpectedResponse, Unclear};
+use crate::engine::health::{Checker, Limits, ServiceToken, Verdict, advice, setting};
+use crate::engine::job::{command_line, read_failure};
+use crate::engine::setup;
+use crate::engine::traffic::{Traffic, divide, live_version, route_traffic};
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record, ToolVersions};

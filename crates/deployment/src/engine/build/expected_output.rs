@@ -3,7 +3,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use super::npm_install::INSTALL_SCRIPTS;
+use crate::engine::build::npm_install::INSTALL_SCRIPTS;
 use crate::plan::ProjectPlan;
 use base::error::{Result, refused};
 use cloudflare::wrangler::REDIRECT;

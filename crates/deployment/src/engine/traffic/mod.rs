@@ -1,5 +1,7 @@
 //! Routes the traffic of a Worker to versions and verifies the result.
 
+pub mod rollback;
+
 use std::time::{Duration, Instant};
 
 use base::error::{Error, Result, failed, remote};
@@ -48,7 +50,7 @@ pub struct RoutingResult {
 const LOST_RESPONSE_WATCH: Duration = Duration::from_secs(5);
 
 /// Reads the live version again until it changes or the time is over. For a request whose response was lost.
-pub(super) fn watch_for_effect(
+pub(crate) fn watch_for_effect(
     mut live: Result<Option<Live>>,
     is_unchanged: impl Fn(Option<&Live>) -> bool,
     read: impl Fn() -> Result<Option<Live>>,
@@ -86,7 +88,7 @@ pub fn route_traffic(traffic: &Traffic<'_>, api: &Api<'_>, budget: &RetryBudget)
 }
 
 /// Returns the id of the live version, or `nothing`.
-pub(super) fn live_version(live: Option<&Live>) -> &str {
+pub(crate) fn live_version(live: Option<&Live>) -> &str {
     live.map_or("nothing", |live| live.version.as_str())
 }
 

@@ -4,11 +4,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
 use workspace::modules;
 
-use super::before_deploy;
-use super::container_results::{self, AttemptResult, SIGNALS};
-use super::job::ProjectRun;
-use super::uploader::{NewVersion, PreparedUpload};
 use crate::context::RunLimits;
+use crate::engine::job::ProjectRun;
+use crate::engine::upload::before_deploy;
+use crate::engine::upload::container_results::{self, AttemptResult, SIGNALS};
+use crate::engine::upload::{NewVersion, PreparedUpload};
 use crate::plan::{Operation, ProjectPlan};
 use crate::record::StepResult;
 use crate::script;
@@ -153,7 +153,7 @@ fn is_connected(finished: &CompletedProcess) -> bool {
 }
 
 /// The way in which the CLI and the command in a container ended.
-pub(super) struct ContainerExit {
+pub(crate) struct ContainerExit {
     /// The result of the CLI.
     pub finished: CompletedProcess,
     /// `true` if the request to deploy may have been sent, and nothing reported its end.
@@ -162,7 +162,7 @@ pub(super) struct ContainerExit {
 
 /// Tells a CLI that a signal killed from one that exited with the code of a command in a container, such as 137 of a
 /// command that ran out of memory (observed with v0.21.8).
-pub(super) fn container_exit(mut finished: CompletedProcess) -> ContainerExit {
+pub(crate) fn container_exit(mut finished: CompletedProcess) -> ContainerExit {
     let is_killed = is_connected(&finished) && !matches!(finished.exit_reason, ExitReason::Code(_));
     let ExitReason::Signal(signal) = finished.exit_reason else {
         return ContainerExit { finished, is_killed };
@@ -176,7 +176,7 @@ pub(super) fn container_exit(mut finished: CompletedProcess) -> ContainerExit {
 }
 
 /// Builds in a container, if there is a build.
-pub(super) fn build_in_container(job: &ProjectRun<'_>) -> Result<()> {
+pub(crate) fn build_in_container(job: &ProjectRun<'_>) -> Result<()> {
     if job.part.build.is_none() {
         return Ok(());
     }

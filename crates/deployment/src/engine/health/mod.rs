@@ -1,11 +1,14 @@
 //! Sends requests to a deployed project until its responses are right, or prove that the version is wrong.
 
+pub mod build_output;
+pub mod response;
+
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
-use super::response::{Cause, ExpectedResponse, ResponseProof, Unclear};
 use crate::context::Ctx;
+use crate::engine::health::response::{Cause, ExpectedResponse, ResponseProof, Unclear};
 use crate::plan::destination::Destination;
 use base::command::Value;
 use base::deadline;

@@ -5,9 +5,9 @@
 
 use camino::Utf8Path;
 
-use super::expected_output::{check_entry, check_output, is_beside_code};
-use super::job::ProjectRun;
-use super::uploader::{NewVersion, PreparedUpload};
+use crate::engine::build::expected_output::{check_entry, check_output, is_beside_code};
+use crate::engine::job::ProjectRun;
+use crate::engine::upload::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
 use crate::plan::{Operation, ProjectPlan};
 use base::error::{Error, Result, failed, interrupted, refused, unwritable};
@@ -78,7 +78,7 @@ pub fn read_report(
 
 /// Returns wrangler's result, by its exit and its output file. `lines` are what it printed: the file has the code of an
 /// error, and not its text.
-pub(super) fn verdict(
+pub(crate) fn verdict(
     job: &ProjectRun<'_>,
     exit_reason: ExitReason,
     output: &str,
@@ -94,7 +94,7 @@ pub(super) fn verdict(
 }
 
 /// Returns the URLs of the new version.
-pub(super) fn urls(job: &ProjectRun<'_>, targets: &[String], previews: Vec<String>) -> Vec<String> {
+pub(crate) fn urls(job: &ProjectRun<'_>, targets: &[String], previews: Vec<String>) -> Vec<String> {
     match job.run.plan.operation {
         Operation::Preview => previews,
         _ => wrangler::urls(targets),
@@ -159,7 +159,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
 
 /// Returns true if wrangler uses the config of an adapter instead of the project's own. Only the build of this run may have
 /// written it: the content key does not have the output of an earlier one.
-pub(super) fn is_redirected(root: &Utf8Path, part: &ProjectPlan) -> bool {
+pub(crate) fn is_redirected(root: &Utf8Path, part: &ProjectPlan) -> bool {
     part.may_be_redirected() && has_redirect(root, part)
 }
 
@@ -177,7 +177,7 @@ fn ignored_redirect(root: &Utf8Path, part: &ProjectPlan) -> Option<String> {
 }
 
 /// Returns the path of the log with all of a command's output, relative to the repository's root.
-pub(super) fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {
+pub(crate) fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {
     finished.log.strip_prefix(&job.run.ctx.root).unwrap_or(&finished.log).as_str()
 }
 
@@ -198,7 +198,7 @@ fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target> {
 }
 
 /// Returns the warnings in the output of the program that prepares an upload.
-pub(super) fn warnings(output: &[String]) -> Vec<String> {
+pub(crate) fn warnings(output: &[String]) -> Vec<String> {
     let warning = |line: &String| line.strip_prefix(wrangler::WARNING).map(str::to_owned);
     output.iter().filter_map(warning).collect()
 }
@@ -209,7 +209,7 @@ fn refusal(finished: &CompletedProcess) -> Error {
 }
 
 /// Returns the refusal at the end of the output of the program that prepares an upload. `None` if there is none.
-pub(super) fn refusal_in(output: &[String]) -> Option<Error> {
+pub(crate) fn refusal_in(output: &[String]) -> Option<Error> {
     let line = |prefix: &str| output.iter().rev().find_map(|line| line.strip_prefix(prefix));
     let failure = refused(line("refused: ")?);
     Some(match line("hint: ") {

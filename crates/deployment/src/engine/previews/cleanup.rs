@@ -5,9 +5,9 @@ pub mod skip;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::comment::{self, Comment};
-use super::stop::{Outcome, PreviewDeletion, Previews};
 use crate::context::Ctx;
+use crate::engine::previews::comment::{self, Comment};
+use crate::engine::previews::stop::{Outcome, PreviewDeletion, Previews};
 use crate::plan::block;
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::{self, GitlabProject, MergeRequest};
