@@ -39,7 +39,7 @@ use base::error::{Error, Result, refused, usage};
 use config::Config;
 use files::names::{
     MANIFEST, NPMRC, PNPM, TSCONFIGS, YARN_LOCK, YARNRC, cargo_folder, is_config_name,
-    is_install_file,
+    is_install_file, is_task_config,
 };
 use files::symlinks::SymlinkReader;
 use files::{Source, folder_name};
@@ -90,6 +90,8 @@ pub struct Workspace {
     cargo_files: BTreeSet<Utf8PathBuf>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
+    /// The settings of Turborepo and Nx, sorted.
+    task_configs: Vec<Utf8PathBuf>,
     /// The managers of the lock files in each folder.
     locks: BTreeMap<String, Vec<LockFileKind>>,
     /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
@@ -158,6 +160,8 @@ impl Workspace {
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
         let code: BTreeSet<&str> = packages.keys().map(String::as_str).chain(dirs).collect();
         let tsconfigs = find_tsconfigs(&listed, &code);
+        let task_configs: Vec<_> =
+            listed.iter().filter(|path| has_name(path, is_task_config)).cloned().collect();
         let install_files: Vec<_> =
             listed.into_iter().filter(|path| has_name(path, is_install_file)).collect();
         let mut workspace = Workspace {
@@ -177,6 +181,7 @@ impl Workspace {
             packages,
             cargo_files,
             install_files,
+            task_configs,
             tsconfigs,
             links,
             all_files,
@@ -204,6 +209,18 @@ impl Workspace {
             }
         }
         self.broken.sort_by(|one, other| one.config.cmp(&other.config));
+    }
+
+    /// Returns the packages with a build, also those whose wrangler config has it.
+    pub(crate) fn built_packages(&self) -> impl Iterator<Item = &Package> {
+        let own = self.projects.iter().filter_map(|project| {
+            let has_command = project.wrangler.value["build"]["command"].is_string();
+            project
+                .package
+                .as_ref()
+                .filter(|package| package.builds() || (has_command && package.dir == project.dir))
+        });
+        self.packages.values().filter(|package| package.builds()).chain(own)
     }
 
     /// Returns true if `package` is the root of a workspace.

@@ -239,7 +239,7 @@ fn other_configs_in_the_folder_stop_no_deployment() {
         worker(&env, file, "name = \"other\"\n");
         env.xtask(&["deploy", "projects/shop", "--env", "production", "--dry-run"]).exits(0);
     }
-    // Such a config is not a project.
+    // Such a config is not a separate project.
     let env = shop("wrangler.toml", "name = \"shop\"\n");
     worker(&env, "wrangler-api.toml", "name = \"shop-api\"\n");
     let listed = env.xtask(&["projects"]).exits(0);

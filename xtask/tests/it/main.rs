@@ -84,6 +84,7 @@ mod status;
 mod support;
 mod sweep;
 mod symlinks;
+mod task_runners;
 mod tidy;
 mod triggers;
 mod two_steps;

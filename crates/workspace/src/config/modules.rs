@@ -1,6 +1,9 @@
 //! The folders of the Dagger modules and pinned tools in a repository.
 
 use camino::Utf8Path;
+use serde::Deserialize;
+
+use crate::files::config_text::parse_jsonc;
 
 /// The folder of the module that deploys, relative to the repository's root.
 pub const CLOUDFLARE: &str = "dagger/cloudflare";
@@ -40,4 +43,23 @@ pub fn is_of_tool(dir: &Utf8Path) -> bool {
 #[must_use]
 pub fn is_local(source: &str) -> bool {
     source.starts_with('.') || !source.contains(['/', '@', ':'])
+}
+
+#[derive(Deserialize)]
+struct Module {
+    #[serde(default)]
+    dependencies: Vec<ModuleDependency>,
+}
+
+#[derive(Deserialize)]
+struct ModuleDependency {
+    source: String,
+}
+
+/// Returns the sources of the local dependencies in the text of a `dagger.json`.
+pub(crate) fn local_sources(text: &str) -> Result<Vec<String>, String> {
+    let value = parse_jsonc(text)?;
+    let module: Module = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    let sources = module.dependencies.into_iter().map(|dependency| dependency.source);
+    Ok(sources.filter(|source| is_local(source)).collect())
 }

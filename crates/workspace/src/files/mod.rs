@@ -90,6 +90,19 @@ impl Source {
         names.map(|name| name.split('.').next().unwrap_or(name).to_owned()).collect()
     }
 
+    /// Returns the files whose paths pass `wanted`. `listed` are the files of a working tree, if they are known.
+    pub(crate) fn paths(
+        &self,
+        listed: Option<&FileList>,
+        wanted: impl Fn(&Utf8Path) -> bool,
+    ) -> Vec<Utf8PathBuf> {
+        let all: Box<dyn Iterator<Item = &str>> = match self {
+            Source::WorkingTree { .. } => Box::new(listed.into_iter().flat_map(FileList::paths)),
+            Source::Commit(tree) => Box::new(tree.paths()),
+        };
+        all.map(Utf8Path::new).filter(|path| wanted(path)).map(Utf8Path::to_owned).collect()
+    }
+
     /// Returns what matches an extended regular expression in the repository's code. `listed` are the files of a working
     /// tree, if they are known.
     pub fn grep(&self, pattern: &str, listed: Option<&FileList>) -> Result<Vec<FoundText>> {

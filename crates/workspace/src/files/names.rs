@@ -51,6 +51,20 @@ pub const INSTALL_SETTINGS: [&str; 10] = [
     ".tool-versions",
 ];
 
+/// The settings of Turborepo, in the root and in packages.
+pub const TURBO_CONFIGS: [&str; 2] = ["turbo.json", "turbo.jsonc"];
+
+/// The settings of Nx, in the root.
+pub const NX_CONFIG: &str = "nx.json";
+
+/// The settings of a project of Nx.
+pub const NX_PROJECT: &str = "project.json";
+
+/// Returns true if a file of this name has settings of Turborepo or Nx.
+pub(crate) fn is_task_config(name: &str) -> bool {
+    TURBO_CONFIGS.contains(&name) || [NX_CONFIG, NX_PROJECT].contains(&name)
+}
+
 /// Settings that the programs of a build look for in the folders above a package, too.
 const BUILD_SETTINGS: [&str; 18] = [
     ".browserslistrc",
@@ -118,6 +132,7 @@ pub(crate) fn is_defining_name(name: &str) -> bool {
         || is_config_name(name)
         || TSCONFIGS.contains(&name)
         || is_install_file(name)
+        || is_task_config(name)
         || is_cargo_name(name)
 }
 
@@ -138,5 +153,6 @@ pub(crate) fn is_read(path: &str) -> bool {
         || [MANIFEST, MODULE].contains(&name)
         || INSTALL_SETTINGS.contains(&name)
         || TSCONFIGS.contains(&name)
+        || is_task_config(name)
         || is_config_name(name)
 }

@@ -124,6 +124,12 @@ impl FileList {
         with_names(paths, wanted)
     }
 
+    /// Returns every path, tracked or not. Some may be deleted.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let tracked = self.index.split('\0').filter_map(|line| Some(line.split_once('\t')?.1));
+        tracked.chain(self.untracked.split('\0').filter(|path| is_input(path)))
+    }
+
     /// Returns the paths of the submodules.
     pub fn submodules(&self) -> impl Iterator<Item = &str> {
         let entries = self.index.split('\0').filter_map(|line| line.get(2..)?.split_once('\t'));

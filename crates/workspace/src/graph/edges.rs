@@ -3,18 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 
 use crate::Workspace;
 use crate::cargo::crates::Crates;
 use crate::config::modules;
-use crate::files::config_text::parse_jsonc;
 use crate::files::names::{CARGO_MANIFEST, MANIFEST, MODULE, PNPM};
 use crate::files::paths::normalize;
 use crate::graph::builder::GraphBuilder;
 use crate::graph::imports::{self, ImportMapping, module_file};
 use crate::graph::references;
 use crate::graph::relative_imports::{self, RelativeImports};
+use crate::graph::task_runners::TaskRunners;
 use crate::graph::typescript::{TypeScript, TypeScriptCode};
 use crate::graph::{NodeIndex, Origin};
 use crate::packages::installs::NamedPaths;
@@ -82,6 +81,7 @@ impl<'w> EdgeBuilder<'w> {
         }
         self.typescript();
         self.relative_imports();
+        self.task_runners();
         for project in &self.workspace.projects {
             let node = self.graph.node(&project.dir);
             for path in references::of_wrangler(&project.wrangler, &project.dir) {
@@ -132,6 +132,17 @@ impl<'w> EdgeBuilder<'w> {
             }
             if let Some(problem) = inputs.problem {
                 self.graph.refuse(node, problem);
+            }
+        }
+    }
+
+    /// Adds what the settings of Turborepo and Nx declare for the build of each package.
+    fn task_runners(&mut self) {
+        let Some(mut runners) = TaskRunners::new(self.workspace, &self.members) else { return };
+        for package in self.workspace.built_packages() {
+            let node = self.graph.node(&package.dir);
+            for (to, origin) in runners.inputs(package) {
+                self.graph.add(node, &to, origin);
             }
         }
     }
@@ -556,18 +567,14 @@ impl<'w> EdgeBuilder<'w> {
             let path = dir.join(MODULE);
             let Ok(text) = files.read(&path) else { continue };
             let node = self.graph.node(&dir);
-            let module = parse_jsonc(&text).and_then(|value| {
-                serde_json::from_value::<Module>(value).map_err(|error| error.to_string())
-            });
-            let module = match module {
-                Ok(module) => module,
+            let sources = match modules::local_sources(&text) {
+                Ok(sources) => sources,
                 Err(error) => {
                     self.graph.problem(node, format!("{path}: {error}"));
                     continue;
                 }
             };
-            let sources = module.dependencies.into_iter().map(|dependency| dependency.source);
-            for source in sources.filter(|source| modules::is_local(source)) {
+            for source in sources {
                 let to = normalize(&dir.join(&source)).filter(|to| files.is_file(&to.join(MODULE)));
                 let Some(to) = to else {
                     self.graph.problem(node, format!("{path}: no Dagger module at `{source}`"));
@@ -582,15 +589,4 @@ impl<'w> EdgeBuilder<'w> {
             }
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Module {
-    #[serde(default)]
-    dependencies: Vec<ModuleDependency>,
-}
-
-#[derive(Deserialize)]
-struct ModuleDependency {
-    source: String,
 }

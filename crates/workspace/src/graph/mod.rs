@@ -1,10 +1,14 @@
 //! The graph of the folders and files that a project's output depends on.
 
 pub(crate) mod builder;
+pub(crate) mod declaration;
 pub(crate) mod edges;
 pub(crate) mod imports;
+pub(crate) mod nx;
 pub mod references;
 pub(crate) mod relative_imports;
+pub(crate) mod task_runners;
+pub(crate) mod turbo;
 pub(crate) mod typescript;
 
 use std::collections::BTreeSet;
@@ -27,10 +31,10 @@ pub enum Origin {
     Install,
     /// The Dagger module that builds or deploys the project, or a local dependency of a `dagger.json`.
     Module,
-    /// `xtask.dependsOn` of a `package.json`.
+    /// `xtask.dependsOn` of a `package.json`, or a package that Turborepo or Nx builds first.
     DependsOn,
-    /// `xtask.inputs` of a `package.json`, the configs that a TypeScript config extends, or code that is imported from
-    /// outside of the folder.
+    /// `xtask.inputs` of a `package.json`, the configs that a TypeScript config extends, code that is imported from
+    /// outside of the folder, or a file that Turborepo or Nx declares as an input of the build.
     Input,
     /// A path of a wrangler config that leads out of its folder.
     Config,

@@ -8,6 +8,7 @@
 //! and [`range`] compares versions.
 
 pub mod build_script;
+pub(crate) mod build_tasks;
 pub mod deploy_script;
 pub mod detect;
 pub mod install_coverage;

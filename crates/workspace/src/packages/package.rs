@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::files::paths::normalize;
 use crate::packages::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
+use crate::packages::build_tasks::BuildTasks;
 use crate::packages::deploy_script::{BuildCommands, DeployScript};
 use crate::packages::manifest::{InstallRules, PackageManifest, Specs};
 use crate::packages::script_paths::outside_paths;
@@ -35,6 +36,9 @@ pub struct Package {
     /// The paths with `../` in the commands of its build.
     #[serde(skip)]
     pub(crate) outside_paths: BTreeSet<String>,
+    /// The tasks of Turborepo and Nx that its build is, or runs.
+    #[serde(skip)]
+    pub(crate) build_tasks: BuildTasks,
     /// The parts of its script `deploy` that xtask does not run. `None` if there are none.
     #[serde(skip)]
     pub deploy_script: Option<DeployScript>,
@@ -138,6 +142,7 @@ impl Package {
         Ok(Package {
             dir: dir.to_owned(),
             outside_paths: outside_paths(&manifest.scripts, &build_commands),
+            build_tasks: BuildTasks::find(&manifest.scripts, &build_commands),
             deploy_script: DeployScript::find(&manifest.scripts, &commands),
             needs_open_next: build_script::needs_open_next(&manifest.scripts),
             build,
