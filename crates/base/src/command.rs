@@ -66,18 +66,25 @@ macro_rules! cmd {
 
 /// The value of a variable in a child's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum EnvValue {
     /// Plain text.
     Text(String),
-    /// A credential, read from this variable of the caller's environment.
-    Variable(String),
-    /// The sandbox's token, from a file that only its owner can read.
-    SandboxToken,
     /// The caller's variable of the same name, if it is set.
     FromCaller {
         /// Its value is kept out of the output.
         is_hidden: bool,
     },
+    /// A credential, which is read when the child starts.
+    Credential(Credential),
+}
+
+/// The place of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// This variable of the caller's environment.
+    Variable(String),
+    /// The file with the sandbox's token, which only its owner can read.
+    SandboxToken,
 }
 
 /// One program to run.
@@ -90,24 +97,13 @@ pub struct ProcessCommand {
     /// Further variables that the child inherits.
     pub inherit: Vec<&'static str>,
     /// Variables set in addition to the inherited ones.
-    pub env: Vec<(String, Value)>,
+    pub env: Vec<(String, EnvValue)>,
     /// Folders that are searched for programs before those of `PATH`.
     pub path: Vec<Utf8PathBuf>,
     /// The child's input.
     pub stdin: Option<String>,
     /// Time after which its process group is stopped.
     pub deadline: Duration,
-}
-
-impl Value {
-    /// Returns the variable of the caller's environment that holds the credential. `None` for other values.
-    #[must_use]
-    pub fn variable(&self) -> Option<&str> {
-        match self {
-            Value::Variable(name) => Some(name),
-            Value::Text(_) | Value::SandboxToken | Value::FromCaller { .. } => None,
-        }
-    }
 }
 
 impl ProcessCommand {
@@ -153,25 +149,32 @@ impl ProcessCommand {
         self
     }
 
-    /// Sets a variable.
+    /// Sets a variable to plain text.
     #[must_use]
-    pub fn env(mut self, name: &str, value: Value) -> ProcessCommand {
-        self.env.push((name.to_owned(), value));
+    pub fn text(mut self, name: &str, value: impl Into<String>) -> ProcessCommand {
+        self.env.push((name.to_owned(), EnvValue::Text(value.into())));
         self
     }
 
-    /// Sets a variable to plain text.
+    /// Sets a variable to a credential.
     #[must_use]
-    pub fn text(self, name: &str, value: impl Into<String>) -> ProcessCommand {
-        self.env(name, Value::Text(value.into()))
+    pub fn credential(mut self, name: &str, credential: Credential) -> ProcessCommand {
+        self.env.push((name.to_owned(), EnvValue::Credential(credential)));
+        self
     }
 
     /// Passes the caller's variables of these names.
     #[must_use]
     pub fn inherits(mut self, names: &[String], is_hidden: bool) -> ProcessCommand {
-        let names = names.iter().map(|name| (name.clone(), Value::FromCaller { is_hidden }));
+        let names = names.iter().map(|name| (name.clone(), EnvValue::FromCaller { is_hidden }));
         self.env.extend(names);
         self
+    }
+
+    /// Returns the names of the caller's variables that the child gets under the same name.
+    fn passed_variables(&self) -> impl Iterator<Item = &str> {
+        let passed = |value: &EnvValue| matches!(value, EnvValue::FromCaller { .. });
+        self.env.iter().filter(move |(_, value)| passed(value)).map(|(name, _)| name.as_str())
     }
 
     /// Returns the command line as you would type it.
@@ -198,14 +201,13 @@ impl ProcessCommand {
         if !dir.as_str().is_empty() {
             text += &format!("  cd {}\n", quote(dir.as_str()));
         }
-        let credentials: Vec<&str> =
-            self.env.iter().filter_map(|(_, value)| value.variable()).collect();
-        let inherited = |(name, value): &'_ (String, Value)| {
-            matches!(value, Value::FromCaller { .. }).then(|| name.clone())
-        };
-        let inherited: Vec<String> = self.env.iter().filter_map(inherited).collect();
-        let passed = ["only"].iter().chain(&self.inherit).chain(&credentials).copied();
-        let passed = passed.chain(inherited.iter().map(String::as_str));
+        let credentials = self.env.iter().filter_map(|(_, value)| match value {
+            EnvValue::Credential(Credential::Variable(name)) => Some(name.as_str()),
+            _ => None,
+        });
+        let credentials: Vec<&str> = credentials.collect();
+        let passed = std::iter::once("only").chain(self.inherit.iter().copied());
+        let passed = passed.chain(credentials.iter().copied()).chain(self.passed_variables());
         text += &format!("  {}\n", passed.collect::<Vec<_>>().join(" "));
         if !self.path.is_empty() {
             let folders: Vec<String> = self.path.iter().map(|dir| quote(dir.as_str())).collect();
@@ -213,10 +215,14 @@ impl ProcessCommand {
         }
         for (name, value) in &self.env {
             let value = match value {
-                Value::Text(text) => quote(text),
-                Value::Variable(variable) => format!("\"${variable}\""),
-                Value::SandboxToken => format!("\"$(cat {})\"", quote(sandbox_token.as_str())),
-                Value::FromCaller { .. } => continue,
+                EnvValue::Text(text) => quote(text),
+                EnvValue::FromCaller { .. } => continue,
+                EnvValue::Credential(Credential::Variable(variable)) => {
+                    format!("\"${variable}\"")
+                }
+                EnvValue::Credential(Credential::SandboxToken) => {
+                    format!("\"$(cat {})\"", quote(sandbox_token.as_str()))
+                }
             };
             text += &format!("  export {name}={value}\n");
         }
@@ -332,7 +338,7 @@ mod tests {
             &["sh", "-c", "echo \"${CANARY-none} ${CI_TOKEN-gone} $TOKEN $MODE $EXTRA\""],
             Duration::ZERO,
         )
-        .env("TOKEN", Value::Variable("CI_TOKEN".into()))
+        .credential("TOKEN", Credential::Variable("CI_TOKEN".into()))
         .text("MODE", "a b");
         command.inherit.push("EXTRA");
         command.path.push("/tools dir".into());

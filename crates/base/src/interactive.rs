@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::command::{ProcessCommand, Value};
+use crate::command::{Credential, ProcessCommand};
 use crate::error::{Result, failed, refused};
 use crate::runner::{ExitReason, GRACE, find, is_interrupted, set_environment, without_words};
 use crate::secret::{Redactor, Secret};
@@ -34,7 +34,7 @@ pub type OnLine<'a> = &'a (dyn Fn(Stream, &str) + Sync);
 /// caller's, or line by line to `on_line`. Has no deadline.
 pub fn run(
     command: &ProcessCommand,
-    secret: &dyn Fn(&Value) -> Result<Secret>,
+    secret: &dyn Fn(&Credential) -> Result<Secret>,
     on_line: Option<OnLine<'_>>,
 ) -> Result<ExitReason> {
     let [program, arguments @ ..] = command.argv.as_slice() else {
@@ -126,12 +126,12 @@ mod tests {
         let script =
             "echo \"got $TOKEN\"; echo oops >&2; test -z \"$HOME_OF_NOBODY\" || exit 9; exit 7";
         let command = ProcessCommand::new("/", &["/bin/sh", "-c", script], Duration::ZERO)
-            .env("TOKEN", Value::SandboxToken);
+            .credential("TOKEN", Credential::SandboxToken);
         let lines = Mutex::new(Vec::new());
         let on_line = |stream: Stream, line: &str| {
             lines.lock().expect("a lock").push((stream == Stream::Error, line.to_owned()));
         };
-        let secret = |_: &Value| Ok(Secret::new("canary-token"));
+        let secret = |_: &Credential| Ok(Secret::new("canary-token"));
         let reason = run(&command, &secret, Some(&on_line)).expect("a run");
         assert_eq!(reason, ExitReason::Code(7));
         let mut lines = lines.into_inner().expect("lines");

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::command::{INHERITED, ProcessCommand, Value};
+use super::command::{EnvValue, INHERITED, ProcessCommand};
 use super::deadline;
 
 /// Timeout for a program's version if the version is only shown.
@@ -39,7 +39,7 @@ pub fn capture_stdout(command: &ProcessCommand) -> Option<String> {
     let (program, arguments) = command.argv.split_first()?;
     let mut process = Command::new(program);
     process.args(arguments).current_dir(&command.dir).env_clear();
-    let is_inherited = |value: &Value| matches!(value, Value::FromCaller { .. });
+    let is_inherited = |value: &EnvValue| matches!(value, EnvValue::FromCaller { .. });
     let own = command.env.iter().filter(|(_, value)| is_inherited(value));
     let own = command.inherit.iter().copied().chain(own.map(|(name, _)| name.as_str()));
     for name in INHERITED.iter().copied().chain([RUSTUP]).chain(own) {

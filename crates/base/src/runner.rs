@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, close};
 
-use super::command::{INHERITED, ProcessCommand, Value};
+use super::command::{Credential, EnvValue, INHERITED, ProcessCommand};
 use super::deadline;
 use crate::error::{Error, Result, failed, interrupted, refused, unwritable};
 use crate::secret::{Redactor, Secret, remember};
@@ -133,7 +133,7 @@ pub struct Runner<'a> {
     /// The log file. Its folder is created if missing.
     pub log: &'a Utf8Path,
     /// Resolves the credentials that the command names.
-    pub secret: &'a dyn Fn(&Value) -> Result<Secret>,
+    pub secret: &'a dyn Fn(&Credential) -> Result<Secret>,
     /// Called with each redacted line of output.
     pub on_line: &'a (dyn Fn(&str) + Sync),
     /// The executable that supervises the child. `None` in tests of the runner itself.
@@ -259,7 +259,7 @@ pub(crate) fn without_words() -> Error {
 pub(crate) fn set_environment(
     process: &mut std::process::Command,
     command: &ProcessCommand,
-    secret: &dyn Fn(&Value) -> Result<Secret>,
+    secret: &dyn Fn(&Credential) -> Result<Secret>,
 ) -> Result<Vec<Secret>> {
     process.current_dir(&command.dir).env_clear();
     for name in INHERITED.iter().chain(&command.inherit) {
@@ -275,22 +275,22 @@ pub(crate) fn set_environment(
     let mut secrets = Vec::new();
     for (name, value) in &command.env {
         match value {
-            Value::Text(text) => process.env(name, text),
-            Value::FromCaller { is_hidden } => {
+            EnvValue::Text(text) => {
+                process.env(name, text);
+            }
+            EnvValue::FromCaller { is_hidden } => {
                 if let Some(value) = crate::env::os_variable(name) {
                     let hidden = value.to_str().filter(|_| *is_hidden).map(Secret::new);
                     secrets.extend(hidden.inspect(remember));
                     process.env(name, value);
                 }
-                &mut *process
             }
-            hidden => {
-                let secret = secret(hidden)?;
+            EnvValue::Credential(credential) => {
+                let secret = secret(credential)?;
                 process.env(name, secret.expose());
                 secrets.push(secret);
-                &mut *process
             }
-        };
+        }
     }
     Ok(secrets)
 }
@@ -490,7 +490,7 @@ mod tests {
             stop: None,
         };
         let command = ProcessCommand::new(&dir, &["sh", "-c", script], deadline)
-            .env("TOKEN", Value::Variable("ANY".into()));
+            .credential("TOKEN", Credential::Variable("ANY".into()));
         let finished = runner.run(&command).expect("starts");
         let written = std::fs::read_to_string(&log).expect("a log");
         assert!(!written.contains("canary-token"), "{written}");

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 use super::response::{Cause, ExpectedResponse, ResponseProof, Unclear};
 use crate::context::Ctx;
 use crate::plan::destination::Destination;
-use base::command::Value;
+use base::command::Credential;
 use base::deadline;
 use base::env::variable;
 use base::error::Result;
@@ -103,7 +103,7 @@ impl ServiceToken {
         if SERVICE_TOKEN.iter().any(|name| variable(name).is_none()) {
             return Ok(None);
         }
-        let secret = |name: &str| ctx.secret(&Value::Variable(name.to_owned()));
+        let secret = |name: &str| ctx.secret(&Credential::Variable(name.to_owned()));
         let [id, own] = SERVICE_TOKEN;
         Ok(Some(ServiceToken { id: secret(id)?, secret: secret(own)? }))
     }
