@@ -5,6 +5,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Cmd, Shell};
 
+use crate::error::{Error, refused};
+
 /// Variables of the caller's environment that every child inherits. No other variable is inherited,
 /// so no credential reaches a child by accident.
 pub const INHERITED: &[&str] = &[
@@ -171,8 +173,15 @@ impl ProcessCommand {
         self
     }
 
+    /// Sets the folder of `process`, and clears its environment but for the variables that every child inherits and those
+    /// of `inherit`.
+    pub(crate) fn prepare(&self, process: &mut std::process::Command) {
+        process.current_dir(&self.dir).env_clear();
+        pass_variables(process, INHERITED.iter().chain(&self.inherit).copied());
+    }
+
     /// Returns the names of the caller's variables that the child gets under the same name.
-    fn passed_variables(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn passed_variables(&self) -> impl Iterator<Item = &str> {
         let passed = |value: &EnvValue| matches!(value, EnvValue::FromCaller { .. });
         self.env.iter().filter(move |(_, value)| passed(value)).map(|(name, _)| name.as_str())
     }
@@ -238,6 +247,40 @@ impl ProcessCommand {
             }
         }
     }
+}
+
+/// Passes the caller's variables of these names to `process`.
+pub(crate) fn pass_variables<'a>(
+    process: &mut std::process::Command,
+    names: impl IntoIterator<Item = &'a str>,
+) {
+    for name in names {
+        if let Some(value) = crate::env::os_variable(name) {
+            process.env(name, value);
+        }
+    }
+}
+
+/// Checks that a program exists, by the search of the system, to distinguish a missing program from one that fails.
+pub(crate) fn check_exists(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
+    let path = crate::env::raw_variable("PATH").unwrap_or_default();
+    let exists = match program.contains('/') {
+        true => dir.join(program).exists(),
+        false => path.split(':').any(|folder| Utf8Path::new(folder).join(program).exists()),
+    };
+    if exists { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::libc::ENOENT)) }
+}
+
+/// Creates the error for a program that cannot be started.
+pub(crate) fn cannot_run(program: &str, error: &std::io::Error) -> Error {
+    refused(format!("cannot run `{program}`: {error}"))
+        .hint("run `cargo xtask doctor`, which says what is missing and how to get it")
+}
+
+/// Creates the error for an empty command. [`cmd!`](crate::cmd) creates one only if there is no current folder.
+pub(crate) fn without_words() -> Error {
+    refused("cannot run a program, because the current folder was deleted")
+        .hint("change to a folder that exists, then retry")
 }
 
 /// Returns `text` as a heredoc, from its operator to the line of its delimiter.
@@ -313,6 +356,15 @@ mod tests {
                 .expect("sh runs");
             assert_eq!(String::from_utf8_lossy(&output.stdout), word);
         }
+    }
+
+    #[test]
+    fn distinguishes_a_missing_program() {
+        let dir = Utf8Path::new("/");
+        for missing in ["no-such-program-here", "./no/such"] {
+            assert!(check_exists(missing, dir).is_err(), "{missing}");
+        }
+        assert!(check_exists("sh", dir).is_ok() && check_exists("/bin/sh", dir).is_ok());
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::command::{Credential, ProcessCommand};
-use crate::error::{Result, failed, refused};
-use crate::runner::{ExitReason, GRACE, find, is_interrupted, set_environment, without_words};
+use crate::command::{self, Credential, ProcessCommand};
+use crate::error::{Result, failed};
+use crate::runner::{ExitReason, GRACE, is_interrupted, set_environment};
 use crate::secret::{Redactor, Secret};
 
 /// The interval between two checks of the child.
@@ -38,14 +38,11 @@ pub fn run(
     on_line: Option<OnLine<'_>>,
 ) -> Result<ExitReason> {
     let [program, arguments @ ..] = command.argv.as_slice() else {
-        return Err(without_words());
+        return Err(command::without_words());
     };
-    let cannot = |error: std::io::Error| {
-        refused(format!("cannot run `{program}`: {error}"))
-            .hint("run `cargo xtask doctor`, which says what is missing and how to get it")
-    };
+    let cannot = |error: std::io::Error| command::cannot_run(program, &error);
     if command.path.is_empty() {
-        find(program, &command.dir).map_err(cannot)?;
+        command::check_exists(program, &command.dir).map_err(cannot)?;
     }
     let mut process = std::process::Command::new(program);
     process.args(arguments);
