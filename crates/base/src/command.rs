@@ -5,6 +5,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use xshell::{Cmd, Shell};
 
+use crate::error::{Error, refused};
+
 /// Variables of the caller's environment that every child inherits. No other variable is inherited,
 /// so no credential reaches a child by accident.
 pub const INHERITED: &[&str] = &[
@@ -66,18 +68,25 @@ macro_rules! cmd {
 
 /// The value of a variable in a child's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum EnvValue {
     /// Plain text.
     Text(String),
-    /// A credential, read from this variable of the caller's environment.
-    Variable(String),
-    /// The sandbox's token, from a file that only its owner can read.
-    SandboxToken,
     /// The caller's variable of the same name, if it is set.
     FromCaller {
         /// Its value is kept out of the output.
         is_hidden: bool,
     },
+    /// A credential, which is read when the child starts.
+    Credential(Credential),
+}
+
+/// The place of a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// This variable of the caller's environment.
+    Variable(String),
+    /// The file with the sandbox's token, which only its owner can read.
+    SandboxToken,
 }
 
 /// One program to run.
@@ -90,24 +99,13 @@ pub struct ProcessCommand {
     /// Further variables that the child inherits.
     pub inherit: Vec<&'static str>,
     /// Variables set in addition to the inherited ones.
-    pub env: Vec<(String, Value)>,
+    pub env: Vec<(String, EnvValue)>,
     /// Folders that are searched for programs before those of `PATH`.
     pub path: Vec<Utf8PathBuf>,
     /// The child's input.
     pub stdin: Option<String>,
     /// Time after which its process group is stopped.
     pub deadline: Duration,
-}
-
-impl Value {
-    /// Returns the variable of the caller's environment that holds the credential. `None` for other values.
-    #[must_use]
-    pub fn variable(&self) -> Option<&str> {
-        match self {
-            Value::Variable(name) => Some(name),
-            Value::Text(_) | Value::SandboxToken | Value::FromCaller { .. } => None,
-        }
-    }
 }
 
 impl ProcessCommand {
@@ -153,25 +151,39 @@ impl ProcessCommand {
         self
     }
 
-    /// Sets a variable.
+    /// Sets a variable to plain text.
     #[must_use]
-    pub fn env(mut self, name: &str, value: Value) -> ProcessCommand {
-        self.env.push((name.to_owned(), value));
+    pub fn text(mut self, name: &str, value: impl Into<String>) -> ProcessCommand {
+        self.env.push((name.to_owned(), EnvValue::Text(value.into())));
         self
     }
 
-    /// Sets a variable to plain text.
+    /// Sets a variable to a credential.
     #[must_use]
-    pub fn text(self, name: &str, value: impl Into<String>) -> ProcessCommand {
-        self.env(name, Value::Text(value.into()))
+    pub fn credential(mut self, name: &str, credential: Credential) -> ProcessCommand {
+        self.env.push((name.to_owned(), EnvValue::Credential(credential)));
+        self
     }
 
     /// Passes the caller's variables of these names.
     #[must_use]
     pub fn inherits(mut self, names: &[String], is_hidden: bool) -> ProcessCommand {
-        let names = names.iter().map(|name| (name.clone(), Value::FromCaller { is_hidden }));
+        let names = names.iter().map(|name| (name.clone(), EnvValue::FromCaller { is_hidden }));
         self.env.extend(names);
         self
+    }
+
+    /// Sets the folder of `process`, and clears its environment but for the variables that every child inherits and those
+    /// of `inherit`.
+    pub(crate) fn prepare(&self, process: &mut std::process::Command) {
+        process.current_dir(&self.dir).env_clear();
+        pass_variables(process, INHERITED.iter().chain(&self.inherit).copied());
+    }
+
+    /// Returns the names of the caller's variables that the child gets under the same name.
+    pub(crate) fn passed_variables(&self) -> impl Iterator<Item = &str> {
+        let passed = |value: &EnvValue| matches!(value, EnvValue::FromCaller { .. });
+        self.env.iter().filter(move |(_, value)| passed(value)).map(|(name, _)| name.as_str())
     }
 
     /// Returns the command line as you would type it.
@@ -198,14 +210,13 @@ impl ProcessCommand {
         if !dir.as_str().is_empty() {
             text += &format!("  cd {}\n", quote(dir.as_str()));
         }
-        let credentials: Vec<&str> =
-            self.env.iter().filter_map(|(_, value)| value.variable()).collect();
-        let inherited = |(name, value): &'_ (String, Value)| {
-            matches!(value, Value::FromCaller { .. }).then(|| name.clone())
-        };
-        let inherited: Vec<String> = self.env.iter().filter_map(inherited).collect();
-        let passed = ["only"].iter().chain(&self.inherit).chain(&credentials).copied();
-        let passed = passed.chain(inherited.iter().map(String::as_str));
+        let credentials = self.env.iter().filter_map(|(_, value)| match value {
+            EnvValue::Credential(Credential::Variable(name)) => Some(name.as_str()),
+            _ => None,
+        });
+        let credentials: Vec<&str> = credentials.collect();
+        let passed = std::iter::once("only").chain(self.inherit.iter().copied());
+        let passed = passed.chain(credentials.iter().copied()).chain(self.passed_variables());
         text += &format!("  {}\n", passed.collect::<Vec<_>>().join(" "));
         if !self.path.is_empty() {
             let folders: Vec<String> = self.path.iter().map(|dir| quote(dir.as_str())).collect();
@@ -213,10 +224,14 @@ impl ProcessCommand {
         }
         for (name, value) in &self.env {
             let value = match value {
-                Value::Text(text) => quote(text),
-                Value::Variable(variable) => format!("\"${variable}\""),
-                Value::SandboxToken => format!("\"$(cat {})\"", quote(sandbox_token.as_str())),
-                Value::FromCaller { .. } => continue,
+                EnvValue::Text(text) => quote(text),
+                EnvValue::FromCaller { .. } => continue,
+                EnvValue::Credential(Credential::Variable(variable)) => {
+                    format!("\"${variable}\"")
+                }
+                EnvValue::Credential(Credential::SandboxToken) => {
+                    format!("\"$(cat {})\"", quote(sandbox_token.as_str()))
+                }
             };
             text += &format!("  export {name}={value}\n");
         }
@@ -232,6 +247,40 @@ impl ProcessCommand {
             }
         }
     }
+}
+
+/// Passes the caller's variables of these names to `process`.
+pub(crate) fn pass_variables<'a>(
+    process: &mut std::process::Command,
+    names: impl IntoIterator<Item = &'a str>,
+) {
+    for name in names {
+        if let Some(value) = crate::env::os_variable(name) {
+            process.env(name, value);
+        }
+    }
+}
+
+/// Checks that a program exists, by the search of the system, to distinguish a missing program from one that fails.
+pub(crate) fn check_exists(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
+    let path = crate::env::raw_variable("PATH").unwrap_or_default();
+    let exists = match program.contains('/') {
+        true => dir.join(program).exists(),
+        false => path.split(':').any(|folder| Utf8Path::new(folder).join(program).exists()),
+    };
+    if exists { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::libc::ENOENT)) }
+}
+
+/// Creates the error for a program that cannot be started.
+pub(crate) fn cannot_run(program: &str, error: &std::io::Error) -> Error {
+    refused(format!("cannot run `{program}`: {error}"))
+        .hint("run `cargo xtask doctor`, which says what is missing and how to get it")
+}
+
+/// Creates the error for an empty command. [`cmd!`](crate::cmd) creates one only if there is no current folder.
+pub(crate) fn without_words() -> Error {
+    refused("cannot run a program, because the current folder was deleted")
+        .hint("change to a folder that exists, then retry")
 }
 
 /// Returns `text` as a heredoc, from its operator to the line of its delimiter.
@@ -310,6 +359,15 @@ mod tests {
     }
 
     #[test]
+    fn distinguishes_a_missing_program() {
+        let dir = Utf8Path::new("/");
+        for missing in ["no-such-program-here", "./no/such"] {
+            assert!(check_exists(missing, dir).is_err(), "{missing}");
+        }
+        assert!(check_exists("sh", dir).is_ok() && check_exists("/bin/sh", dir).is_ok());
+    }
+
+    #[test]
     fn a_line_becomes_words_that_no_value_can_split() {
         let (folder, key) = (Utf8Path::new("/a b/it's"), "x=1 2");
         let (all, some, none) = (["-v", "--jobs 2"], Some("last one"), None::<String>);
@@ -332,7 +390,7 @@ mod tests {
             &["sh", "-c", "echo \"${CANARY-none} ${CI_TOKEN-gone} $TOKEN $MODE $EXTRA\""],
             Duration::ZERO,
         )
-        .env("TOKEN", Value::Variable("CI_TOKEN".into()))
+        .credential("TOKEN", Credential::Variable("CI_TOKEN".into()))
         .text("MODE", "a b");
         command.inherit.push("EXTRA");
         command.path.push("/tools dir".into());

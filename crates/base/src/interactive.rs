@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::command::{ProcessCommand, Value};
-use crate::error::{Result, failed, refused};
-use crate::runner::{ExitReason, GRACE, find, is_interrupted, set_environment, without_words};
+use crate::command::{self, Credential, ProcessCommand};
+use crate::error::{Result, failed};
+use crate::runner::{ExitReason, GRACE, is_interrupted, set_environment};
 use crate::secret::{Redactor, Secret};
 
 /// The interval between two checks of the child.
@@ -34,18 +34,15 @@ pub type OnLine<'a> = &'a (dyn Fn(Stream, &str) + Sync);
 /// caller's, or line by line to `on_line`. Has no deadline.
 pub fn run(
     command: &ProcessCommand,
-    secret: &dyn Fn(&Value) -> Result<Secret>,
+    secret: &dyn Fn(&Credential) -> Result<Secret>,
     on_line: Option<OnLine<'_>>,
 ) -> Result<ExitReason> {
     let [program, arguments @ ..] = command.argv.as_slice() else {
-        return Err(without_words());
+        return Err(command::without_words());
     };
-    let cannot = |error: std::io::Error| {
-        refused(format!("cannot run `{program}`: {error}"))
-            .hint("run `cargo xtask doctor`, which says what is missing and how to get it")
-    };
+    let cannot = |error: std::io::Error| command::cannot_run(program, &error);
     if command.path.is_empty() {
-        find(program, &command.dir).map_err(cannot)?;
+        command::check_exists(program, &command.dir).map_err(cannot)?;
     }
     let mut process = std::process::Command::new(program);
     process.args(arguments);
@@ -126,12 +123,12 @@ mod tests {
         let script =
             "echo \"got $TOKEN\"; echo oops >&2; test -z \"$HOME_OF_NOBODY\" || exit 9; exit 7";
         let command = ProcessCommand::new("/", &["/bin/sh", "-c", script], Duration::ZERO)
-            .env("TOKEN", Value::SandboxToken);
+            .credential("TOKEN", Credential::SandboxToken);
         let lines = Mutex::new(Vec::new());
         let on_line = |stream: Stream, line: &str| {
             lines.lock().expect("a lock").push((stream == Stream::Error, line.to_owned()));
         };
-        let secret = |_: &Value| Ok(Secret::new("canary-token"));
+        let secret = |_: &Credential| Ok(Secret::new("canary-token"));
         let reason = run(&command, &secret, Some(&on_line)).expect("a run");
         assert_eq!(reason, ExitReason::Code(7));
         let mut lines = lines.into_inner().expect("lines");

@@ -12,7 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::command::{INHERITED, ProcessCommand, Value};
+use super::command::{self, ProcessCommand};
 use super::deadline;
 
 /// Timeout for a program's version if the version is only shown.
@@ -38,15 +38,9 @@ const QUIET: [(&str, &str); 4] = [
 pub fn capture_stdout(command: &ProcessCommand) -> Option<String> {
     let (program, arguments) = command.argv.split_first()?;
     let mut process = Command::new(program);
-    process.args(arguments).current_dir(&command.dir).env_clear();
-    let is_inherited = |value: &Value| matches!(value, Value::FromCaller { .. });
-    let own = command.env.iter().filter(|(_, value)| is_inherited(value));
-    let own = command.inherit.iter().copied().chain(own.map(|(name, _)| name.as_str()));
-    for name in INHERITED.iter().copied().chain([RUSTUP]).chain(own) {
-        if let Some(value) = crate::env::os_variable(name) {
-            process.env(name, value);
-        }
-    }
+    process.args(arguments);
+    command.prepare(&mut process);
+    command::pass_variables(&mut process, command.passed_variables().chain([RUSTUP]));
     process.envs(QUIET).process_group(0);
     process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = process.spawn().ok()?;

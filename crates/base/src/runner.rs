@@ -19,9 +19,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, close};
 
-use super::command::{INHERITED, ProcessCommand, Value};
+use super::command::{self, Credential, EnvValue, ProcessCommand};
 use super::deadline;
-use crate::error::{Error, Result, failed, interrupted, refused, unwritable};
+use crate::error::{Result, failed, interrupted, unwritable};
 use crate::secret::{Redactor, Secret, remember};
 use crate::supervisor;
 use crate::text::strip_escapes;
@@ -133,7 +133,7 @@ pub struct Runner<'a> {
     /// The log file. Its folder is created if missing.
     pub log: &'a Utf8Path,
     /// Resolves the credentials that the command names.
-    pub secret: &'a dyn Fn(&Value) -> Result<Secret>,
+    pub secret: &'a dyn Fn(&Credential) -> Result<Secret>,
     /// Called with each redacted line of output.
     pub on_line: &'a (dyn Fn(&str) + Sync),
     /// The executable that supervises the child. `None` in tests of the runner itself.
@@ -213,13 +213,10 @@ impl Runner<'_> {
             return Err(interrupted());
         }
         let [program, args @ ..] = command.argv.as_slice() else {
-            return Err(without_words());
+            return Err(command::without_words());
         };
-        let cannot = |error: &std::io::Error| {
-            refused(format!("cannot run `{program}`: {error}"))
-                .hint("run `cargo xtask doctor`, which says what is missing and how to get it")
-        };
-        find(program, &command.dir).map_err(|error| cannot(&error))?;
+        let cannot = |error: std::io::Error| command::cannot_run(program, &error);
+        command::check_exists(program, &command.dir).map_err(cannot)?;
         let prefix = self.supervisor.map(supervisor::prefix).unwrap_or_default();
         let mut words = prefix.iter().chain(std::iter::once(program)).chain(args);
         let mut process = std::process::Command::new(words.next().unwrap_or(program));
@@ -227,7 +224,7 @@ impl Runner<'_> {
         let secrets = set_environment(&mut process, command, self.secret)?;
         let stdin = if command.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         process.process_group(0).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = self.spawn(&mut process).map_err(|error| cannot(&error))?;
+        let child = self.spawn(&mut process).map_err(cannot)?;
         Ok((child, Redactor::new(secrets)))
     }
 
@@ -249,24 +246,13 @@ impl Runner<'_> {
     }
 }
 
-/// Explains an empty command. [`cmd!`](crate::cmd) creates one only if there is no current folder.
-pub(crate) fn without_words() -> Error {
-    refused("cannot run a program, because the current folder was deleted")
-        .hint("change to a folder that exists, then retry")
-}
-
 /// Sets only the folder and the environment of `command` on `process`. Returns the credentials in it.
 pub(crate) fn set_environment(
     process: &mut std::process::Command,
     command: &ProcessCommand,
-    secret: &dyn Fn(&Value) -> Result<Secret>,
+    secret: &dyn Fn(&Credential) -> Result<Secret>,
 ) -> Result<Vec<Secret>> {
-    process.current_dir(&command.dir).env_clear();
-    for name in INHERITED.iter().chain(&command.inherit) {
-        if let Some(value) = crate::env::os_variable(name) {
-            process.env(name, value);
-        }
-    }
+    command.prepare(process);
     if !command.path.is_empty() {
         let old = crate::env::raw_variable("PATH").unwrap_or_default();
         let folders = command.path.iter().map(|dir| dir.as_str()).chain([old.as_str()]);
@@ -275,34 +261,24 @@ pub(crate) fn set_environment(
     let mut secrets = Vec::new();
     for (name, value) in &command.env {
         match value {
-            Value::Text(text) => process.env(name, text),
-            Value::FromCaller { is_hidden } => {
+            EnvValue::Text(text) => {
+                process.env(name, text);
+            }
+            EnvValue::FromCaller { is_hidden } => {
                 if let Some(value) = crate::env::os_variable(name) {
                     let hidden = value.to_str().filter(|_| *is_hidden).map(Secret::new);
                     secrets.extend(hidden.inspect(remember));
                     process.env(name, value);
                 }
-                &mut *process
             }
-            hidden => {
-                let secret = secret(hidden)?;
+            EnvValue::Credential(credential) => {
+                let secret = secret(credential)?;
                 process.env(name, secret.expose());
                 secrets.push(secret);
-                &mut *process
             }
-        };
+        }
     }
     Ok(secrets)
-}
-
-/// Searches a program as the system does, to distinguish a missing program from one that fails.
-pub(crate) fn find(program: &str, dir: &Utf8Path) -> std::io::Result<()> {
-    let path = crate::env::raw_variable("PATH").unwrap_or_default();
-    let exists = match program.contains('/') {
-        true => dir.join(program).exists(),
-        false => path.split(':').any(|folder| Utf8Path::new(folder).join(program).exists()),
-    };
-    if exists { Ok(()) } else { Err(std::io::Error::from_raw_os_error(nix::libc::ENOENT)) }
 }
 
 /// Writes a child's input. An error is ignored, because a child that does not read its input reports that itself.
@@ -490,7 +466,7 @@ mod tests {
             stop: None,
         };
         let command = ProcessCommand::new(&dir, &["sh", "-c", script], deadline)
-            .env("TOKEN", Value::Variable("ANY".into()));
+            .credential("TOKEN", Credential::Variable("ANY".into()));
         let finished = runner.run(&command).expect("starts");
         let written = std::fs::read_to_string(&log).expect("a log");
         assert!(!written.contains("canary-token"), "{written}");
@@ -567,12 +543,5 @@ mod tests {
             run("head -c 300000 /dev/zero | tr '\\0' x; printf '\\nlast'", Duration::from_secs(30));
         let lengths: Vec<usize> = finished.tail.iter().map(String::len).collect();
         assert_eq!(lengths, [300_000, 4]);
-    }
-
-    #[test]
-    fn reports_a_missing_program() {
-        let dir = Utf8PathBuf::from_path_buf(std::env::temp_dir()).expect("UTF-8");
-        assert!(find("no-such-program-here", &dir).is_err() && find("./no/such", &dir).is_err());
-        assert!(find("sh", &dir).is_ok() && find("/bin/sh", &dir).is_ok());
     }
 }

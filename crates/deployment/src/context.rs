@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::plan::destination::Destination;
 use crate::tools::packages::waiting;
 use crate::tools::sandbox;
-use base::command::{ProcessCommand, Value};
+use base::command::{Credential, ProcessCommand};
 use base::deadline;
 use base::env::{os_variable, variable};
 use base::error::{Error, ErrorContext as _, Result, refused, usage};
@@ -110,7 +110,7 @@ impl Ctx {
         let log = self.root.join(".xtask/logs").join(format!("{log}.log"));
         let supervisor = supervisor::executable();
         let supervisor = supervisor.as_deref();
-        let secret = |value: &Value| self.secret(value);
+        let secret = |credential: &Credential| self.secret(credential);
         let RunLimits { lock, stop } = limits;
         Runner { log: &log, secret: &secret, on_line, supervisor, lock, stop }.run(command)
     }
@@ -120,7 +120,7 @@ impl Ctx {
         let pass = |stream: Stream, line: &str| self.ui.pass(stream, line);
         let on_line: interactive::OnLine<'_> = &pass;
         let on_line = (!self.ui.is_on_terminal()).then_some(on_line);
-        interactive::run(command, &|value| self.secret(value), on_line)
+        interactive::run(command, &|credential| self.secret(credential), on_line)
     }
 
     /// Returns the token for a destination. Errors if the sandbox does not run, so that no other
@@ -154,13 +154,11 @@ impl Ctx {
         Ok(LOCAL.to_owned())
     }
 
-    /// Returns the credential that `value` names.
-    pub fn secret(&self, value: &Value) -> Result<Secret> {
-        let secret = match value {
-            Value::Text(text) => return Ok(Secret::new(text)),
-            Value::SandboxToken => sandbox::token(&self.root)?,
-            Value::Variable(name) => token(name)?,
-            Value::FromCaller { .. } => return Ok(Secret::new("")),
+    /// Reads a credential.
+    pub fn secret(&self, credential: &Credential) -> Result<Secret> {
+        let secret = match credential {
+            Credential::SandboxToken => sandbox::token(&self.root)?,
+            Credential::Variable(name) => token(name)?,
         };
         remember(&secret);
         Ok(secret)

@@ -136,7 +136,7 @@ pub fn command(
     command
         .text("CLOUDFLARE_ACCOUNT_ID", target.account())
         .text("CLOUDFLARE_API_BASE_URL", &destination.api)
-        .env("CLOUDFLARE_API_TOKEN", destination.token())
+        .credential("CLOUDFLARE_API_TOKEN", destination.token())
 }
 
 /// Refuses options that would select another environment or project than the one that was checked.

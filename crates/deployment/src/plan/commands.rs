@@ -402,7 +402,7 @@ impl CommandPaths {
             PREPARE_DEADLINE
         );
         // From standard input, so that a build cannot change it.
-        line.stdin(wrangler::PREPARE_UPLOAD).env("CLOUDFLARE_API_TOKEN", destination.token())
+        line.stdin(wrangler::PREPARE_UPLOAD).credential("CLOUDFLARE_API_TOKEN", destination.token())
     }
 
     /// Runs the steps of `xtask.beforeDeploy` in the project's folder, with the token.
@@ -419,7 +419,7 @@ impl CommandPaths {
             self.wrangler(self.root.join(&part.dir), arguments, DEPLOY_DEADLINE)
                 .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
                 .text("CLOUDFLARE_API_BASE_URL", &destination.api)
-                .env("CLOUDFLARE_API_TOKEN", destination.token())
+                .credential("CLOUDFLARE_API_TOKEN", destination.token())
         };
         part.before_deploy.steps().iter().map(command).collect()
     }
@@ -437,7 +437,7 @@ impl CommandPaths {
             .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
             .text("CLOUDFLARE_API_BASE_URL", &destination.api)
             .text("WRANGLER_OUTPUT_FILE_PATH", self.output_file(part))
-            .env("CLOUDFLARE_API_TOKEN", destination.token())
+            .credential("CLOUDFLARE_API_TOKEN", destination.token())
     }
 
     /// Runs the pinned wrangler in `dir`, without a token.

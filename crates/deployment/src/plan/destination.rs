@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::alias;
 use super::protection::objection;
-use base::command::Value;
+use base::command::Credential;
 use base::error::{Result, refused};
 use base::secret::Secret;
 use cloudflare::api::{Api, PUBLIC_API};
@@ -123,10 +123,10 @@ impl Destination {
 
     /// Returns the source of the token.
     #[must_use]
-    pub fn token(&self) -> Value {
+    pub fn token(&self) -> Credential {
         match self.sandbox {
-            Some(_) => Value::SandboxToken,
-            None => Value::Variable(self.token_variable.clone()),
+            Some(_) => Credential::SandboxToken,
+            None => Credential::Variable(self.token_variable.clone()),
         }
     }
 

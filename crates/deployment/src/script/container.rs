@@ -8,7 +8,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::{quote, relative};
 use crate::plan::commands::CommandPaths;
 use crate::plan::{PackageBuild, ProjectPlan};
-use base::command::{ProcessCommand, Value};
+use base::command::{EnvValue, ProcessCommand};
 use base::env::is_set;
 use base::error::Result;
 use workspace::config::{ContainerUpload, Images, Variables};
@@ -276,7 +276,7 @@ fn paths(settings: &ContainerInputs, toolchains: &[&PackageToolchain]) -> Comman
 fn run(command: &ProcessCommand) -> Result<Vec<String>> {
     let mut calls = vec![call("with-workdir", &[command.dir.as_str()])?];
     for (name, value) in &command.env {
-        if let Value::Text(text) = value {
+        if let EnvValue::Text(text) = value {
             calls.push(call("with-env-variable", &[name, text])?);
         }
     }

@@ -10,7 +10,7 @@ use camino::Utf8Path;
 use crate::context::Ctx;
 use crate::engine::health::response::{Cause, ExpectedResponse, ResponseProof, Unclear};
 use crate::plan::destination::Destination;
-use base::command::Value;
+use base::command::Credential;
 use base::deadline;
 use base::env::variable;
 use base::error::Result;
@@ -106,7 +106,7 @@ impl ServiceToken {
         if SERVICE_TOKEN.iter().any(|name| variable(name).is_none()) {
             return Ok(None);
         }
-        let secret = |name: &str| ctx.secret(&Value::Variable(name.to_owned()));
+        let secret = |name: &str| ctx.secret(&Credential::Variable(name.to_owned()));
         let [id, own] = SERVICE_TOKEN;
         Ok(Some(ServiceToken { id: secret(id)?, secret: secret(own)? }))
     }
