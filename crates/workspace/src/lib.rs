@@ -19,7 +19,7 @@ pub mod wrangler;
 
 pub use changes::{affected, change_base, inputs, lock_changes, path_list, summaries, summary};
 pub use config::{cargo_config, environment_names, modules, own_repository, pipeline, toolchain};
-pub use files::{key, names, paths, symlinks, yaml};
+pub use files::{key, names, paths, pattern, symlinks, yaml};
 pub use packages::{
     build_script, deploy_script, detect, install_coverage, installation, package, package_manager,
     range,

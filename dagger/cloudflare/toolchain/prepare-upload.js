@@ -393,7 +393,8 @@ const isEmpty = (value) => value === undefined || value === null || (typeof valu
 function checkParts(config, path, place = "") {
   const at = (name) => `${shown(path)}: \`${place}${name}\``;
   for (const container of Array.isArray(config.containers) ? config.containers : []) {
-    const images = [field(container, "image"), ...Object.values(field(container, "images") ?? {})].filter((image) => image !== undefined);
+    const named = [field(container, "image"), ...Object.values(field(container, "images") ?? {})].filter((image) => image !== undefined);
+    const images = named.map((image) => (isObject(image) && field(image, "dockerfile") === undefined ? field(image, "image") : image));
     // A registry's host has a dot or a port, and an image a tag or a digest.
     const isReference = (image) => typeof image === "string" && /^[\w-]+(\.[\w-]+)+(:\d+)?\/[\w./-]+(:[\w.-]+|@sha256:[0-9a-f]{64})$/.test(image);
     if (images.some((image) => !isReference(image))) {
@@ -518,7 +519,8 @@ function publishedFolder(directory, configFile, name, largest, mayBeEmpty = fals
     refuse(`${shown(folder)} leads out of the repository, to ${target}`, "put a copy of it there, or remove the symbolic link");
   }
   if (!isInside(real(request.root), target)) refuse(`${at} is outside of the repository`, "write the output into the project's folder");
-  if (isInside(target, real(request.project))) refuse(`${at} contains the project, so its sources would be published`, "write the output into a folder such as `dist`");
+  const hasIgnoreFile = lstatSync(join(target, ".assetsignore"), { throwIfNoEntry: false }) !== undefined;
+  if (isInside(target, real(request.project)) && !hasIgnoreFile) refuse(`${at} contains the project, so its sources would be published`, "write the output into a folder such as `dist`, or add an `.assetsignore` with the files that are not public");
   const isIgnored = ignore(join(target, ".assetsignore"));
   const root = real(request.root);
   let published = 0;

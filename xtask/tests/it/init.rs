@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
@@ -412,12 +412,47 @@ fn keeps_and_names_existing_files() {
     let ran = init(&env, &[]).exits(0);
     for message in [
         "kept      xtask/Cargo.toml\n            add `delivery = { path = ",
-        "kept      .cargo/config.toml\n            its alias `xtask` stays, because it runs the crate `xtask`",
+        "kept      .cargo/config.toml\n            its alias `xtask` stays, because it runs the crate in xtask of this repository",
+        ": change xtask/Cargo.toml as noted above\n",
     ] {
         assert!(ran.stdout.contains(message), "{}", ran.stdout);
     }
     let kept = std::fs::read_to_string(env.root.join("xtask/Cargo.toml")).expect("text");
     assert!(kept.contains("9.0.0"));
+}
+
+#[test]
+fn a_repository_with_its_own_crate_elsewhere_gets_no_second_one() {
+    for (alias, manifest, name) in [
+        ("run --quiet --package xtask --", "crates/xtask/Cargo.toml", "xtask"),
+        ("run -p tasks --", "tools/tasks/Cargo.toml", "tasks"),
+        ("run --manifest-path build/Cargo.toml --", "build/Cargo.toml", "build-tool"),
+    ] {
+        let env = monorepo(Manager::Bun);
+        env.write(manifest, &format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\n"));
+        env.write(".cargo/config.toml", &format!("[alias]\nxtask = \"{alias}\"\n"));
+        env.commit("their own xtask");
+        let ran = init(&env, &[]).exits(0);
+        let dir = Utf8Path::new(manifest).parent().expect("a folder");
+        for message in [
+            format!("kept      {manifest}\n            add `delivery = {{ path = "),
+            format!(
+                "its alias `xtask` stays, because it runs the crate in {dir} of this repository"
+            ),
+            format!(": change {manifest} as noted above\n"),
+        ] {
+            assert!(ran.stdout.contains(&message), "{}", ran.stdout);
+        }
+        assert!(!env.root.join("xtask").exists(), "{alias}");
+        // With the dependency nothing is left to do.
+        let text = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\n[dependencies]\ndelivery = \"0.1\"\n"
+        );
+        env.write(manifest, &text);
+        let ran = init(&env, &[]).exits(0);
+        assert!(ran.stdout.contains(&format!("kept      {manifest}\n")), "{}", ran.stdout);
+        assert!(!ran.stdout.contains("as noted above"), "{}", ran.stdout);
+    }
 }
 
 #[test]

@@ -62,6 +62,72 @@ fn a_refused_upload_exits_with_1_and_changes_nothing() {
 }
 
 #[test]
+fn a_container_that_wrangler_would_build_is_refused_before_the_build() {
+    let env = TestEnv::new();
+    let fields = |image: &str| {
+        json!({
+            "containers": [{ "class_name": "Box", "image": image }],
+            "durable_objects": { "bindings": [{ "name": "BOX", "class_name": "Box" }] },
+            "migrations": [{ "tag": "v1", "new_sqlite_classes": ["Box"] }],
+        })
+    };
+    env.write("projects/code/Dockerfile", "FROM scratch\n");
+    project(&env, &answers("box"), &fields("./Dockerfile"));
+    let refused = "projects/code/wrangler.json: `containers[0].image` is ./Dockerfile, which would build an image in the \
+                   process that has the token";
+    for environment in ["local", "production"] {
+        let ran = env.xtask(&["deploy", "projects/code", "--env", environment, "--dry-run"]);
+        let ran = ran.exits(3);
+        assert!(ran.stderr.contains(refused), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("--allow-stub"), "{}", ran.stderr);
+    }
+    project(&env, &answers("box"), &fields("registry.cloudflare.com/acme/box:1"));
+    let ran = env.xtask(&["deploy", "projects/code", "--env", "local", "--dry-run"]).exits(3);
+    assert!(
+        ran.stderr.contains("the sandbox has no local form of `Box` (containers)"),
+        "{}",
+        ran.stderr
+    );
+    env.xtask(&["deploy", "projects/code", "--env", "production", "--dry-run"]).exits(0);
+}
+
+#[test]
+fn a_folder_of_plain_files_with_an_assetsignore_is_deployed() {
+    let env = TestEnv::with_tools();
+    let config = json!({ "name": "plain", "assets": { "directory": "." }, "compatibility_date": "2026-01-01" });
+    env.write("projects/plain/wrangler.json", &config.to_string());
+    env.write("projects/plain/index.html", "<h1>plain</h1>");
+    env.write("projects/plain/notes.txt", "not public");
+    env.commit("plain");
+    let deploy = ["deploy", "projects/plain", "--env", "local", "--engine", "host"];
+    let ran = env.xtask(&deploy).exits(3);
+    assert!(ran.stderr.contains("which would publish its sources"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("add an `.assetsignore`"), "{}", ran.stderr);
+    env.write("projects/plain/.assetsignore", "wrangler.json\nnotes.txt\n");
+    env.commit("ignore");
+    env.xtask(&deploy).exits(0);
+    assert_eq!(env.fetch("plain.localhost", "/"), (200, "<h1>plain</h1>".to_owned()));
+    assert_eq!(env.fetch("plain.localhost", "/notes.txt").0, 404);
+    assert_eq!(env.fetch("plain.localhost", "/wrangler.json").0, 404);
+}
+
+#[test]
+fn an_empty_account_is_none_and_a_placeholder_is_no_account_to_configure() {
+    let env = TestEnv::new();
+    project(&env, &answers("code"), &json!({ "account_id": "" }));
+    let deploy = ["deploy", "projects/code", "--env", "production", "--dry-run"];
+    env.xtask(&deploy).exits(0);
+    project(&env, &answers("code"), &json!({ "account_id": "<your-account-id>" }));
+    let ran = env.xtask(&deploy).exits(3);
+    assert!(
+        ran.stderr.contains("`account_id` is <your-account-id>, but `production` is"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("give an environment"), "{}", ran.stderr);
+}
+
+#[test]
 fn creates_cloudflare_storage_in_the_sandbox() {
     let env = TestEnv::with_tools();
     let code = "export default { async fetch(_, env) {

@@ -50,6 +50,7 @@ fn plan(
             build: one.build,
             missing_output: None,
             may_be_generated: false,
+            has_assets_ignore: false,
         },
         reason: "named".to_owned(),
         key: Ok("k0123".to_owned()),

@@ -8,7 +8,7 @@ use super::ci;
 use crate::doctor::checks::tools::RUST;
 use crate::doctor::readiness::{self, ReadinessRow};
 use crate::init::source::LibrarySource;
-use crate::init::{self, FileAction, FileChange, defaults};
+use crate::init::{self, FileAction, FileChange, cargo_checks, defaults};
 use base::command::{quote, xtask_line};
 use base::error::{Exit, Result, refused, usage};
 use base::files::write_whole;
@@ -21,7 +21,7 @@ use deployment::tools::checkout;
 use gitlab::pipeline::FILE;
 use gitlab::pipeline::own_jobs::{self, PipelineNote};
 use workspace::config::{CONFIG_FILE, Config};
-use workspace::modules::TOOL;
+use workspace::modules::{TOOL, TOOL_LOCK};
 use workspace::{Workspace, cargo_config, git};
 
 /// Set up delivery in a repository that exists.
@@ -79,9 +79,15 @@ impl InitCommand {
             }
             changes.push(pipeline);
         }
+        let is_new_crate = changes.iter().any(is_new_lock);
+        let warnings = if is_new_crate { cargo_checks::warnings(&root) } else { Vec::new() };
         if !ctx.dry_run {
-            write(ctx, &root, &changes)?;
+            write(&root, &changes)?;
+            if is_new_crate && warnings.is_empty() {
+                trim_lock(ctx, &root);
+            }
         }
+        warnings.iter().for_each(|warning| ctx.ui.warn(warning));
         note_ignored(&root, &mut changes)?;
         warn_of_toolchain(ctx, &root);
         let workspace = Workspace::survey_with(&root, config.clone())?;
@@ -121,7 +127,7 @@ fn repository(path: &Utf8Path, checkout: &Utf8Path) -> Result<Utf8PathBuf> {
 }
 
 /// Writes the files. The pipeline comes last, because it is generated from the others.
-fn write(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) -> Result<()> {
+fn write(root: &Utf8Path, changes: &[FileChange]) -> Result<()> {
     let (pipeline, others): (Vec<&FileChange>, Vec<&FileChange>) = changes
         .iter()
         .filter(|change| change.is_written())
@@ -129,21 +135,19 @@ fn write(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) -> Result<()> {
     for change in others {
         write_whole(&root.join(&change.path), &change.text)?;
     }
-    trim_lock(ctx, root, changes);
     if !pipeline.is_empty() {
         ci::write_pipeline(root)?;
     }
     Ok(())
 }
 
+fn is_new_lock(change: &FileChange) -> bool {
+    change.path == TOOL_LOCK && change.is_written()
+}
+
 /// Lets Cargo remove unused packages from the lock file of the new crate, so that the first build does
 /// not change the working tree.
-fn trim_lock(ctx: &Ctx, root: &Utf8Path, changes: &[FileChange]) {
-    let is_new =
-        |change: &FileChange| change.path == workspace::modules::TOOL_LOCK && change.is_written();
-    if !changes.iter().any(is_new) {
-        return;
-    }
+fn trim_lock(ctx: &Ctx, root: &Utf8Path) {
     let manifest = format!("{TOOL}/Cargo.toml");
     let arguments = ["metadata", "--quiet", "--format-version=1", "--manifest-path", &manifest];
     let done = ctx
@@ -199,6 +203,13 @@ fn text(ctx: &Ctx, workspace: &Workspace, changes: &[FileChange], rows: &[Readin
     text += &format!("\n{}\n", readiness::text(workspace, rows, ctx.ui.width()));
     let usable = rows.iter().filter(|row| row.problem.is_none());
     let usable = usable.min_by_key(|row| row.sandbox_problem.is_some());
+    // A crate of the team needs the dependency before `cargo xtask` has these commands.
+    let is_manual = |change: &&FileChange| {
+        change.path.file_name() == Some("Cargo.toml") && change.note.is_some()
+    };
+    if let Some(manifest) = changes.iter().find(is_manual) {
+        text += &format!("next, in {root}: change {} as noted above\n", manifest.path);
+    }
     text += &match usable.map(|row| row.project.as_str()) {
         Some(name) => format!("next, in {root}: `{}`\n", xtask_line(&["deploy", name])),
         None if rows.is_empty() => format!("next, in {root}: `cargo xtask new NAME`\n"),

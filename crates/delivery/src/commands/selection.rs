@@ -199,7 +199,7 @@ impl<'w> SelectedProjects<'w> {
         let projects = builds.into_iter().zip(keys).zip(self.reasons);
         let projects = projects.map(|((build, key), reason)| ProjectInput {
             inputs: build.inputs(workspace),
-            facts: read_facts(workspace, build),
+            facts: read_facts(workspace, build, &request.destination.environment),
             key,
             reason,
         });

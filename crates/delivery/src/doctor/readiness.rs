@@ -115,7 +115,7 @@ pub fn refusals(
         is_set,
     };
     let rules = Rules::new(workspace, context);
-    let refusals = |build| rules.refusals(&read_facts(workspace, build));
+    let refusals = |build| rules.refusals(&read_facts(workspace, build, environment));
     builds.into_iter().flat_map(refusals).collect()
 }
 
@@ -190,7 +190,7 @@ fn row(
 /// Reads the script `deploy` of the project's package. A package above the project may deploy several.
 fn left_out(project: &Project) -> Option<LeftOut> {
     let package = project.package.as_ref().filter(|package| package.dir == project.dir)?;
-    let note = package.deploy_script.as_ref()?.note(&package.settings)?;
+    let note = package.deploy_script.as_ref()?.note(&package.settings, &project.wrangler.value)?;
     let manifest = package.dir.join(MANIFEST);
     let fix = note.settings.map(|settings| format!("set `{settings}` in {manifest}"));
     Some(LeftOut { message: format!("{manifest}: {}", note.message), fix })

@@ -1,5 +1,6 @@
 //! Adds the alias `cargo xtask` to a Cargo config, which may exist.
 
+use camino::Utf8PathBuf;
 use serde_json::Value;
 
 use workspace::cargo_config::{has_build_target, parse};
@@ -84,26 +85,48 @@ fn only_addition(before: Value, merged: String) -> Alias {
     }
 }
 
+/// The crate that an alias `xtask` runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AliasCrate {
+    /// The crate with this manifest, relative to the root.
+    Manifest(Utf8PathBuf),
+    /// The crate or program with this name.
+    Name(String),
+}
+
+/// Returns the crate that the alias of the Cargo config `text` runs. `None` if there is no alias, or if `init` wrote it.
+#[must_use]
+pub fn find_crate(text: &str) -> Option<AliasCrate> {
+    let config = parse(text)?;
+    let alias = &config["alias"][TOOL];
+    if [command(&config), earlier_command()].iter().any(|own| alias.as_str() == Some(own)) {
+        return None;
+    }
+    let words = words(alias);
+    let value = |options: &[&str]| {
+        let pairs = words.windows(2).filter(|pair| options.contains(&pair[0])).map(|pair| pair[1]);
+        let joined = words.iter().filter_map(|word| {
+            let (option, value) = word.split_once('=')?;
+            options.contains(&option).then_some(value)
+        });
+        pairs.chain(joined).next()
+    };
+    let manifest = value(&["--manifest-path"])
+        .map(|path| AliasCrate::Manifest(path.strip_prefix("./").unwrap_or(path).into()));
+    manifest.or_else(|| Some(AliasCrate::Name(value(&["-p", "--package", "--bin"])?.to_owned())))
+}
+
+/// Returns the words of an alias, which is a text or a list.
+fn words(alias: &Value) -> Vec<&str> {
+    match alias {
+        Value::Array(words) => words.iter().filter_map(Value::as_str).collect(),
+        text => text.as_str().unwrap_or_default().split_whitespace().collect(),
+    }
+}
+
 /// Returns the step that remains because an alias `xtask` exists in `config`.
 fn step_beside_another(there: &Value, config: &Value) -> String {
-    let words: Vec<&str> = match there {
-        Value::Array(words) => words.iter().filter_map(Value::as_str).collect(),
-        there => there.as_str().unwrap_or_default().split_whitespace().collect(),
-    };
-    let has = |options: &[&str], value: &str| {
-        let is_pair = |pair: &[&str]| options.contains(&pair[0]) && pair[1] == value;
-        let is_word =
-            |word: &&str| options.iter().any(|option| **word == format!("{option}={value}"));
-        words.windows(2).any(is_pair) || words.iter().any(is_word)
-    };
-    let runs_tool = has(&["-p", "--package", "--bin"], TOOL)
-        || has(&["--manifest-path"], &format!("{TOOL}/Cargo.toml"))
-        || has(&["--manifest-path"], &format!("./{TOOL}/Cargo.toml"));
-    if runs_tool {
-        format!("its alias `{TOOL}` stays, because it runs the crate `{TOOL}` of this repository")
-    } else {
-        format!("rename its alias `{TOOL}` (`{}`), then add `{}`", words.join(" "), line(config))
-    }
+    format!("rename its alias `{TOOL}` (`{}`), then add `{}`", words(there).join(" "), line(config))
 }
 
 #[cfg(test)]
@@ -143,11 +166,8 @@ mod tests {
     #[test]
     fn keeps_a_config_that_it_cannot_merge() {
         let alias = line(&Value::Null);
-        let stays = "its alias `xtask` stays, because it runs the crate `xtask` of this repository";
         let add = format!("add this line to its aliases: `{alias}`");
         for (text, expected) in [
-            ("[alias]\nxtask = \"run -p xtask --\"\n", stays.to_owned()),
-            ("[alias]\nxtask = [\"run\", \"--package=xtask\"]\n", stays.to_owned()),
             (
                 "[alias]\nxtask = \"run -p tasks --\"\n",
                 format!("rename its alias `xtask` (`run -p tasks --`), then add `{alias}`"),
@@ -158,5 +178,28 @@ mod tests {
         ] {
             assert_eq!(merge(Some(text)), Alias::ManualStep { note: expected }, "{text}");
         }
+    }
+
+    #[test]
+    fn finds_the_crate_of_an_alias() {
+        let name = |name: &str| Some(AliasCrate::Name(name.to_owned()));
+        let manifest = |path: &str| Some(AliasCrate::Manifest(path.into()));
+        for (alias, expected) in [
+            ("\"run -p xtask --\"", name("xtask")),
+            ("[\"run\", \"--package=tasks\"]", name("tasks")),
+            ("\"run --quiet --bin build-tool --\"", name("build-tool")),
+            (
+                "\"run --manifest-path ./tools/xtask/Cargo.toml --\"",
+                manifest("tools/xtask/Cargo.toml"),
+            ),
+            ("\"run --manifest-path=xtask/Cargo.toml -p other --\"", manifest("xtask/Cargo.toml")),
+            ("\"build\"", None),
+        ] {
+            let text = format!("[alias]\nxtask = {alias}\n");
+            assert_eq!(find_crate(&text), expected, "{alias}");
+        }
+        assert_eq!(find_crate("[alias]\nb = \"build\"\n"), None);
+        let Alias::Addition(own) = merge(None) else { panic!("an alias") };
+        assert_eq!(find_crate(&own), None);
     }
 }

@@ -2,17 +2,19 @@
 //! never overwritten.
 
 pub mod alias;
+pub mod cargo_checks;
 pub mod defaults;
 pub mod source;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 
-use alias::Alias;
+use alias::{Alias, AliasCrate};
 use base::error::{Result, refused};
 use source::LibrarySource;
 use workspace::cargo_config;
 use workspace::config::{CONFIG_FILE, Config};
+use workspace::git;
 use workspace::modules::{MODULES, TOOL, TOOL_LOCK};
 
 /// The paths to add to `.gitignore`.
@@ -74,29 +76,65 @@ pub fn changes(
     vendored: Vec<(Utf8PathBuf, String)>,
 ) -> Result<Vec<FileChange>> {
     let is_vendored = !vendored.is_empty();
-    let mut changes = tool(root, source);
-    changes.push(cargo_config(root)?);
+    let own = own_crate(root)?;
+    let mut changes = tool(root, source, own.as_deref());
+    changes.push(cargo_config(root, own.as_deref())?);
     changes.extend(ignore_file(root)?);
     changes.push(FileChange::create(root, CONFIG_FILE, defaults::text(config, is_vendored)));
     changes.extend(vendored.into_iter().map(|(path, text)| FileChange::create(root, path, text)));
     Ok(changes)
 }
 
+/// Returns the manifest of the crate that the repository's alias `xtask` runs already.
+fn own_crate(root: &Utf8Path) -> Result<Option<Utf8PathBuf>> {
+    let config = read(root, cargo_config::file(root))?;
+    match config.and_then(|text| alias::find_crate(&text)) {
+        None => Ok(None),
+        Some(AliasCrate::Manifest(path)) => Ok(root.join(&path).is_file().then_some(path)),
+        Some(AliasCrate::Name(name)) => find_manifest(root, &name),
+    }
+}
+
+/// Finds the manifest of a crate by its name, or by that of one of its programs.
+fn find_manifest(root: &Utf8Path, name: &str) -> Result<Option<Utf8PathBuf>> {
+    let is_named = |path: &Utf8PathBuf| {
+        let text = workspace::symlinks::read(root, path).ok();
+        let Some(manifest) = text.and_then(|text| cargo_config::parse(&text)) else { return false };
+        let programs = manifest["bin"].as_array().into_iter().flatten();
+        let mut names = std::iter::once(&manifest["package"]["name"])
+            .chain(programs.map(|program| &program["name"]));
+        names.any(|found| found.as_str() == Some(name))
+    };
+    let is_manifest = |path: &Utf8PathBuf| path.file_name() == Some("Cargo.toml");
+    let files = git::list(root, |_| true)?.files;
+    Ok(files.into_iter().filter(is_manifest).find(is_named))
+}
+
+/// Returns true if the crate with this manifest depends on the library of the commands.
+fn has_library(root: &Utf8Path, manifest: &Utf8Path) -> bool {
+    let text = workspace::symlinks::read(root, manifest).ok();
+    let manifest = text.and_then(|text| cargo_config::parse(&text)).unwrap_or_default();
+    !manifest["dependencies"]["delivery"].is_null()
+}
+
 /// Returns the files of the new crate. It is its own Cargo workspace, so that the repository's
-/// lints, resolver, toolchain and lock file do not change.
-fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<FileChange> {
+/// lints, resolver, toolchain and lock file do not change. A repository with its `own` crate gets no second one.
+fn tool(root: &Utf8Path, source: &LibrarySource, own: Option<&Utf8Path>) -> Vec<FileChange> {
     let manifest = format!(
         "[package]\nname = \"{TOOL}\"\nversion = \"0.1.0\"\nedition = \"2024\"\npublish = false\n\n\
          # A separate workspace: the repository's workspace, if there is one, stays as it is.\n[workspace]\n\n\
          [dependencies]\ndelivery = {}\n",
         source.dependency()
     );
-    let mut manifest = FileChange::create(root, format!("{TOOL}/Cargo.toml"), manifest);
+    let path = own.map_or_else(|| format!("{TOOL}/Cargo.toml").into(), Utf8Path::to_owned);
+    let mut manifest = FileChange::create(root, path, manifest);
     if manifest.action == FileAction::Keep {
-        manifest.note = Some(format!(
-            "add `delivery = {}` to its dependencies, and `delivery::cli::Command` to its commands",
-            source.dependency()
-        ));
+        if !has_library(root, &manifest.path) {
+            manifest.note = Some(format!(
+                "add `delivery = {}` to its dependencies, and `delivery::cli::Command` to its commands",
+                source.dependency()
+            ));
+        }
         return vec![manifest];
     }
     vec![
@@ -106,9 +144,21 @@ fn tool(root: &Utf8Path, source: &LibrarySource) -> Vec<FileChange> {
     ]
 }
 
-fn cargo_config(root: &Utf8Path) -> Result<FileChange> {
+fn cargo_config(root: &Utf8Path, own: Option<&Utf8Path>) -> Result<FileChange> {
     let path = cargo_config::file(root);
     let there = read(root, path)?;
+    if let Some(crate_folder) = own.and_then(Utf8Path::parent) {
+        let note = format!(
+            "its alias `{TOOL}` stays, because it runs the crate in {crate_folder} of this repository"
+        );
+        let action = FileAction::Keep;
+        return Ok(FileChange {
+            path: path.to_owned(),
+            action,
+            note: Some(note),
+            text: String::new(),
+        });
+    }
     let (action, note, text) = match alias::merge(there.as_deref()) {
         Alias::Present => (FileAction::Keep, None, String::new()),
         Alias::ManualStep { note } => (FileAction::Keep, Some(note), String::new()),
@@ -149,7 +199,7 @@ fn read(root: &Utf8Path, path: &Utf8Path) -> Result<Option<String>> {
 /// Reads the Dagger modules of `checkout`, without its config.
 pub fn modules(checkout: &Utf8Path) -> Result<Vec<(Utf8PathBuf, String)>> {
     let is_of_module = |path: &Utf8PathBuf| MODULES.iter().any(|module| path.starts_with(module));
-    let files = workspace::git::list(checkout, |_| true).map_err(|error| {
+    let files = git::list(checkout, |_| true).map_err(|error| {
         refused(format!("cannot list the Dagger modules of {checkout}: {error:#}"))
     })?;
     files

@@ -8,7 +8,7 @@ use base::text::is_control_or_bidi;
 use cloudflare::wrangler_fields::{ConfigSchema, UnknownField};
 use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
-use workspace::config::{CONFIG_FILE, Config};
+use workspace::config::{CONFIG_FILE, Config, is_cloudflare_id};
 use workspace::exclusion::leave_out;
 use workspace::files::folder_name;
 use workspace::package::Package;
@@ -22,8 +22,18 @@ use workspace::wrangler::{Target, WranglerConfig};
 const OUTPUT_FOLDER: &str =
     "name the folder that the build writes, below the config: `\"directory\": \"./dist\"`";
 
-/// Returns the folder of assets. Refuses a folder outside of the repository, and the project's own folder.
+/// Returns the folder of static assets, relative to the root. Refuses one that contains the project.
 pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>> {
+    assets_folder(project, target, false)
+}
+
+/// Returns the folder of static assets, relative to the root. It may contain the project if it has an `.assetsignore`, which
+/// leaves files out. The upload refuses private files.
+pub fn assets_folder(
+    project: &Project,
+    target: &Target,
+    has_ignore_file: bool,
+) -> Result<Option<Utf8PathBuf>> {
     let Some(assets) = &target.assets else {
         return Ok(None);
     };
@@ -38,12 +48,15 @@ pub fn dist(project: &Project, target: &Target) -> Result<Option<Utf8PathBuf>> {
         refused(format!("{}: `assets.directory` is outside of the repository", project.config))
             .hint(OUTPUT_FOLDER)
     })?;
-    if project.dir.starts_with(&dist) {
+    if project.dir.starts_with(&dist) && !has_ignore_file {
         return Err(refused(format!(
             "{}: `assets.directory` contains the project itself, which would publish its sources",
             project.config
         ))
-        .hint(OUTPUT_FOLDER));
+        .hint(OUTPUT_FOLDER)
+        .hint(
+            "or add an `.assetsignore` to that folder, which lists the files that are not public",
+        ));
     }
     Ok(Some(dist))
 }
@@ -81,16 +94,30 @@ pub fn check_account(config: &Config, project: &Project, environment: &str) -> R
     let here = config.cloudflare(environment);
     let account = target.account_id.as_ref().unwrap_or(&here.account_id);
     if !account.eq_ignore_ascii_case(&here.account_id) {
-        return Err(refused(format!(
+        let failure = refused(format!(
             "{}: `account_id` is {account}, but `{environment}` is {}",
             project.config, here.account_id
         ))
-        .hint(format!("remove `account_id` if its Worker is in {}", here.account_id))
-        .hint(format!(
-            "or give an environment of {CONFIG_FILE} this account, as its `cloudflare.accountId`, and deploy there"
-        )));
+        .hint(format!("remove `account_id` if its Worker is in {}", here.account_id));
+        // A placeholder is no account.
+        return Err(if is_cloudflare_id(account) {
+            failure.hint(format!(
+                "or give an environment of {CONFIG_FILE} this account, as its `cloudflare.accountId`, and deploy there"
+            ))
+        } else {
+            failure
+        });
     }
     Ok(())
+}
+
+/// Refuses a container whose image wrangler would build, because the upload runs no program of the project.
+pub fn check_containers(config: &Utf8Path, target: &Target) -> Result<()> {
+    let Some((path, image)) = &target.built_image else { return Ok(()) };
+    Err(refused(format!(
+        "{config}: `{path}` is {image}, which would build an image in the process that has the token"
+    ))
+    .hint("push the image first (`wrangler containers build --push`), and name it with its registry and tag"))
 }
 
 /// Refuses a Worker in Python for the sandbox, whose workerd would download an interpreter for it.

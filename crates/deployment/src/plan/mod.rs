@@ -316,6 +316,8 @@ pub struct ProjectFacts<'a> {
     pub missing_output: Option<Error>,
     /// The deployed config may be one that a build writes.
     pub may_be_generated: bool,
+    /// The folder of assets has an `.assetsignore`.
+    pub has_assets_ignore: bool,
 }
 
 /// A project of a run, before it is planned.
@@ -511,7 +513,7 @@ impl ProjectPlan {
                 && target.runs_script_build(project.package.as_ref()),
             inputs: one.inputs.clone(),
             module: project.module,
-            dist: guard::dist(project, &target)?,
+            dist: guard::assets_folder(project, &target, one.facts.has_assets_ignore)?,
             build_environment: build_environment(project, environment),
             wrangler_environment: wrangler_environment(project, environment),
             message: message(

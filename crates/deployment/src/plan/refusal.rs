@@ -44,6 +44,8 @@ pub enum RefusalRule {
     Alias,
     /// A preview has a URL and its own bindings.
     Preview,
+    /// The images of containers are in a registry.
+    Container,
     /// The sandbox can run every binding.
     LocalForm,
     /// The config names storage by an id, and not by a placeholder.
@@ -85,6 +87,7 @@ impl RefusalRule {
             | RefusalRule::Block
             | RefusalRule::Claim
             | RefusalRule::Assets
+            | RefusalRule::Container
             | RefusalRule::LocalForm
             | RefusalRule::Storage => "wrangler configs",
         }
@@ -236,7 +239,9 @@ impl<'a> Rules<'a> {
         if self.context.operation != Operation::Build {
             self.check_destination(facts, &mut broken);
         }
-        broken.check(RefusalRule::Assets, guard::dist(project, &project.target(environment)));
+        let target = project.target(environment);
+        let assets = guard::assets_folder(project, &target, facts.has_assets_ignore);
+        broken.check(RefusalRule::Assets, assets);
         if self.context.operation != Operation::Build {
             self.check_upload(facts, &mut broken);
         }
@@ -288,7 +293,11 @@ impl<'a> Rules<'a> {
             let checked = guard::check_preview(project, environment, strategy);
             broken.check(RefusalRule::Preview, checked);
         }
-        if destination.sandbox.is_some() {
+        let has_built_image = !facts.may_be_generated && target.built_image.is_some();
+        if has_built_image {
+            broken.check(RefusalRule::Container, guard::check_containers(&project.config, &target));
+        }
+        if destination.sandbox.is_some() && !has_built_image {
             let checked = guard::check_local_runtime(&project.config, &target);
             broken.check(RefusalRule::LocalForm, checked);
             if !self.context.allow_stub {

@@ -1,6 +1,7 @@
 //! Finds the build of a package in its scripts: the commands before an upload, and the build of an adapter.
 
 use crate::packages::manifest::Specs;
+use crate::packages::shell_words::words;
 
 /// Words before the name of a program that a package brings.
 const LAUNCHERS: [&str; 11] =
@@ -46,6 +47,9 @@ pub const OPEN_NEXT_OUTPUT: &str = ".open-next";
 
 /// The variable that chooses the environment of a build. xtask sets it to the one that it deploys to.
 const ENVIRONMENT: &str = "CLOUDFLARE_ENV=";
+
+/// The program that sets variables on every system.
+const CROSS_ENV: &str = "cross-env";
 
 /// The maximum number of scripts that are replaced by their commands, because scripts may call each other many times.
 const SCRIPTS: usize = 100;
@@ -104,20 +108,74 @@ fn before_upload(scripts: &Specs, name: &str) -> Vec<String> {
     all
 }
 
-/// Returns the commands of the first script that runs the build of OpenNext, up to the upload or the preview. A command
-/// after the build may change its output.
+/// Returns the commands of the first script that runs the build of OpenNext, without the variables that scripts set for
+/// different environments.
 fn open_next_build(scripts: &Specs) -> Option<String> {
+    let (_, first) = open_next_builds(scripts).into_iter().next()?;
+    let varying = variables_by_environment(scripts);
+    let is_varying = |word: &str| varying.iter().any(|one| is_assignment_of(word, &one.variable));
+    let steps = first.iter().map(|step| without_variables(step, is_varying));
+    Some(steps.collect::<Vec<_>>().join(" && "))
+}
+
+/// Returns each script that runs the build of OpenNext with its commands, up to the upload or the preview. A command after
+/// the build may change its output.
+fn open_next_builds(scripts: &Specs) -> Vec<(&str, Vec<String>)> {
     let (deploys, others): (Vec<&str>, Vec<&str>) =
         scripts.keys().map(String::as_str).partition(|name| name.contains("deploy"));
-    deploys.into_iter().chain(others).find_map(|name| {
+    let build = |name| {
         let mut all = steps(scripts, name);
         let build = all.iter().position(|step| is_open_next(step, &["build"]))?;
         let after = all.iter().skip(build + 1);
         let kept = after.take_while(|step| !is_upload(step) && !is_server(step)).count();
         all.truncate(build + 1 + kept);
         all.retain(|step| writes_output(step));
-        Some(all.join(" && "))
-    })
+        Some((name, all))
+    };
+    deploys.into_iter().chain(others).filter_map(build).collect()
+}
+
+/// A variable that two scripts set to different values for the same build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VaryingVariable {
+    /// Its name.
+    pub(super) variable: String,
+    /// The scripts.
+    pub(super) scripts: [String; 2],
+}
+
+/// Returns the variables that scripts set to different values for the same build, as `cf:build:staging` and
+/// `cf:build:production` do.
+pub(super) fn variables_by_environment(scripts: &Specs) -> Vec<VaryingVariable> {
+    let builds = open_next_builds(scripts);
+    let plain = |steps: &[String]| -> Vec<String> {
+        steps.iter().map(|step| without_variables(step, |_| true)).collect()
+    };
+    let mut found: Vec<VaryingVariable> = Vec::new();
+    let Some(((first_name, first), others)) = builds.split_first() else { return found };
+    for (name, other) in others.iter().filter(|(_, other)| plain(other) == plain(first)) {
+        for word in first.iter().flat_map(|step| assignments(step)) {
+            let Some((variable, _)) = word.split_once('=') else { continue };
+            let mut values = other.iter().flat_map(|step| assignments(step));
+            let differs = values.any(|other| is_assignment_of(other, variable) && other != word);
+            if differs && !found.iter().any(|one| one.variable == variable) {
+                let scripts = [(*first_name).to_owned(), (*name).to_owned()];
+                found.push(VaryingVariable { variable: variable.to_owned(), scripts });
+            }
+        }
+    }
+    found
+}
+
+fn is_assignment_of(word: &str, variable: &str) -> bool {
+    word.strip_prefix(variable).is_some_and(|rest| rest.starts_with('='))
+}
+
+/// Returns the variables that a command sets before its program, each with its value.
+fn assignments(command: &str) -> Vec<&str> {
+    let words = words(command);
+    let before = words.iter().take_while(is_before_program);
+    before.copied().filter(|word| *word != CROSS_ENV).collect()
 }
 
 /// Returns the commands of a script between `&&`, for any environment. A script that it runs and that uploads, builds with
@@ -129,18 +187,26 @@ pub(super) fn steps(scripts: &Specs, name: &str) -> Vec<String> {
 
 /// Returns a command without the variable that chooses its environment.
 fn without_environment(command: &str) -> String {
-    let is_assignment = |word: &&&str| word.contains('=') || **word == "cross-env";
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let (first, rest) = words.split_at(words.iter().take_while(is_assignment).count());
-    if !first.iter().any(|word| word.starts_with(ENVIRONMENT)) {
+    without_variables(command, |word| word.starts_with(ENVIRONMENT))
+}
+
+/// Returns a command without the assignments before its program for which `is_dropped` is true.
+fn without_variables(command: &str, is_dropped: impl Fn(&str) -> bool) -> String {
+    let words = words(command);
+    let (before, rest) = words.split_at(words.iter().take_while(is_before_program).count());
+    let mut kept: Vec<&str> = before.to_vec();
+    kept.retain(|word| !is_dropped(word));
+    if kept.len() == before.len() {
         return command.to_owned();
     }
-    let mut kept: Vec<&str> =
-        first.iter().copied().filter(|word| !word.starts_with(ENVIRONMENT)).collect();
-    if kept == ["cross-env"] {
+    if kept == [CROSS_ENV] {
         kept.clear();
     }
     [&kept, rest].concat().join(" ")
+}
+
+fn is_before_program(word: &&&str) -> bool {
+    word.contains('=') || **word == CROSS_ENV
 }
 
 /// Returns the commands of the script `name`. `path` has the scripts that run it.
@@ -202,7 +268,7 @@ fn script_name(command: &str) -> Option<&str> {
 
 /// Returns the words after the program `programs` in a command. `None` if it runs none of them.
 pub(super) fn arguments<'c>(command: &'c str, programs: &[&str]) -> Option<Vec<&'c str>> {
-    let words: Vec<&str> = command.split_whitespace().collect();
+    let words = words(command);
     let is_program = |word: &&str| {
         let name = match word.char_indices().skip(1).find(|(_, c)| *c == '@') {
             Some((at, _)) => &word[..at],
@@ -455,6 +521,39 @@ mod tests {
             (&[("deploy", "wrangler deploy")], None),
         ] {
             check(&[&[build], scripts].concat(), expected);
+        }
+        // Scripts for different environments.
+        for (scripts, expected) in [
+            (
+                &[
+                    (
+                        "cf:build:production",
+                        "DEPLOY_ENV=production A=1 opennextjs-cloudflare build",
+                    ),
+                    ("cf:build:staging", "A=1 DEPLOY_ENV=staging opennextjs-cloudflare build"),
+                ][..],
+                "A=1 opennextjs-cloudflare build",
+            ),
+            (
+                &[
+                    ("deploy:prod", "cross-env STAGE=prod npm run cf && wrangler deploy"),
+                    ("deploy:stage", "cross-env STAGE=stage npm run cf && wrangler deploy"),
+                    ("cf", "opennextjs-cloudflare build"),
+                ],
+                "opennextjs-cloudflare build",
+            ),
+            (
+                &[
+                    (
+                        "deploy",
+                        "NODE_ENV=production opennextjs-cloudflare build && wrangler deploy",
+                    ),
+                    ("preview", "opennextjs-cloudflare build && opennextjs-cloudflare preview"),
+                ],
+                "NODE_ENV=production opennextjs-cloudflare build",
+            ),
+        ] {
+            check(&[&[build], scripts].concat(), Some(expected));
         }
         // The script `build` runs it already.
         let deploy = ("deploy", "opennextjs-cloudflare build && opennextjs-cloudflare deploy");

@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::packages::build_script::{
-    arguments, is_local_wrangler, is_task_runner, is_upload, may_upload, program, runs_build,
-    steps, writes_output,
+    VaryingVariable, arguments, is_local_wrangler, is_task_runner, is_upload, may_upload, program,
+    runs_build, steps, variables_by_environment, writes_output,
 };
 use crate::packages::manifest::Specs;
+use crate::packages::shell_words::{unquote, words};
 use crate::settings::Settings;
 use crate::settings::before_deploy::BeforeDeploy;
 use crate::settings::wrangler_flags::WranglerFlags;
@@ -57,6 +58,8 @@ pub struct DeployScript {
     options: Vec<String>,
     /// Commands after the upload.
     after: Vec<String>,
+    /// Variables that scripts set for the builds of different environments.
+    varying: Vec<VaryingVariable>,
 }
 
 /// A message about a script `deploy`.
@@ -69,12 +72,26 @@ pub struct DeployScriptNote {
 }
 
 impl DeployScript {
-    /// Reads the script `deploy`, or the first script with that word in its name that uploads. `build` are the commands that
-    /// xtask runs as the build. `None` if the script does nothing else.
+    /// Reads what the scripts of a package do in addition to `build`, the commands that xtask runs as the build, and the
+    /// upload. `None` if they do nothing else.
     pub(crate) fn find(scripts: &Specs, build: &BuildCommands) -> Option<DeployScript> {
         if !may_upload(scripts) {
             return None;
         }
+        let varying = match build {
+            BuildCommands::Inference(_) => variables_by_environment(scripts),
+            BuildCommands::Setting | BuildCommands::Script => Vec::new(),
+        };
+        let found = DeployScript {
+            varying,
+            ..DeployScript::find_upload(scripts, build).unwrap_or_default()
+        };
+        (found != DeployScript::default()).then_some(found)
+    }
+
+    /// Reads the script `deploy`, or the first script with that word in its name that uploads. `None` if the script does
+    /// nothing else.
+    fn find_upload(scripts: &Specs, build: &BuildCommands) -> Option<DeployScript> {
         let others = scripts.keys().filter(|name| name.contains("deploy") && *name != "deploy");
         let mut names = ["deploy"].into_iter().chain(others.map(String::as_str));
         let (name, all, upload) = names.find_map(|name| {
@@ -101,14 +118,15 @@ impl DeployScript {
             before: all[..upload].iter().filter(is_left_out).cloned().collect(),
             options: options(&all[upload]),
             after: all[upload + 1..].iter().filter(is_left_out).cloned().collect(),
+            varying: Vec::new(),
         };
         let is_more = [&found.before, &found.options, &found.after];
         is_more.iter().any(|part| !part.is_empty()).then_some(found)
     }
 
-    /// Returns the note on what `settings` do not make xtask do. `None` if nothing is left.
+    /// Returns the note on what `settings` and wrangler's `config` do not make xtask do. `None` if nothing is left.
     #[must_use]
-    pub fn note(&self, settings: &Settings) -> Option<DeployScriptNote> {
+    pub fn note(&self, settings: &Settings, config: &Value) -> Option<DeployScriptNote> {
         let done: Vec<&str> =
             settings.before_deploy.steps().iter().map(|step| step.text.as_str()).collect();
         // The commands before the upload that are left out, and those of them that can be steps.
@@ -125,8 +143,8 @@ impl DeployScript {
             }
         }
         let flags = settings.wrangler.all();
-        let options: Vec<&String> =
-            self.options.iter().filter(|option| !flags.contains(option)).collect();
+        let is_set = |option: &String| is_flag(option, flags) || is_in_config(option, config);
+        let options: Vec<&String> = self.options.iter().filter(|option| !is_set(option)).collect();
         let listed = |commands: &[&String]| {
             let quoted: Vec<String> = commands.iter().map(|text| format!("`{text}`")).collect();
             quoted.join(", ")
@@ -141,28 +159,66 @@ impl DeployScript {
         let parts: Vec<String> = parts
             .map(|(verb, commands, end)| format!("{verb} {}{end}", listed(commands)))
             .collect();
+        let varying = self.varying.iter().map(|one| {
+            let (variable, [first, second]) = (&one.variable, &one.scripts);
+            format!(
+                "the scripts `{first}` and `{second}` set `{variable}` to different values, and xtask sets it for no build; \
+                 `xtask.build` can set it, from `CLOUDFLARE_ENV`, which xtask sets to the name of the `env` block"
+            )
+        });
+        let varying: Vec<String> = varying.collect();
         if parts.is_empty() {
-            return None;
+            let message = varying.join("; ");
+            return (!varying.is_empty()).then_some(DeployScriptNote { message, settings: None });
         }
         let mut fields = Map::new();
         if !steps.is_empty() {
             let all = done.iter().map(|&step| step.to_owned()).chain(steps);
             fields.insert("beforeDeploy".to_owned(), all.collect());
         }
-        let accepted = options.iter().filter(|option| is_setting::<WranglerFlags>(option));
+        // A setting is not a line for a shell, which would replace variables.
+        let is_literal = |option: &&&String| !option.contains(['$', '`']);
+        let accepted = options.iter().filter(is_literal);
+        let accepted = accepted.filter(|option| is_setting::<WranglerFlags>(option));
         let accepted: Vec<String> = accepted.map(|&option| option.clone()).collect();
         if !accepted.is_empty() {
             let all = flags.iter().cloned().chain(accepted);
             fields.insert("wrangler".to_owned(), all.collect());
         }
         let settings = (!fields.is_empty()).then(|| format!("\"xtask\": {}", Value::from(fields)));
-        let message = format!("the script `{}` {}", self.name, parts.join(", "));
-        Some(DeployScriptNote { message: format!("{message}; xtask does not"), settings })
+        let deploy = format!("the script `{}` {}; xtask does not", self.name, parts.join(", "));
+        let message = std::iter::once(deploy).chain(varying).collect::<Vec<_>>().join("; ");
+        Some(DeployScriptNote { message, settings })
     }
 }
 
 fn is_neutral(command: &str) -> bool {
     program(command).is_none_or(|program| NEUTRAL.contains(&program))
+}
+
+/// Returns true if `flags` have an option, with its value in the same flag or in the next one.
+fn is_flag(option: &str, flags: &[String]) -> bool {
+    let pairs = flags.windows(2).map(|pair| pair.join("="));
+    flags.iter().any(|flag| flag == option) || pairs.into_iter().any(|pair| pair == option)
+}
+
+/// Returns true if the top level of wrangler's config sets the same as an option: `--keep-vars` is `keep_vars`.
+fn is_in_config(option: &str, config: &Value) -> bool {
+    let (name, value) = match option.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (option, None),
+    };
+    let field = match name {
+        "--assets" => &config["assets"]["directory"],
+        name => &config[name.trim_start_matches('-').replace('-', "_")],
+    };
+    match (field, value) {
+        (Value::Bool(set), None) => *set,
+        (Value::Bool(set), Some(value)) => set.to_string() == value,
+        (Value::String(set), Some(value)) => set == value,
+        (Value::Array(set), Some(value)) => set.iter().any(|one| one == value),
+        _ => false,
+    }
 }
 
 /// Returns true if a setting accepts `text` as its only value.
@@ -192,13 +248,14 @@ fn before_deploy_step(command: &str) -> Option<BeforeDeployStep> {
 
 /// Returns the options of an upload, each with its value, without those that xtask sets itself.
 fn options(upload: &str) -> Vec<String> {
-    let words: Vec<&str> = upload.split_whitespace().collect();
+    let words = words(upload);
     let verb = words.iter().position(|word| ["deploy", "publish", "upload"].contains(word));
     let words = words_without(&words[verb.map_or(words.len(), |at| at + 1)..], &OWN_OPTIONS);
     let mut found: Vec<String> = Vec::new();
     for word in words {
+        let word = unquote(word).unwrap_or_else(|| word.to_owned());
         match found.last_mut() {
-            _ if word.starts_with('-') && word != "--" => found.push(word.to_owned()),
+            _ if word.starts_with('-') && word != "--" => found.push(word),
             // A value of the option before it. A file without an option is the Worker's code.
             Some(option) if !option.contains('=') => *option = format!("{option}={word}"),
             _ => {}
@@ -229,6 +286,17 @@ mod tests {
 
     #[track_caller]
     fn check(scripts: &[(&str, &str)], build: &[&str], settings: &str, expected: &[&str]) {
+        check_with(scripts, build, settings, "{}", expected);
+    }
+
+    #[track_caller]
+    fn check_with(
+        scripts: &[(&str, &str)],
+        build: &[&str],
+        settings: &str,
+        config: &str,
+        expected: &[&str],
+    ) {
         let specs = scripts.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         let build = match build {
             [] => BuildCommands::Script,
@@ -236,7 +304,8 @@ mod tests {
         };
         let settings: Settings = serde_json::from_str(settings).expect("settings");
         let script = DeployScript::find(&specs.collect(), &build);
-        let note = script.and_then(|script| script.note(&settings));
+        let config = serde_json::from_str(config).expect("a config");
+        let note = script.and_then(|script| script.note(&settings, &config));
         let note = note.map(|note| [Some(note.message), note.settings]);
         let note: Vec<String> = note.into_iter().flatten().flatten().collect();
         assert_eq!(note, expected, "{scripts:?}");
@@ -292,6 +361,53 @@ mod tests {
             &[],
             "{}",
             &["the script `deploy` runs `node codegen.js` before the upload; xtask does not"],
+        );
+    }
+
+    #[test]
+    fn variables_of_environments_are_named() {
+        let note = "the scripts `cf:production` and `cf:staging` set `DEPLOY_ENV` to different values, and xtask sets it for no build; `xtask.build` can set it, from `CLOUDFLARE_ENV`, which xtask sets to the name of the `env` block";
+        let scripts = [
+            ("build", "next build"),
+            ("cf:staging", "DEPLOY_ENV=staging opennextjs-cloudflare build"),
+            ("cf:production", "DEPLOY_ENV=production opennextjs-cloudflare build"),
+        ];
+        check(&scripts, &["opennextjs-cloudflare build"], "{}", &[note]);
+        check(&scripts, &[], "{}", &[]);
+    }
+
+    #[test]
+    fn options_with_spaces_are_one_flag() {
+        let deploy = r#"wrangler deploy --define "DEV: false" --message 'a b' --var "A:$B""#;
+        check(
+            &[("deploy", deploy)],
+            &[],
+            "{}",
+            &[
+                "the script `deploy` passes `--define=DEV: false`, `--var=A:$B` to wrangler; xtask does not",
+                r#""xtask": {"wrangler":["--define=DEV: false"]}"#,
+            ],
+        );
+        let left = "the script `deploy` passes `--var=A:$B` to wrangler; xtask does not";
+        check(&[("deploy", deploy)], &[], r#"{ "wrangler": ["--define=DEV: false"] }"#, &[left]);
+    }
+
+    #[test]
+    fn options_that_the_config_sets_have_no_note() {
+        let deploy = "wrangler deploy --minify --keep-vars --assets ./dist --compatibility-date 2025-01-31 --compatibility-flags nodejs_compat";
+        let config = r#"{
+            "minify": true, "keep_vars": true, "assets": { "directory": "./dist" },
+            "compatibility_date": "2025-01-31", "compatibility_flags": ["nodejs_compat"]
+        }"#;
+        check_with(&[("deploy", deploy)], &[], "{}", config, &[]);
+        let note = "the script `deploy` passes `--minify` to wrangler; xtask does not";
+        let setting = r#""xtask": {"wrangler":["--minify"]}"#;
+        check_with(
+            &[("deploy", "wrangler deploy --minify")],
+            &[],
+            "{}",
+            r#"{ "minify": false }"#,
+            &[note, setting],
         );
     }
 

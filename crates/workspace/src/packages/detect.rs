@@ -11,6 +11,7 @@ use super::package_manager::{LOCK_FILES, LockFileKind, PackageManager, manager_f
 use crate::Workspace;
 use crate::config::Tools;
 use crate::config::toolchain::is_exact;
+use crate::files::folder_name;
 use crate::settings::steps::Runtime;
 use base::error::{Error, Result, refused};
 
@@ -305,8 +306,7 @@ fn contradiction(
     field: Option<&str>,
 ) -> Error {
     let names: Vec<&str> = locks.iter().map(|(name, _)| *name).collect();
-    let dir = if dir.as_str().is_empty() { Utf8Path::new(".") } else { dir };
-    let names = names.join(" and ");
+    let (dir, names) = (folder_name(dir), names.join(" and "));
     match field {
         Some(field) => refused(format!(
             "{dir} has {names}, but `packageManager` in its package.json is `{field}`"

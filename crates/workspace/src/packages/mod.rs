@@ -1,7 +1,7 @@
 //! Packages: the folders with a `package.json`.
 //!
 //! [`package`] reads a manifest, with the dependencies of [`manifest`] and [`spec`] and the build that [`build_script`] finds.
-//! [`deploy_script`] finds what else its script `deploy` does, and [`script_paths`] which paths a build names. [`roots`] and
+//! [`deploy_script`] finds what else its script `deploy` does, and [`script_paths`] which paths a build names. [`shell_words`] splits a command. [`roots`] and
 //! [`members`] tell which workspace it is in, [`package_manager`] and [`installs`] the files that its install reads.
 //! [`lock_folder`] finds the lock file that installs a package, and [`install_coverage`] checks that it installs enough.
 //! [`detect`] determines the [`installation`]: the manager, its version and Node. [`locks`] reads the versions of lock files,
@@ -23,4 +23,5 @@ pub mod package_manager;
 pub mod range;
 pub(crate) mod roots;
 pub(crate) mod script_paths;
+mod shell_words;
 pub(crate) mod spec;

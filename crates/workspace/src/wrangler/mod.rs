@@ -3,6 +3,7 @@
 mod block_bindings;
 pub mod bound_workers;
 pub mod compatibility_date;
+mod containers;
 pub mod cron_rules;
 pub mod dev_vars;
 pub mod field_types;
@@ -10,6 +11,7 @@ pub mod host_name;
 pub mod remote_binding;
 pub mod route_rules;
 pub mod routes;
+mod storage;
 pub mod triggers;
 
 use std::collections::BTreeSet;
@@ -18,14 +20,16 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::is_cloudflare_id;
 use crate::files::config_text::{parse_config, parse_config_with_dates};
 use crate::packages::build_script::runs_build;
 use crate::packages::package::{BuildOrigin, Package};
 use crate::wrangler::bound_workers::bound_workers;
+use crate::wrangler::containers::built_image;
 use crate::wrangler::field_types::{field_line, type_of};
 use crate::wrangler::remote_binding::{Hyperdrive, RemoteBinding, hyperdrives, remote_bindings};
 use base::error::{Result, invalid_config};
+
+pub use crate::wrangler::storage::Storage;
 
 /// The names of wrangler's configs, in its order of preference.
 pub const CONFIG_NAMES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
@@ -83,23 +87,12 @@ pub struct Target {
     /// The bindings that only Cloudflare can run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_bindings: Vec<RemoteBinding>,
+    /// The first image of a container that wrangler would build: its path in the block, and its value.
+    #[serde(skip)]
+    pub built_image: Option<(String, String)>,
     /// The Hyperdrive bindings. Their connection strings may contain passwords, so no output contains them.
     #[serde(skip)]
     pub hyperdrives: Vec<Hyperdrive>,
-}
-
-/// The storage of an account that bindings name by id or by name.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct Storage {
-    /// The ids of KV namespaces.
-    pub namespaces: Vec<String>,
-    /// The ids of D1 databases, with their names.
-    pub databases: Vec<(String, String)>,
-    /// The names of R2 buckets.
-    pub buckets: Vec<String>,
-    /// The names of queues that are written to or read from.
-    pub queues: Vec<String>,
 }
 
 impl Target {
@@ -110,60 +103,6 @@ impl Target {
         let script = script.and_then(|package| package.build_script.as_deref());
         let commands = self.build_command.as_deref().zip(script);
         commands.is_some_and(|(command, script)| runs_build(command, script))
-    }
-}
-
-impl Storage {
-    /// Returns true if bindings name no storage.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Storage::default()
-    }
-
-    /// Returns the first id of a KV namespace without Cloudflare's format, such as `<your-id>`.
-    #[must_use]
-    pub fn namespace_placeholder(&self) -> Option<&str> {
-        self.namespaces.iter().map(String::as_str).find(|id| !is_cloudflare_id(id))
-    }
-
-    /// Returns the first id of a D1 database without Cloudflare's format, and the name of the database. `None` if the
-    /// config has no name, or a placeholder such as `<your-name>`.
-    #[must_use]
-    pub fn database_placeholder(&self) -> Option<(&str, Option<&str>)> {
-        let is_id = |id: &str| {
-            let lengths: Vec<usize> = id.split('-').map(str::len).collect();
-            lengths == [8, 4, 4, 4, 12] && is_cloudflare_id(&id.replace('-', ""))
-        };
-        let databases = self.databases.iter().map(|(id, name)| (id.as_str(), name.as_str()));
-        let (id, name) = databases.into_iter().find(|(id, _)| !is_id(id))?;
-        let is_name = name != id && !name.is_empty() && !name.contains(['<', '>', '{', '}', '$']);
-        Some((id, Some(name).filter(|_| is_name)))
-    }
-
-    /// Reads a block of a config. Blocks of `env` inherit no bindings.
-    fn from_block(block: &Value) -> Storage {
-        let all = |list: &Value, field: &str| -> Vec<String> {
-            let entries = list.as_array().into_iter().flatten();
-            entries.filter_map(|entry| entry[field].as_str().map(str::to_owned)).collect()
-        };
-        let databases = block["d1_databases"].as_array().into_iter().flatten();
-        let database = |entry: &Value| {
-            let id = entry["database_id"].as_str()?.to_owned();
-            let name = entry["database_name"].as_str().unwrap_or(&id).to_owned();
-            Some((id, name))
-        };
-        let queues = &block["queues"];
-        Storage {
-            namespaces: all(&block["kv_namespaces"], "id"),
-            databases: databases.filter_map(database).collect(),
-            buckets: all(&block["r2_buckets"], "bucket_name"),
-            queues: [
-                all(&queues["producers"], "queue"),
-                all(&queues["consumers"], "queue"),
-                all(&queues["consumers"], "dead_letter_queue"),
-            ]
-            .concat(),
-        }
     }
 }
 
@@ -293,8 +232,11 @@ impl WranglerConfig {
             html_handling: get("assets")["html_handling"].as_str().map(str::to_owned),
             domains: self.domains(environment),
             preview_urls: get("preview_urls").as_bool(),
-            account_id: get("account_id").as_str().map(str::to_owned),
-            has_build_command: get("build")["command"].is_string(),
+            // wrangler ignores an empty one.
+            account_id: get("account_id").as_str().filter(|id| !id.is_empty()).map(str::to_owned),
+            has_build_command: get("build")["command"]
+                .as_str()
+                .is_some_and(|line| !line.is_empty()),
             build_command: build_command(get("build")),
             storage: Storage::from_block(own),
             required_secrets: required_secrets(&own["secrets"]),
@@ -302,6 +244,7 @@ impl WranglerConfig {
             bound_workers: bound_workers(own),
             variables: object_keys(&own["vars"]),
             remote_bindings: remote_bindings(own),
+            built_image: built_image(own),
             hyperdrives: hyperdrives(own),
         }
     }

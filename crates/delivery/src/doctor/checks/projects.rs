@@ -18,6 +18,7 @@ use deployment::tools::program::which;
 use deployment::tools::sandbox;
 use workspace::Workspace;
 use workspace::detect;
+use workspace::discovery::BrokenConfig;
 use workspace::git;
 use workspace::installation::Installation;
 use workspace::project::Project;
@@ -36,12 +37,19 @@ pub fn projects(context: &Context) -> Finding {
         }
         Err(error) => Finding::from(error),
         Ok(projects) if projects.is_empty() => {
-            let reason = context.workspace().ok().and_then(Workspace::no_project);
+            let workspace = context.workspace().ok();
+            let has_broken = workspace.is_some_and(|workspace| {
+                BrokenConfig::needing_attention(&workspace.broken).next().is_some()
+            });
             let none = |reason: Error| {
-                Finding::warn(format!("none: {}", reason.message))
-                    .manual_fix(reason.hints.join("\n"))
+                let fix = match has_broken {
+                    // The hint of other commands is to run `doctor`.
+                    true => "correct the configs that the list of projects below names".to_owned(),
+                    false => reason.hints.join("\n"),
+                };
+                Finding::warn(format!("none: {}", reason.message)).manual_fix(fix)
             };
-            reason.map_or_else(Finding::ok, none)
+            workspace.and_then(Workspace::no_project).map_or_else(Finding::ok, none)
         }
         Ok(projects) => {
             let names: Vec<&str> = projects.iter().map(|p| p.name.as_str()).collect();

@@ -9,6 +9,7 @@ use crate::engine::build::expected_output::{check_entry, check_output, is_beside
 use crate::engine::job::ProjectRun;
 use crate::engine::upload::{NewVersion, PreparedUpload};
 use crate::plan::commands::Bundling;
+use crate::plan::guard::check_containers;
 use crate::plan::{Operation, ProjectPlan};
 use base::error::{Error, Result, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
@@ -125,6 +126,8 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     let is_redirected = is_redirected(root, part);
     let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
     let target = generated.as_ref().unwrap_or(&part.target);
+    // wrangler would need Docker for the image, also to bundle.
+    check_containers(&part.config, target)?;
     let is_bundled = target.main.is_some() || target.has_build_command;
     if is_bundled {
         job.step("bundle");
