@@ -35,17 +35,19 @@ pub fn unbuilt(workspace: &Workspace, projects: &[&Project]) -> BTreeMap<String,
     projects.iter().filter_map(refusal).collect()
 }
 
-/// Returns the names of the projects whose deployed config may be one that a build or an install writes, as the plugin of
-/// Vite and Nitro do. wrangler follows it only from the default config of a folder.
+/// Returns the names of the projects whose deployed config may be one that a build writes, as the plugin of Vite and Nitro do.
+/// wrangler follows it only from the default config of a folder. Without a build, the config of an earlier one is not used
+/// ([`ProjectPlan::may_be_redirected`]).
 #[must_use]
 pub fn may_be_generated(root: &Utf8Path, projects: &[&Project]) -> BTreeSet<String> {
     let is_generated = |project: &&&Project| {
-        let package = project.package.as_ref();
-        let runs_code = package.is_some_and(|package| {
-            package.builds() || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
-        });
+        // A build leaves a config that git tracks.
+        let may_write = |package: &Package| {
+            package.builds()
+                && (package.may_write_config() || root.join(&project.dir).join(REDIRECT).is_file())
+        };
         is_default_config(root, &project.config)
-            && (runs_code || project.module || root.join(&project.dir).join(REDIRECT).is_file())
+            && (project.module || project.package.as_ref().is_some_and(may_write))
     };
     projects.iter().filter(is_generated).map(|project| project.name.clone()).collect()
 }
