@@ -90,6 +90,10 @@ pub struct Workspace {
     cargo_files: BTreeSet<Utf8PathBuf>,
     /// Lock files and settings of package managers.
     install_files: Vec<Utf8PathBuf>,
+    /// The submodules without a checkout, in folders that are searched and in no project.
+    missing_submodules: Vec<Utf8PathBuf>,
+    /// The submodules with a checkout, sorted.
+    submodules: Vec<Utf8PathBuf>,
     /// The settings of Turborepo and Nx, sorted.
     task_configs: Vec<Utf8PathBuf>,
     /// The managers of the lock files in each folder.
@@ -141,7 +145,13 @@ impl Workspace {
 
     fn with_config(root: &Utf8Path, files: Source, config: Config) -> Result<Workspace> {
         let folders = SearchFolders::new(&config)?;
-        let Listing { files: mut listed, links, all: all_files } = files.list()?;
+        let Listing {
+            files: mut listed,
+            links,
+            all: all_files,
+            submodules,
+            mut missing_submodules,
+        } = files.list()?;
         let (packages, unreadable) = packages(&files, &listed)?;
         let cargo_files = listed.extract_if(.., |path| cargo_folder(path).is_some()).collect();
         listed.retain(|path| path.file_name() != Some(MANIFEST));
@@ -149,7 +159,8 @@ impl Workspace {
         let missing = missing.into_iter().filter(|path| has_name(path, is_config_name)).collect();
         let not_checked_out = projects::sparse::configs_outside(&files, missing);
         let (found, folders) =
-            Discovery::new(&files, folders, &packages, &unreadable).find(&listed, not_checked_out);
+            Discovery::new(&files, folders, (&packages, &unreadable), &submodules)
+                .find(&listed, not_checked_out);
         let Discoveries {
             projects,
             broken,
@@ -157,6 +168,9 @@ impl Workspace {
             outside: outside_configs,
             not_checked_out: configs_outside_of_checkout,
         } = found;
+        missing_submodules.retain(|path| {
+            folders.may_hold(path) && !projects.iter().any(|project| path.starts_with(&project.dir))
+        });
         let dirs: BTreeSet<&str> = projects.iter().map(|project| project.dir.as_str()).collect();
         let code: BTreeSet<&str> = packages.keys().map(String::as_str).chain(dirs).collect();
         let tsconfigs = find_tsconfigs(&listed, &code);
@@ -182,6 +196,8 @@ impl Workspace {
             cargo_files,
             install_files,
             task_configs,
+            submodules,
+            missing_submodules,
             tsconfigs,
             links,
             all_files,
@@ -221,6 +237,12 @@ impl Workspace {
                 .filter(|package| package.builds() || (has_command && package.dir == project.dir))
         });
         self.packages.values().filter(|package| package.builds()).chain(own)
+    }
+
+    /// Returns the submodule that `dir` is in. `None` if it is in none.
+    pub(crate) fn submodule_of(&self, dir: &Utf8Path) -> Option<&Utf8Path> {
+        let around = self.submodules.iter().filter(|path| dir.starts_with(path));
+        around.max_by_key(|path| path.as_str().len()).map(Utf8PathBuf::as_path)
     }
 
     /// Returns true if `package` is the root of a workspace.

@@ -93,10 +93,39 @@ fn a_config_that_a_build_may_write_needs_no_date() {
     );
     env.commit("build");
     assert_eq!(errors(&env, &[]), "");
-    // An earlier build wrote one.
-    let env = repository("wrangler.json", config);
-    env.write("projects/a/.wrangler/deploy/config.json", r#"{ "configPath": "../../x.json" }"#);
-    assert_eq!(errors(&env, &[]), "");
+    // The config of an earlier build is not used without a build, also after an install. No compiler writes one.
+    let leftover = |env: &TestEnv| {
+        env.write("projects/a/.wrangler/deploy/config.json", r#"{ "configPath": "../../x.json" }"#);
+    };
+    for (script, is_left, is_refused) in [
+        ("", false, true),
+        ("", true, true),
+        (r#""postinstall": "node setup.mjs""#, true, true),
+        (r#""build": "tsc && npm run css", "css": "sass a.scss dist/a.css""#, false, true),
+        (r#""build": "tsc""#, true, false),
+        (r#""build": "tsc && node build.mjs""#, false, false),
+        (r#""build": "vite build""#, true, false),
+    ] {
+        let env = repository("wrangler.json", config);
+        let package = format!(r#"{{ "name": "a", "scripts": {{ {script} }} }}"#);
+        env.write("projects/a/package.json", &package);
+        if is_left {
+            leftover(&env);
+        }
+        env.commit("package");
+        let found = errors(&env, &[]);
+        assert_eq!(
+            found.contains("it has no `compatibility_date`"),
+            is_refused,
+            "{script} {found}"
+        );
+    }
+    // Nor does the storage need one.
+    let storage = r#"{ "name": "a", "main": "worker.js", "compatibility_date": "2026-10-01", "kv_namespaces": [{ "binding": "KV" }] }"#;
+    let env = repository("wrangler.json", storage);
+    leftover(&env);
+    let found = errors(&env, &["--env", "staging"]);
+    assert!(found.contains("the binding `KV` of `kv_namespaces` has no `id`"), "{found}");
     // wrangler follows no other config's redirect.
     let env = repository("wrangler.api.json", config);
     env.write(

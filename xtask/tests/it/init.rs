@@ -320,6 +320,17 @@ fn a_cargo_workspace_and_a_pipeline_stay_as_they_are() {
     assert!(message.ends_with(gitlab::pipeline::own_jobs::WORKFLOW), "{message}");
     let doctor = env.xtask(&["doctor", "--offline"]).stdout;
     assert!(doctor.contains("these jobs of .gitlab-ci.yml do not run in"), "{doctor}");
+    let doctor = env.xtask(&["doctor", "--offline", "--json"]).json();
+    let note = gitlab::pipeline::own_jobs::note(
+        &env.root,
+        &workspace::config::Config::load(&env.root).expect("a config"),
+    );
+    let note = note.expect("a note");
+    assert_eq!(doctor["pipeline"], serde_json::to_value(&note).expect("JSON"));
+    assert!(doctor["pipeline"]["fix"].is_string() && doctor["pipeline"]["lines"].is_string());
+    // A check alone has none.
+    let doctor = env.xtask(&["doctor", "tools", "--offline", "--json"]).json();
+    assert!(doctor["pipeline"].is_null(), "{doctor:#}");
 
     // What we did not write we do not overwrite.
     let theirs = "stages: [mine]\n";

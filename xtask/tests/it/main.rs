@@ -81,6 +81,7 @@ mod setup;
 mod site;
 mod sparse_checkout;
 mod status;
+mod submodules;
 mod support;
 mod sweep;
 mod symlinks;

@@ -89,8 +89,9 @@ impl DoctorCommand {
             && let Ok(workspace) = context.workspace()
         {
             report.projects = readiness::rows(workspace);
-            let note = own_jobs::note(&workspace.root, &workspace.config);
-            let note = note.map(|note| format!("{}\n", note.text())).unwrap_or_default();
+            report.pipeline = own_jobs::note(&workspace.root, &workspace.config);
+            let note = report.pipeline.as_ref().map(|note| format!("{}\n", note.text()));
+            let note = note.unwrap_or_default();
             let projects = readiness::text(workspace, &report.projects, ctx.ui.width());
             text = format!("{projects}\n{note}{text}");
         }

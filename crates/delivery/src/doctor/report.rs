@@ -7,6 +7,7 @@ use super::finding::{CheckStatus, Finding};
 use super::readiness::ReadinessRow;
 use super::run::CheckResult;
 use base::error::{ErrorKind, Exit};
+use gitlab::pipeline::own_jobs::PipelineNote;
 
 /// A check and its finding.
 #[derive(Clone, Serialize)]
@@ -71,6 +72,10 @@ pub struct DoctorReport {
     /// The projects, with the problems that prevent their deployment. Only in the report of all checks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<ReadinessRow>,
+    /// The jobs of the repository's own pipeline that do not run in that of a merge request, or what prevents it, as in the
+    /// report of `init`. Only in the report of all checks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<PipelineNote>,
 }
 
 impl DoctorReport {
@@ -111,6 +116,7 @@ impl DoctorReport {
             checks,
             fixed: Vec::new(),
             projects: Vec::new(),
+            pipeline: None,
         }
     }
 }

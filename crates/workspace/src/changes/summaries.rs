@@ -6,6 +6,7 @@ use camino::Utf8Path;
 use crate::Workspace;
 use crate::changes::summary::Summary;
 use crate::changes::summary_text::{decode, encode};
+use crate::files::has_submodules;
 use crate::files::text_cache::TextCache;
 use base::error::Result;
 
@@ -14,6 +15,10 @@ const SUMMARIES: TextCache = TextCache { folder: ".xtask/summaries", max: 16 };
 
 /// Returns the summary of `commit` in the repository at `root`.
 pub fn summary(root: &Utf8Path, commit: &str) -> Result<Summary> {
+    // The files of submodules are those of their checkouts, which change.
+    if has_submodules(root) {
+        return Ok(Summary::new(&Workspace::survey_commit(root, commit)?));
+    }
     if let Some(summary) = SUMMARIES.get(root, commit).and_then(|text| decode(&text)) {
         return Ok(summary);
     }

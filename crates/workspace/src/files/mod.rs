@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::files::names::{is_defining_name, is_read};
+use crate::files::names::{is_cargo_name, is_defining_name, is_read};
 use crate::files::tree::Tree;
 use crate::git::{self, FileList, FoundText, Listing};
 use base::error::Result;
@@ -24,6 +24,11 @@ use base::error::Result;
 #[must_use]
 pub fn folder_name(dir: &Utf8Path) -> &str {
     if dir.as_str().is_empty() { "the repository's root" } else { dir.as_str() }
+}
+
+/// Returns true if the repository may have submodules.
+pub(crate) fn has_submodules(root: &Utf8Path) -> bool {
+    root.join(".gitmodules").is_file()
 }
 
 /// The files of the repository.
@@ -59,20 +64,37 @@ impl Source {
     }
 
     /// Returns every file that defines a package, a project or a module, and every symbolic link, sorted by path
-    /// text. For the working tree, deleted files may be included.
+    /// text, with those in checked out submodules. For the working tree, deleted files may be included.
     pub fn list(&self) -> Result<Listing> {
-        match self {
-            Source::WorkingTree { root, .. } => git::list(root, is_defining_name),
+        let (root, mut listing) = match self {
+            Source::WorkingTree { root, .. } => {
+                (root.as_path(), git::list(root, is_defining_name)?)
+            }
             Source::Commit(tree) => {
                 let files = git::with_names(tree.paths(), is_defining_name);
                 let links = git::with_names(tree.links(), |_| true);
-                Ok(Listing {
+                let listing = Listing {
                     files: files.map(Utf8PathBuf::from).collect(),
                     links: links.map(Utf8PathBuf::from).collect(),
-                    all: None,
-                })
+                    ..Listing::default()
+                };
+                (tree.root(), listing)
             }
+        };
+        if has_submodules(root) {
+            let submodules: Vec<Utf8PathBuf> = match self {
+                Source::WorkingTree { .. } => {
+                    let all = listing.all.iter().flat_map(FileList::submodules);
+                    all.map(Utf8PathBuf::from).collect()
+                }
+                Source::Commit(tree) => tree.submodules().map(Utf8PathBuf::from).collect(),
+            };
+            // Crates are found by the paths in manifests.
+            listing.add_submodules(root, &submodules, |name| {
+                is_defining_name(name) && !is_cargo_name(name)
+            })?;
         }
+        Ok(listing)
     }
 
     /// Returns the names of the files and folders in `folder`, files without their extension, that can be the start

@@ -121,7 +121,7 @@ pub(crate) fn cargo_folder(path: &Utf8Path) -> Option<&Utf8Path> {
 }
 
 /// Returns true if a file of this name may be a file of Cargo.
-fn is_cargo_name(name: &str) -> bool {
+pub(crate) fn is_cargo_name(name: &str) -> bool {
     [CARGO_MANIFEST, CARGO_LOCK, "config", "config.toml"].contains(&name)
         || RUST_TOOLCHAINS.contains(&name)
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::files::paths::normalize;
+use crate::files::symlinks;
 use crate::git::objects::{CommitFile, contents, entries};
 use crate::git::{self, FoundText, LINK, REPOSITORY};
 use base::error::{Result, refused};
@@ -70,6 +71,25 @@ impl Tree {
         self.entries.iter().map(|entry| entry.path.as_str())
     }
 
+    /// Returns the root of the repository.
+    pub(crate) fn root(&self) -> &Utf8Path {
+        &self.root
+    }
+
+    /// Returns the paths of the submodules.
+    pub(crate) fn submodules(&self) -> impl Iterator<Item = &str> {
+        let nested = self.entries.iter().filter(|entry| entry.mode == REPOSITORY);
+        nested.map(|entry| entry.path.as_str())
+    }
+
+    /// Returns true if `path` is in a submodule with a checkout. A commit has only the id of a submodule, so the files of its
+    /// checkout count.
+    fn is_in_checkout(&self, path: &Utf8Path) -> bool {
+        let mut above = path.ancestors().skip(1).filter_map(|above| self.entry(above));
+        let repository = above.find(|entry| entry.mode == REPOSITORY);
+        repository.is_some_and(|entry| git::is_repository(&self.root.join(&entry.path)))
+    }
+
     /// Returns every symbolic link, sorted.
     pub fn links(&self) -> impl Iterator<Item = &str> {
         self.links.keys().map(String::as_str)
@@ -95,6 +115,9 @@ impl Tree {
 
     /// Returns the text of a file. Reads it now if it did not pass the filter.
     pub fn read(&self, path: &Utf8Path) -> Result<String> {
+        if self.is_in_checkout(path) {
+            return symlinks::read(&self.root, path);
+        }
         self.text(path, |real| self.read_now(real))
     }
 
@@ -108,7 +131,10 @@ impl Tree {
         let contents = contents(&self.root, &ids).unwrap_or_default();
         let names = entries.iter().map(|entry| entry.path.as_str());
         let texts: HashMap<&str, Vec<u8>> = names.zip(contents).collect();
-        let read = |path: &Utf8PathBuf| self.text(path, |real| texts.get(real.as_str()).cloned());
+        let read = |path: &Utf8PathBuf| match self.is_in_checkout(path) {
+            true => symlinks::read(&self.root, path),
+            false => self.text(path, |real| texts.get(real.as_str()).cloned()),
+        };
         paths.iter().map(read).collect()
     }
 
@@ -137,6 +163,9 @@ impl Tree {
     /// paths count as existing.
     #[must_use]
     pub fn is_file(&self, path: &Utf8Path) -> bool {
+        if self.is_in_checkout(path) {
+            return self.root.join(path).is_file();
+        }
         let file = |path: &Utf8Path| self.entry(path).is_some_and(|entry| entry.mode != REPOSITORY);
         self.real(path).is_some_and(|path| file(&path) || self.is_elsewhere(&path))
     }
@@ -144,6 +173,9 @@ impl Tree {
     /// Returns true if a file or a folder is at `path`.
     #[must_use]
     pub fn exists(&self, path: &Utf8Path) -> bool {
+        if self.is_in_checkout(path) {
+            return self.root.join(path).exists();
+        }
         let Some(real) = self.real(path) else { return false };
         let below = format!("{real}/");
         let next = self.entries.partition_point(|entry| entry.path < below);
@@ -158,6 +190,9 @@ impl Tree {
     /// commit are unknown.
     #[must_use]
     pub fn dangles(&self, path: &Utf8Path) -> bool {
+        if self.is_in_checkout(path) {
+            return !self.root.join(path).exists();
+        }
         self.links.contains_key(path.as_str())
             && match self.resolve(path) {
                 Resolution::Path(real) => !self.exists(&real),
@@ -179,6 +214,9 @@ impl Tree {
 
     /// Resolves the symbolic links of `path`. `None` if it leads out of the commit.
     pub(crate) fn real(&self, path: &Utf8Path) -> Option<Utf8PathBuf> {
+        if self.is_in_checkout(path) {
+            return symlinks::real(&self.root, path);
+        }
         match self.resolve(path) {
             Resolution::Path(real) => Some(real),
             Resolution::Escapes | Resolution::Loop => None,

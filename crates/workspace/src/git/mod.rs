@@ -106,6 +106,41 @@ pub struct Listing {
     pub links: Vec<Utf8PathBuf>,
     /// Every file. `None` if a path is not UTF-8.
     pub all: Option<FileList>,
+    /// The submodules with a checkout, whose files are listed too.
+    pub submodules: Vec<Utf8PathBuf>,
+    /// The submodules without a checkout.
+    pub missing_submodules: Vec<Utf8PathBuf>,
+}
+
+impl Listing {
+    /// Adds the files and links in the submodules at `paths` that have a checkout, and in their own submodules.
+    pub(crate) fn add_submodules(
+        &mut self,
+        root: &Utf8Path,
+        paths: &[Utf8PathBuf],
+        wanted: impl Fn(&str) -> bool + Copy,
+    ) -> Result<()> {
+        let mut waiting = paths.to_vec();
+        while let Some(submodule) = waiting.pop() {
+            let inner = root.join(&submodule);
+            if !is_repository(&inner) {
+                self.missing_submodules.push(submodule);
+                continue;
+            }
+            let Listing { files, links, all, .. } = list(&inner, wanted)?;
+            let here = |path: &Utf8PathBuf| submodule.join(path);
+            self.files.extend(files.iter().map(here));
+            self.links.extend(links.iter().map(here));
+            let nested = all.iter().flat_map(FileList::submodules);
+            waiting.extend(nested.map(|path| submodule.join(path)));
+            self.submodules.push(submodule);
+        }
+        self.submodules.sort();
+        for paths in [&mut self.files, &mut self.links] {
+            paths.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        }
+        Ok(())
+    }
 }
 
 /// Every file that git tracks, and every untracked one that it does not ignore, in git's format.
@@ -163,7 +198,8 @@ pub fn list(root: &Utf8Path, wanted: impl Fn(&str) -> bool) -> Result<Listing> {
     };
     let (files, links) =
         (sorted(&mut with_names(files, wanted)), sorted(&mut with_names(links, |_| true)));
-    Ok(Listing { files, links, all: is_utf8.then_some(FileList { index, untracked }) })
+    let all = is_utf8.then_some(FileList { index, untracked });
+    Ok(Listing { files, links, all, ..Listing::default() })
 }
 
 /// Selects the untracked files. Leaves out [`WRANGLER_STATE`].
@@ -382,10 +418,28 @@ pub fn is_repository(folder: &Utf8Path) -> bool {
     git_dir.is_file() || git_dir.join("HEAD").exists()
 }
 
+/// The exit code of git for a path in a submodule.
+const FATAL: i32 = 128;
+
+/// Returns the nearest repository around `path` below `root`, and the path in it. `None` if there is none.
+fn nested_repository<'p>(root: &Utf8Path, path: &'p Utf8Path) -> Option<(Utf8PathBuf, &'p str)> {
+    let above = path.ancestors().skip(1).filter(|above| !above.as_str().is_empty());
+    let inner = above.map(|above| (above, root.join(above))).find(|(_, at)| is_repository(at));
+    // A slash at the end of `path` is kept.
+    inner.map(|(above, at)| (at, path.as_str()[above.as_str().len()..].trim_start_matches('/')))
+}
+
 /// Returns true if git ignores `path`.
 pub fn is_ignored(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
-    let status = command(root).args(["check-ignore", "--quiet", "--", path.as_str()]).status()?;
-    Ok(status.success())
+    let mut git = command(root);
+    let status = git
+        .args(["check-ignore", "--quiet", "--", path.as_str()])
+        .stderr(Stdio::null())
+        .status()?;
+    match nested_repository(root, path).filter(|_| status.code() == Some(FATAL)) {
+        Some((inner, path)) => is_ignored(&inner, Utf8Path::new(path)),
+        None => Ok(status.success()),
+    }
 }
 
 /// Returns the paths that git ignores, of those in `paths`.
@@ -403,6 +457,15 @@ pub fn ignored_paths(root: &Utf8Path, paths: &[&Utf8Path]) -> Result<BTreeSet<Ut
         scope.spawn(|| stdin.map(|mut stdin| stdin.write_all(input.as_bytes())));
         child.wait_with_output()
     })?;
+    if output.status.code() == Some(FATAL) {
+        let mut found = BTreeSet::new();
+        for path in paths {
+            if is_ignored(root, path)? {
+                found.insert((*path).to_owned());
+            }
+        }
+        return Ok(found);
+    }
     Ok(utf8_paths(output.stdout).split_terminator('\0').map(Utf8PathBuf::from).collect())
 }
 
@@ -414,6 +477,11 @@ pub fn is_generated(root: &Utf8Path, folder: &Utf8Path) -> Result<bool> {
 
 /// Returns true if git tracks the file at `path`, or a file in the folder.
 pub fn is_tracked(root: &Utf8Path, path: &Utf8Path) -> Result<bool> {
+    if let Some((inner, path)) = nested_repository(root, path)
+        && !output(&inner, &["ls-files", "-z", "--", path])?.is_empty()
+    {
+        return Ok(true);
+    }
     Ok(!output(root, &["ls-files", "-z", "--", path.as_str()])?.is_empty())
 }
 

@@ -99,6 +99,10 @@ impl<'w> EdgeBuilder<'w> {
             if project.module {
                 self.modules(&project.dir);
             }
+            // Nothing finds what code imports from elsewhere in its submodule.
+            if let Some(submodule) = self.workspace.submodule_of(&project.dir) {
+                self.graph.add(node, submodule, Origin::Input);
+            }
         }
         self.crates();
         self.shared_modules();

@@ -255,7 +255,7 @@ pub(crate) fn runs_build(command: &str, script: &str) -> bool {
 }
 
 /// Returns the name of the script that a command runs: `build` of `npm run build`. `None` if it does more than that.
-fn script_name(command: &str) -> Option<&str> {
+pub(super) fn script_name(command: &str) -> Option<&str> {
     let mut words = command.split_whitespace();
     let manager = words.next().filter(|word| MANAGERS.contains(word))?;
     let mut words = words.skip_while(|word| ["-s", "--silent"].contains(word)).peekable();

@@ -169,6 +169,12 @@ impl Package {
         self.build.is_some()
     }
 
+    /// Returns true if its build may write a wrangler config. False only if its programs are known not to.
+    #[must_use]
+    pub fn may_write_config(&self) -> bool {
+        self.build_tasks.may_write_config || self.build == Some(BuildOrigin::Inference)
+    }
+
     /// Returns the package with the build that its wrangler config needs: that of OpenNext if the config names the folder
     /// of OpenNext, and the script `build` runs Next.js alone.
     #[must_use]

@@ -57,6 +57,12 @@ impl SearchFolders {
         Utf8Path::new(&self.folder)
     }
 
+    /// Returns true if the submodule `path`, whose files are unknown, may have a folder that is searched.
+    pub(crate) fn may_hold(&self, path: &Utf8Path) -> bool {
+        let is_below = !self.folder.is_empty() && path.starts_with(&self.folder);
+        !self.is_everywhere && (is_below || self.holds(path))
+    }
+
     /// Returns true if `dir` is searched.
     #[must_use]
     pub fn holds(&self, dir: &Utf8Path) -> bool {
@@ -246,16 +252,25 @@ pub(crate) struct Discovery<'w> {
     folders: SearchFolders,
     packages: &'w BTreeMap<String, Package>,
     unreadable: &'w BTreeMap<Utf8PathBuf, Error>,
+    submodules: &'w [Utf8PathBuf],
 }
 
 impl<'w> Discovery<'w> {
     pub(crate) fn new(
         files: &'w Source,
         folders: SearchFolders,
-        packages: &'w BTreeMap<String, Package>,
-        unreadable: &'w BTreeMap<Utf8PathBuf, Error>,
+        (packages, unreadable): (&'w BTreeMap<String, Package>, &'w BTreeMap<Utf8PathBuf, Error>),
+        submodules: &'w [Utf8PathBuf],
     ) -> Discovery<'w> {
-        Discovery { files, folders, packages, unreadable }
+        Discovery { files, folders, packages, unreadable, submodules }
+    }
+
+    /// Returns true if `dir` is searched. A submodule is, if it is in `projects/` or the shared config names its folder: it may
+    /// be the repository of another team, whose Workers are not those of this one.
+    fn searches(&self, dir: &Utf8Path) -> bool {
+        self.folders.holds(dir)
+            && !(self.folders.is_everywhere
+                && self.submodules.iter().any(|path| dir.starts_with(path)))
     }
 
     /// Returns the projects whose configs are among `listed`, with the folders that were searched. Without a project in
@@ -291,14 +306,14 @@ impl<'w> Discovery<'w> {
         let dir = config.parent().unwrap_or(Utf8Path::new(""));
         let name = config.file_name().unwrap_or_default();
         (CONFIG_NAMES.contains(&name) || !is_variant(name))
-            && self.folders.holds(dir)
+            && self.searches(dir)
             && !(self.folders.is_everywhere && self.is_crate_template(dir))
     }
 
     fn search(&self, folders: &BTreeMap<&Utf8Path, Vec<&Utf8Path>>) -> Discoveries {
         let mut found = Discoveries::default();
         for (dir, configs) in folders {
-            if !self.folders.holds(dir) {
+            if !self.searches(dir) {
                 let is_main =
                     |path: &&&Utf8Path| CONFIG_NAMES.iter().any(|n| path.file_name() == Some(n));
                 let main = configs.iter().find(is_main);

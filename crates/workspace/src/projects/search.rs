@@ -60,11 +60,18 @@ impl Workspace {
                 format!("{}: {path} is in a folder that is not searched", unknown.message);
             return usage(message).hint(self.include(std::slice::from_ref(path)));
         }
-        match self.no_project() {
+        let unknown = match self.no_project() {
             Some(none) => {
                 let message = format!("{}: {}", unknown.message, none.message);
                 none.with_message(message)
             }
+            None => unknown,
+        };
+        match self.submodule_command() {
+            Some(update) => unknown.hint(format!(
+                "run `{update}` if it is in {}, which is not checked out",
+                list_first(MAX_LISTED_NAMES, &self.missing_submodules)
+            )),
             None => unknown,
         }
     }

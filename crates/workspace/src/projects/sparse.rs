@@ -76,9 +76,17 @@ pub(crate) fn configs_outside(files: &Source, missing: Vec<Utf8PathBuf>) -> Vec<
 const MAX_LISTED_FOLDERS: usize = 8;
 
 impl Workspace {
-    /// Names the projects that a sparse checkout leaves out. `None` if there are none.
+    /// Names the projects that a sparse checkout leaves out, and the submodules that may have projects and are not checked
+    /// out. `None` if there are none.
     #[must_use]
     pub fn sparse_note(&self) -> Option<String> {
+        let submodules = &self.missing_submodules;
+        if let Some(update) = self.submodule_command() {
+            return Some(format!(
+                "submodules are not checked out here, so their projects are left out: {}; run `{update}`",
+                list_first(MAX_LISTED_FOLDERS, submodules)
+            ));
+        }
         let folders = self.folders_outside();
         (!folders.is_empty()).then(|| {
             format!(
@@ -102,8 +110,23 @@ impl Workspace {
         })
     }
 
-    /// Refuses to list all projects of the repository if a sparse checkout leaves out a project, or a file that one needs.
+    /// Returns the command that checks out the submodules that may have projects. `None` if none is missing.
+    pub(crate) fn submodule_command(&self) -> Option<String> {
+        let paths: Vec<String> =
+            self.missing_submodules.iter().map(|path| quote(path.as_str())).collect();
+        (!paths.is_empty()).then(|| format!("git submodule update --init {}", paths.join(" ")))
+    }
+
+    /// Refuses to list all projects of the repository if a sparse checkout leaves out a project, or a file that one needs, or
+    /// if a submodule that may have projects is not checked out.
     pub fn refuse_sparse(&self) -> Result<()> {
+        if let Some(update) = self.submodule_command() {
+            let failure = refused(format!(
+                "submodules that may have projects are not checked out, and the pipeline would lose their jobs: {}; nothing was written",
+                list_first(MAX_LISTED_FOLDERS, &self.missing_submodules)
+            ));
+            return Err(failure.hint(format!("run `{update}`")));
+        }
         let folders = self.folders_outside();
         if !folders.is_empty() {
             let add = command(&folders);

@@ -28,16 +28,18 @@ pub fn check_unbuilt(workspace: &Workspace, project: &Project) -> Result<()> {
     check_files(&workspace.root, project, has_other_build)
 }
 
-/// Returns true if the deployed config may be one that a build or an install writes, as the plugin of Vite and Nitro do.
-/// wrangler follows it only from the default config of a folder.
+/// Returns true if the deployed config may be one that a build writes, as the plugin of Vite and Nitro do. wrangler follows
+/// it only from the default config of a folder. Without a build, the config of an earlier one is not used
+/// ([`ProjectPlan::may_be_redirected`]).
 #[must_use]
 pub fn may_be_generated(root: &Utf8Path, project: &Project) -> bool {
-    let package = project.package.as_ref();
-    let runs_code = package.is_some_and(|package| {
-        package.builds() || INSTALL_SCRIPTS.iter().any(|name| package.scripts.contains(*name))
-    });
+    // A build leaves a config that git tracks.
+    let may_write = |package: &Package| {
+        package.builds()
+            && (package.may_write_config() || root.join(&project.dir).join(REDIRECT).is_file())
+    };
     is_default_config(root, &project.config)
-        && (runs_code || project.module || root.join(&project.dir).join(REDIRECT).is_file())
+        && (project.module || project.package.as_ref().is_some_and(may_write))
 }
 
 /// Refuses a missing file. `has_other_build` returns true if a build of another package runs before the upload.
