@@ -36,8 +36,8 @@ impl GitlabProject {
     /// Returns the project of the job. Outside of a pipeline, returns that of the shared config file.
     #[must_use]
     pub fn from_ci(ci: &CiVariables, config: &Gitlab) -> GitlabProject {
-        let api = trim_value(&ci.api_v4_url).unwrap_or_else(|| config.api());
-        let number = trim_value(&ci.project_id).unwrap_or_else(|| config.project_id.clone());
+        let api = trim_variable(&ci.api_v4_url).unwrap_or_else(|| config.api());
+        let number = trim_variable(&ci.project_id).unwrap_or_else(|| config.project_id.clone());
         GitlabProject { api: api.trim_end_matches('/').to_owned(), number }
     }
 
@@ -90,28 +90,29 @@ impl MergeRequest {
     #[must_use]
     pub fn from_ci(ci: &CiVariables, config: &Gitlab) -> Option<MergeRequest> {
         let is_number = |iid: &String| iid.bytes().all(|b| b.is_ascii_digit());
-        let iid = trim_value(&ci.merge_request_iid).filter(is_number)?;
+        let iid = trim_variable(&ci.merge_request_iid).filter(is_number)?;
         let own = GitlabProject::from_ci(ci, config);
-        let number = trim_value(&ci.merge_request_project_id).unwrap_or_else(|| own.number.clone());
+        let number =
+            trim_variable(&ci.merge_request_project_id).unwrap_or_else(|| own.number.clone());
         // A fork's merge request may also run in the parent project, if a member starts it there.
         let in_fork = ci.project_id.is_some() && own.number != number;
-        let page = trim_value(&ci.merge_request_project_url)
+        let page = trim_variable(&ci.merge_request_project_url)
             .map(|url| format!("{}/-/merge_requests/{iid}", url.trim_end_matches('/')));
         Some(MergeRequest {
             project: GitlabProject { number, ..own },
             iid,
             in_fork,
-            commit: trim_value(&ci.merge_request_source_branch_sha)
-                .or_else(|| trim_value(&ci.commit_sha)),
-            pipeline: trim_value(&ci.pipeline_id).and_then(|id| id.parse().ok()),
-            job: trim_value(&ci.job_url),
+            commit: trim_variable(&ci.merge_request_source_branch_sha)
+                .or_else(|| trim_variable(&ci.commit_sha)),
+            pipeline: trim_variable(&ci.pipeline_id).and_then(|id| id.parse().ok()),
+            job: trim_variable(&ci.job_url),
             page,
         })
     }
 }
 
 /// Returns the value of a variable without the space around it.
-fn trim_value(variable: &Option<String>) -> Option<String> {
+fn trim_variable(variable: &Option<String>) -> Option<String> {
     variable.as_deref().map(|text| text.trim().to_owned())
 }
 

@@ -46,7 +46,7 @@ impl Reply {
 }
 
 /// A page of a list.
-pub(super) struct ResultPage {
+pub(super) struct ReplyPage {
     /// The reply with its rows.
     pub(super) reply: Reply,
     /// `true` if another page follows.
@@ -113,7 +113,7 @@ impl<'a> Client<'a> {
     ///
     /// A page may be short or empty although others follow, because GitLab removes rows that the user may not read (see
     /// `lib/api/notes.rb` of GitLab). Only the header tells which page is the last.
-    pub(super) fn pages(&self, path: &str, limit: u64) -> impl Iterator<Item = Result<ResultPage>> {
+    pub(super) fn pages(&self, path: &str, limit: u64) -> impl Iterator<Item = Result<ReplyPage>> {
         let separator = if path.contains('?') { '&' } else { '?' };
         let mut next = Some(1);
         std::iter::from_fn(move || {
@@ -121,7 +121,7 @@ impl<'a> Client<'a> {
             let reply = self.get(&format!("{path}{separator}per_page=100&page={number}"));
             Some(reply.map(|reply| {
                 next = paging::next(&reply.response.headers).filter(|&next| next > number);
-                ResultPage { reply, has_next: next.is_some() }
+                ReplyPage { reply, has_next: next.is_some() }
             }))
         })
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::request::{Client, ResultPage};
+use super::request::{Client, ReplyPage};
 use super::segment;
 use crate::pipeline::variables::Variable;
 use base::error::{Result, failed};
@@ -77,7 +77,7 @@ fn is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error
 pub fn list(client: &Client<'_>, project: &str) -> Result<Vec<StoredVariable>> {
     let mut found = Vec::new();
     for page in client.pages(&variables_path(project), MAX_PAGES) {
-        let ResultPage { reply, .. } = page?;
+        let ReplyPage { reply, .. } = page?;
         reply.ok(200)?;
         // The parser's error could contain a value.
         let rows: Vec<StoredVariable> = serde_json::from_slice(&reply.response.body)
