@@ -9,6 +9,7 @@ pub mod request;
 pub mod schedules;
 pub mod variables;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -18,6 +19,9 @@ use request::Client;
 
 /// More pages than any merge request has.
 const MAX_PAGES: u64 = 1000;
+
+/// All characters but the unreserved ones of RFC 3986.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The fields of a comment that we read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -159,8 +163,16 @@ impl<'a> Notes<'a> {
 /// Encodes `text` as one segment of a path, or as one part of a query. Paths of projects and names of environments contain
 /// slashes.
 pub(crate) fn segment(text: &str) -> String {
-    let keep = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes()
-        .map(|b| if keep(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect()
+    utf8_percent_encode(text, RESERVED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_keeps_only_unreserved_characters() {
+        assert_eq!(segment("acme/mono-repo_1.0~é"), "acme%2Fmono-repo_1.0~%C3%A9");
+        assert_eq!(segment("review/42?a=b&c#d %*"), "review%2F42%3Fa%3Db%26c%23d%20%25%2A");
+    }
 }
