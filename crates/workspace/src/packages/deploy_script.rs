@@ -52,14 +52,22 @@ pub(crate) enum BuildCommands {
 pub struct DeployScript {
     /// The name of the script.
     name: String,
-    /// Commands before the upload.
-    before: Vec<String>,
+    /// Commands before the upload, without those that change a database of this machine.
+    before: Vec<CommandBefore>,
     /// Options of the upload, each with its value.
     options: Vec<String>,
     /// Commands after the upload.
     after: Vec<String>,
     /// Variables that scripts set for the builds of different environments.
     varying: Vec<VaryingVariable>,
+}
+
+/// A command before the upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct CommandBefore {
+    text: String,
+    /// The step of `xtask.beforeDeploy` that does the same. `None` if the command cannot be one.
+    step: Option<String>,
 }
 
 /// A message about a script `deploy`.
@@ -82,83 +90,68 @@ impl DeployScript {
             BuildCommands::Inference(_) => variables_by_environment(scripts),
             BuildCommands::Setting | BuildCommands::Script => Vec::new(),
         };
-        let found = DeployScript {
-            varying,
-            ..DeployScript::find_upload(scripts, build).unwrap_or_default()
-        };
-        (found != DeployScript::default()).then_some(found)
+        let upload = DeployScript::find_upload(scripts, build).unwrap_or_default();
+        let found = DeployScript { varying, ..upload };
+        (!found.is_empty()).then_some(found)
     }
 
-    /// Reads the script `deploy`, or the first script with that word in its name that uploads. `None` if the script does
-    /// nothing else.
+    /// Reads the script `deploy`, or the first script with that word in its name that uploads. `None` if there is none.
     fn find_upload(scripts: &Specs, build: &BuildCommands) -> Option<DeployScript> {
-        let others = scripts.keys().filter(|name| name.contains("deploy") && *name != "deploy");
-        let mut names = ["deploy"].into_iter().chain(others.map(String::as_str));
-        let (name, all, upload) = names.find_map(|name| {
-            let parts = [format!("pre{name}"), name.to_owned(), format!("post{name}")];
-            let all: Vec<String> = parts.iter().flat_map(|name| steps(scripts, name)).collect();
-            let upload =
-                all.iter().position(|step| is_upload(step) && !step.contains("--dry-run"))?;
-            Some((name, all, upload))
-        })?;
-        let own_build = steps(scripts, "build");
-        let text = scripts.get("build").map_or("", String::as_str);
-        let is_in_build = |step: &String| match build {
-            BuildCommands::Setting => true,
-            BuildCommands::Inference(commands) => commands.contains(step),
-            BuildCommands::Script => own_build.contains(step) || runs_build(step, text),
-        };
-        let is_left_out = |step: &&String| {
-            let is_local = is_local_wrangler(step);
-            let is_neutral = !writes_output(step) || is_task_runner(step) || is_neutral(step);
-            !is_upload(step) && (!is_local || !(is_neutral || is_in_build(step)))
-        };
-        let found = DeployScript {
+        let UploadScript { name, before, upload, after } = UploadScript::find(scripts)?;
+        let is_left_out = |command: &String| is_left_out(command, scripts, build);
+        let before = before.into_iter().filter(is_left_out);
+        Some(DeployScript {
             name: name.to_owned(),
-            before: all[..upload].iter().filter(is_left_out).cloned().collect(),
-            options: options(&all[upload]),
-            after: all[upload + 1..].iter().filter(is_left_out).cloned().collect(),
+            before: before.filter_map(CommandBefore::parse).collect(),
+            options: options(&upload),
+            after: after.into_iter().filter(is_left_out).collect(),
             varying: Vec::new(),
-        };
-        let is_more = [&found.before, &found.options, &found.after];
-        is_more.iter().any(|part| !part.is_empty()).then_some(found)
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_plain_upload() && self.varying.is_empty()
+    }
+
+    fn is_plain_upload(&self) -> bool {
+        self.before.is_empty() && self.options.is_empty() && self.after.is_empty()
     }
 
     /// Returns the note on what `settings` and wrangler's `config` do not make xtask do. `None` if nothing is left.
     #[must_use]
     pub fn note(&self, settings: &Settings, config: &Value) -> Option<DeployScriptNote> {
-        let done: Vec<&str> =
-            settings.before_deploy.steps().iter().map(|step| step.text.as_str()).collect();
-        // The commands before the upload that are left out, and those of them that can be steps.
-        let (mut before, mut steps): (Vec<&String>, Vec<String>) = (Vec::new(), Vec::new());
-        for command in &self.before {
-            match before_deploy_step(command) {
-                // It changes a database of this machine.
-                Some(step) if !step.is_remote => {}
-                Some(step) if done.contains(&step.text.as_str()) => {}
-                step => {
-                    before.push(command);
-                    steps.extend(step.map(|step| step.text));
-                }
-            }
-        }
+        let rest = self.without(settings, config);
+        let note =
+            || DeployScriptNote { message: rest.message(), settings: rest.missing(settings) };
+        (!rest.is_empty()).then(note)
+    }
+
+    /// Returns the parts that `settings` and wrangler's `config` do not have.
+    fn without(&self, settings: &Settings, config: &Value) -> DeployScript {
+        let mut rest = self.clone();
+        let steps = settings.before_deploy.steps();
+        rest.before.retain(|command| {
+            command.step.as_ref().is_none_or(|own| steps.iter().all(|step| step.text != *own))
+        });
         let flags = settings.wrangler.all();
-        let is_set = |option: &String| is_flag(option, flags) || is_in_config(option, config);
-        let options: Vec<&String> = self.options.iter().filter(|option| !is_set(option)).collect();
-        let listed = |commands: &[&String]| {
-            let quoted: Vec<String> = commands.iter().map(|text| format!("`{text}`")).collect();
-            quoted.join(", ")
-        };
-        let after: Vec<&String> = self.after.iter().collect();
+        rest.options.retain(|option| !is_flag(option, flags) && !is_in_config(option, config));
+        rest
+    }
+
+    fn message(&self) -> String {
+        let before = self.before.iter().map(|command| &command.text);
         let parts = [
-            ("runs", before.as_slice(), " before the upload"),
-            ("passes", &options, " to wrangler"),
-            ("runs", &after, " after the upload"),
+            ("runs", list_commands(before), "before the upload"),
+            ("passes", list_commands(&self.options), "to wrangler"),
+            ("runs", list_commands(&self.after), "after the upload"),
         ];
-        let parts = parts.iter().filter(|(_, commands, _)| !commands.is_empty());
         let parts: Vec<String> = parts
-            .map(|(verb, commands, end)| format!("{verb} {}{end}", listed(commands)))
+            .into_iter()
+            .filter(|(_, commands, _)| !commands.is_empty())
+            .map(|(verb, commands, end)| format!("{verb} {commands} {end}"))
             .collect();
+        let upload = (!self.is_plain_upload())
+            .then(|| format!("the script `{}` {}; xtask does not", self.name, parts.join(", ")));
         let varying = self.varying.iter().map(|one| {
             let (variable, [first, second]) = (&one.variable, &one.scripts);
             format!(
@@ -166,30 +159,78 @@ impl DeployScript {
                  `xtask.build` can set it, from `CLOUDFLARE_ENV`, which xtask sets to the name of the `env` block"
             )
         });
-        let varying: Vec<String> = varying.collect();
-        if parts.is_empty() {
-            let message = varying.join("; ");
-            return (!varying.is_empty()).then_some(DeployScriptNote { message, settings: None });
-        }
+        upload.into_iter().chain(varying).collect::<Vec<_>>().join("; ")
+    }
+
+    /// Returns `settings` with the parts that they can have. `None` if they can have none.
+    fn missing(&self, settings: &Settings) -> Option<String> {
         let mut fields = Map::new();
+        let steps: Vec<&String> = self.before.iter().filter_map(|it| it.step.as_ref()).collect();
         if !steps.is_empty() {
-            let all = done.iter().map(|&step| step.to_owned()).chain(steps);
-            fields.insert("beforeDeploy".to_owned(), all.collect());
+            let set = settings.before_deploy.steps().iter().map(|step| &step.text);
+            fields.insert("beforeDeploy".to_owned(), set.chain(steps).cloned().collect());
         }
         // A setting is not a line for a shell, which would replace variables.
-        let is_literal = |option: &&&String| !option.contains(['$', '`']);
-        let accepted = options.iter().filter(is_literal);
-        let accepted = accepted.filter(|option| is_setting::<WranglerFlags>(option));
-        let accepted: Vec<String> = accepted.map(|&option| option.clone()).collect();
-        if !accepted.is_empty() {
-            let all = flags.iter().cloned().chain(accepted);
-            fields.insert("wrangler".to_owned(), all.collect());
+        let is_literal = |option: &&String| !option.contains(['$', '`']);
+        let flags = self.options.iter().filter(is_literal);
+        let flags: Vec<&String> =
+            flags.filter(|option| is_setting::<WranglerFlags>(option)).collect();
+        if !flags.is_empty() {
+            let set = settings.wrangler.all().iter();
+            fields.insert("wrangler".to_owned(), set.chain(flags).cloned().collect());
         }
-        let settings = (!fields.is_empty()).then(|| format!("\"xtask\": {}", Value::from(fields)));
-        let deploy = format!("the script `{}` {}; xtask does not", self.name, parts.join(", "));
-        let message = std::iter::once(deploy).chain(varying).collect::<Vec<_>>().join("; ");
-        Some(DeployScriptNote { message, settings })
+        (!fields.is_empty()).then(|| format!("\"xtask\": {}", Value::from(fields)))
     }
+}
+
+/// The commands of a script that uploads, in their order.
+struct UploadScript<'s> {
+    name: &'s str,
+    before: Vec<String>,
+    upload: String,
+    after: Vec<String>,
+}
+
+impl UploadScript<'_> {
+    /// Returns the script `deploy`, or the first script with that word in its name, if it uploads.
+    fn find(scripts: &Specs) -> Option<UploadScript<'_>> {
+        let others = scripts.keys().filter(|name| name.contains("deploy") && *name != "deploy");
+        let mut names = ["deploy"].into_iter().chain(others.map(String::as_str));
+        names.find_map(|name| UploadScript::read(scripts, name))
+    }
+
+    /// Reads the script `name`, and the two that package managers run around it. `None` if it does not upload.
+    fn read<'s>(scripts: &Specs, name: &'s str) -> Option<UploadScript<'s>> {
+        let parts = [format!("pre{name}"), name.to_owned(), format!("post{name}")];
+        let mut before: Vec<String> = parts.iter().flat_map(|name| steps(scripts, name)).collect();
+        let uploads = |command: &String| is_upload(command) && !command.contains("--dry-run");
+        let at = before.iter().position(uploads)?;
+        let after = before.split_off(at + 1);
+        let upload = before.pop()?;
+        Some(UploadScript { name, before, upload, after })
+    }
+}
+
+/// Returns true if a deployment of xtask does not do what `command` does.
+fn is_left_out(command: &String, scripts: &Specs, build: &BuildCommands) -> bool {
+    if is_upload(command) {
+        return false;
+    }
+    let is_in_build = || match build {
+        BuildCommands::Setting => true,
+        BuildCommands::Inference(commands) => commands.contains(command),
+        BuildCommands::Script => {
+            let text = scripts.get("build").map_or("", String::as_str);
+            steps(scripts, "build").contains(command) || runs_build(command, text)
+        }
+    };
+    let is_neutral = !writes_output(command) || is_task_runner(command) || is_neutral(command);
+    !is_local_wrangler(command) || !(is_neutral || is_in_build())
+}
+
+/// Returns the commands in backticks.
+fn list_commands<'s>(commands: impl IntoIterator<Item = &'s String>) -> String {
+    commands.into_iter().map(|text| format!("`{text}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn is_neutral(command: &str) -> bool {
@@ -226,24 +267,22 @@ fn is_setting<S: serde::de::DeserializeOwned>(text: &str) -> bool {
     serde_json::from_value::<S>(json!([text])).is_ok()
 }
 
-/// A command of wrangler as a step of `xtask.beforeDeploy`.
-struct BeforeDeployStep {
-    text: String,
-    /// `true` if the command changes data at Cloudflare.
-    is_remote: bool,
-}
-
-/// Returns the step for a command of wrangler. `None` if it cannot be one.
-fn before_deploy_step(command: &str) -> Option<BeforeDeployStep> {
-    let words = arguments(command, &["wrangler"])?;
-    let mut words = words_without(&words, &OWN_OPTIONS);
-    let is_remote = words.contains(&"--remote");
-    words.retain(|word| *word != "--local");
-    if !is_remote {
-        words.push("--remote");
+impl CommandBefore {
+    /// Parses a command. `None` if it changes a database of this machine.
+    fn parse(text: String) -> Option<CommandBefore> {
+        let Some(words) = arguments(&text, &["wrangler"]) else {
+            return Some(CommandBefore { text, step: None });
+        };
+        let mut words = words_without(&words, &OWN_OPTIONS);
+        let is_remote = words.contains(&"--remote");
+        words.retain(|word| *word != "--local");
+        if !is_remote {
+            words.push("--remote");
+        }
+        let step = format!("wrangler {}", words.join(" "));
+        let step = is_setting::<BeforeDeploy>(&step).then_some(step);
+        (is_remote || step.is_none()).then_some(CommandBefore { text, step })
     }
-    let text = format!("wrangler {}", words.join(" "));
-    is_setting::<BeforeDeploy>(&text).then_some(BeforeDeployStep { text, is_remote })
 }
 
 /// Returns the options of an upload, each with its value, without those that xtask sets itself.

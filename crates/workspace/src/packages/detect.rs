@@ -499,13 +499,13 @@ mod tests {
         let failure = detect("both", &both).expect_err("two locks");
         assert_eq!(
             failure.message,
-            ". has bun.lock and yarn.lock: it is not clear which one installs"
+            "the repository's root has bun.lock and yarn.lock: it is not clear which one installs"
         );
         let other = [("bun.lock", ""), ("package.json", r#"{"packageManager":"pnpm@9.1.0"}"#)];
         let failure = detect("other", &other).expect_err("another manager");
         assert_eq!(
             failure.message,
-            ". has bun.lock, but `packageManager` in its package.json is `pnpm@9.1.0`"
+            "the repository's root has bun.lock, but `packageManager` in its package.json is `pnpm@9.1.0`"
         );
     }
 
