@@ -201,7 +201,7 @@ impl ProcessCommand {
         words.map(quote).collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns the same run as a POSIX subshell that starts in `root`. [`preamble`] defines `only`. The subshell
+    /// Returns the command as a POSIX subshell that starts in `root`. [`preamble`] defines `only`. The subshell
     /// sees the credentials that this command names, and no others.
     #[must_use]
     pub fn script(&self, root: &Utf8Path, sandbox_token: &Utf8Path) -> String {

@@ -116,7 +116,7 @@ impl Error {
         Error::from_shared(Arc::new(source))
     }
 
-    /// Does the same for a cause behind a pointer.
+    /// Creates an error of kind [`ErrorKind::Failed`] with the text of a shared cause.
     #[must_use]
     pub fn from_shared(source: ErrorSource) -> Error {
         let message = source.to_string();
@@ -317,7 +317,7 @@ pub fn did_you_mean<'a>(
     nearest(given, candidates).map(|name| format!("did you mean `{name}`?"))
 }
 
-/// Returns the same hint for serde's messages about an unknown field or variant. They quote the given name first, then
+/// Returns the hint for one of serde's messages about an unknown field or variant. They quote the given name first, then
 /// the known ones.
 #[must_use]
 pub fn did_you_mean_in(message: &str) -> Option<String> {

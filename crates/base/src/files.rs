@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use crate::error::{ErrorContext as _, Result, unwritable};
 use crate::secret::redact;
 
-/// Does the same as [`write_whole`] before anything has changed. The error states that.
+/// Writes `text` as [`write_whole`] does, before anything has changed. The error states that.
 pub fn write_first(path: &Utf8Path, text: &str) -> Result<()> {
     write_whole(path, text).map_err(|error| unwritable(format!("{error:#}")))
 }

@@ -62,7 +62,7 @@ pub fn short(text: &str) -> String {
 /// The size in bytes of the buffer for responses, which their headers have to fit.
 const INPUT_BUFFER: usize = 16 * 1024;
 
-/// The same for requests. Their longest header is a token.
+/// The size in bytes of the buffer for requests. Their longest header is a token.
 const OUTPUT_BUFFER: usize = 8 * 1024;
 
 /// Creates a client with a timeout per request. No status code is an error.

@@ -22,8 +22,8 @@ const CANNOT_START: u8 = 126;
 /// The interval between two checks of the parent.
 const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The time that a process group has between SIGTERM and SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
+/// The time that the process group of a killed xtask has between SIGTERM and SIGKILL.
+const ORPHAN_GRACE: Duration = Duration::from_secs(2);
 
 /// This program's `main` calls [`run`], so that it can be its own supervisor.
 static IS_READY: AtomicBool = AtomicBool::new(false);
@@ -77,7 +77,7 @@ fn supervise(parent: Pid, program: &OsString, arguments: impl Iterator<Item = Os
         }
         seen.store(true, Ordering::SeqCst);
         let _gone = killpg(getpgrp(), Signal::SIGTERM);
-        std::thread::sleep(GRACE);
+        std::thread::sleep(ORPHAN_GRACE);
         let _gone = killpg(getpgrp(), Signal::SIGKILL);
     });
     let ended = child.wait();

@@ -96,7 +96,7 @@ pub struct Workspace {
     submodules: Vec<Utf8PathBuf>,
     /// The settings of Turborepo and Nx, sorted.
     task_configs: Vec<Utf8PathBuf>,
-    /// The managers of the lock files in each folder.
+    /// The kinds of the lock files in each folder.
     locks: BTreeMap<String, Vec<LockFileKind>>,
     /// The TypeScript configs of packages and projects, each with the folders whose code it is for.
     tsconfigs: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>>,
@@ -117,18 +117,18 @@ impl Workspace {
         }
     }
 
-    /// Does the same, but collects the configs that cannot be read, because repositories contain such
+    /// Reads the repository at `root` and collects the configs that cannot be read, because repositories contain such
     /// configs in fixtures and templates. Caches its searches of the code below `.xtask/`.
     pub fn survey(root: &Utf8Path) -> Result<Workspace> {
         Workspace::from_source(root, Source::from_working_tree_with_cache(root))
     }
 
-    /// Does the same and writes nothing, for `doctor`.
+    /// Reads the repository as [`Workspace::survey`] does, and writes nothing, for `doctor`.
     pub fn survey_without_cache(root: &Utf8Path) -> Result<Workspace> {
         Workspace::from_source(root, Source::from_working_tree(root))
     }
 
-    /// Does the same for a commit, independent of the working tree.
+    /// Reads a commit as [`Workspace::survey`] does, independent of the working tree.
     pub fn survey_commit(root: &Utf8Path, commit: &str) -> Result<Workspace> {
         Workspace::from_source(root, Source::from_commit(root, commit)?)
     }

@@ -31,7 +31,8 @@ impl Api<'_> {
         self.versions_until(worker, |_| false)
     }
 
-    /// Does the same, but reads no further page after one that has a version for which `is_wanted` is true.
+    /// Returns the versions as [`Api::versions`] does, but reads no page after one with a version for which `is_wanted` is
+    /// true.
     pub fn versions_until(
         &self,
         worker: &str,

@@ -78,7 +78,7 @@ impl<'a> Notes<'a> {
         Ok(Notes::with_user(client, project, iid, Notes::whoami(client)?, marked))
     }
 
-    /// Does the same as [`Notes::new`] for a known user.
+    /// Returns the comments as [`Notes::new`] does, and does not read the user of the token.
     #[must_use]
     pub fn with_user(
         client: &'a Client<'a>,

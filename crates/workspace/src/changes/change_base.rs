@@ -115,7 +115,7 @@ impl Question<'_> {
         Ok(self.changes_and(|_| ())?.0)
     }
 
-    /// Does the same, and runs `make` with the compared commit in parallel.
+    /// Returns the files that differ from the base, and what `make` returns for the compared commit. Both run in parallel.
     pub fn changes_and<T>(&self, make: impl FnOnce(&str) -> T) -> Result<(Changes, Option<T>)> {
         let uncommitted = self.head.is_none() && self.pipeline.is_none();
         let root = self.root;

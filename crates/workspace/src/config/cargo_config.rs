@@ -29,7 +29,7 @@ pub fn has_build_target(config: &Value) -> bool {
     !config["build"]["target"].is_null()
 }
 
-/// Does the same for the config at `root`.
+/// Returns true if the config at `root` chooses another target than that of the machine.
 #[must_use]
 pub fn sets_build_target(root: &Utf8Path) -> bool {
     let text = std::fs::read_to_string(root.join(file(root)));

@@ -76,7 +76,7 @@ impl Toolchain {
         Toolchain { dir, name, own, compiled, is_carried: true }
     }
 
-    /// Returns the same pin for an install in `dir`.
+    /// Returns the pin for an install in `dir`.
     #[must_use]
     pub fn at(self, dir: Utf8PathBuf) -> Toolchain {
         Toolchain { dir, ..self }

@@ -153,7 +153,7 @@ impl Source {
         }
     }
 
-    /// Does the same for several files. Reads those of a commit with one process.
+    /// Reads several files as [`Source::read`] does, those of a commit with one process.
     #[must_use]
     pub(crate) fn read_all(&self, paths: &[Utf8PathBuf]) -> Vec<Result<String>> {
         match self {

@@ -85,7 +85,7 @@ impl<'k> KnownFiles<'k> {
         agree.then_some(known)
     }
 
-    /// Returns the same as [`super::head`]. `None` if there are submodules, because the list lacks their untracked files.
+    /// Returns the commit as [`super::head`] does. `None` if there are submodules, because the list lacks their untracked files.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         let mut modes = self.index.iter().filter_map(|line| line.get(2..));

@@ -60,8 +60,8 @@ pub fn grep(root: &Utf8Path, commit: Option<&str>, pattern: &str) -> Result<Vec<
     Ok(lines.lines().filter_map(parse).collect())
 }
 
-/// Does the same for the working tree. If its files are `listed` and no code has changed since the last search, the
-/// result is from the cache. A new result is written to it if `caches` is true.
+/// Searches the code of the working tree as [`grep`] does. If its files are `listed` and no code has changed since the last
+/// search, the result is from the cache. A new result is written to it if `caches` is true.
 pub fn grep_working_tree(
     root: &Utf8Path,
     pattern: &str,

@@ -16,15 +16,15 @@ use base::text::list_first;
 /// The number of lock files that a note names.
 const MAX_LISTED_LOCKS: usize = 3;
 
-/// Returns the managers of the lock files in each folder.
+/// Returns the kinds of the lock files in each folder.
 pub(crate) fn locks_by_folder(
     install_files: &[Utf8PathBuf],
 ) -> BTreeMap<String, Vec<LockFileKind>> {
     let mut locks: BTreeMap<String, Vec<LockFileKind>> = BTreeMap::new();
     for path in install_files {
         let (Some(name), Some(dir)) = (path.file_name(), path.parent()) else { continue };
-        if let Some(manager) = LockFileKind::from_file_name(name) {
-            locks.entry(dir.to_string()).or_default().push(manager);
+        if let Some(kind) = LockFileKind::from_file_name(name) {
+            locks.entry(dir.to_string()).or_default().push(kind);
         }
     }
     locks
@@ -40,7 +40,8 @@ impl Workspace {
         LockFolders { roots: &self.roots, has_lock }.folder_of(dir)
     }
 
-    /// Does the same with the files of the working tree. An install reads a lock file that git ignores too.
+    /// Returns the folder as [`Workspace::lock_folder`] does, by the files on disk. An install reads a lock file that git
+    /// ignores too.
     pub(crate) fn lock_folder_on_disk<'d>(&self, dir: &'d Utf8Path) -> Option<&'d Utf8Path> {
         let has_lock = |dir: &Utf8Path, manager: Option<LockFileKind>| {
             let mut names = LOCK_FILES.iter();
