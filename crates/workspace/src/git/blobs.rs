@@ -205,8 +205,30 @@ impl Repository {
         paths: BTreeSet<Utf8PathBuf>,
         known: Option<&KnownFiles<'_>>,
     ) -> Result<NestedFiles> {
-        let mut nested = NestedFiles::new();
-        let mut own = Vec::new();
+        let (own, mut nested) = self.split(paths);
+        if own.is_empty() {
+            return Ok(nested);
+        }
+        let output = self.settings_and_list(&own, known.is_some())?;
+        let lines = match known {
+            Some(known) => known.lines_below(&own),
+            None => output.split('\0').filter_map(IndexLine::parse).collect(),
+        };
+        let listing = ListedFiles::new(lines);
+        let conversions = self.conversions(&own, &listing.entries)?;
+        self.add_tracked(&listing, &conversions, &mut nested)?;
+        self.add_untracked(&listing, &mut nested)?;
+        for path in &conversions.pointers {
+            if self.is_pointer(path) {
+                self.found.gaps.insert(self.path.join(path), Gap::Pointer);
+            }
+        }
+        Ok(nested)
+    }
+
+    /// Returns the paths of this repository, and those that belong to nested ones.
+    fn split(&self, paths: BTreeSet<Utf8PathBuf>) -> (Vec<Utf8PathBuf>, NestedFiles) {
+        let (mut own, mut nested) = (Vec::new(), NestedFiles::new());
         for path in paths {
             match self.repository_above(&path) {
                 Some(inner) => {
@@ -220,57 +242,53 @@ impl Repository {
                 }
             }
         }
-        if own.is_empty() {
-            return Ok(nested);
-        }
-        let specs: Vec<&str> = own.iter().map(|path| pathspec(path)).collect();
-        let list = [&LIST_FILES, &UNTRACKED[..], &["--"], &specs].concat();
-        let list = known.is_none().then(|| start(&self.root, &list)).transpose()?;
+        (own, nested)
+    }
+
+    /// Reads the settings, while git lists the files below `paths`. Returns the list. Empty if the files are known.
+    fn settings_and_list(&mut self, paths: &[Utf8PathBuf], is_known: bool) -> Result<String> {
+        let specs: Vec<&str> = paths.iter().map(|path| pathspec(path)).collect();
+        let arguments = [&LIST_FILES, &UNTRACKED[..], &["--"], &specs].concat();
+        let list = (!is_known).then(|| start(&self.root, &arguments)).transpose()?;
         self.settings = super::settings(&self.root, SETTINGS);
-        let listed = match list {
-            Some(list) => utf8(finish(list, "ls-files")?)?,
-            None => String::new(),
-        };
-        let lines = match known {
-            Some(known) => known.lines_below(&own),
-            None => listed.split('\0').filter_map(IndexLine::parse).collect(),
-        };
-        let (mut entries, mut differ) = (Vec::new(), BTreeSet::new());
-        for line in lines {
-            match line {
-                IndexLine::Entry(entry) => entries.push(entry),
-                IndexLine::Difference(path) => drop(differ.insert(path)),
-            }
+        match list {
+            Some(list) => utf8(finish(list, "ls-files")?),
+            None => Ok(String::new()),
         }
-        let sha256 = entries.first().is_some_and(|entry| entry.id.len() == 64);
-        let conversions = self.conversions(&own, &entries)?;
-        let raw = self.raw_ids(&entries, &differ, &conversions)?;
-        for entry in &entries {
+    }
+
+    /// Adds the files of the index.
+    fn add_tracked(
+        &mut self,
+        listing: &ListedFiles<'_>,
+        conversions: &Conversions,
+        nested: &mut NestedFiles,
+    ) -> Result<()> {
+        let raw = self.raw_ids(listing, conversions)?;
+        for entry in &listing.entries {
             let path = Utf8Path::new(entry.path);
             if entry.mode == REPOSITORY {
-                self.submodule(path, &mut nested);
-            } else if entry.is_hidden() || differ.contains(entry.path) {
-                self.working_file(entry, sha256)?;
+                self.submodule(path, nested);
+            } else if entry.is_hidden() || listing.differ.contains(entry.path) {
+                self.working_file(entry, listing.is_sha256())?;
             } else {
                 let id = raw.get(entry.path).map_or(entry.id, String::as_str);
                 let blob = Blob { mode: entry.mode.to_owned(), id: id.to_owned() };
                 self.found.blobs.insert(self.path.join(path), blob);
             }
         }
-        let tracked: BTreeSet<&str> = entries.iter().map(|entry| entry.path).collect();
-        for path in differ.iter().filter(|path| !tracked.contains(**path)) {
+        Ok(())
+    }
+
+    fn add_untracked(&mut self, listing: &ListedFiles<'_>, nested: &mut NestedFiles) -> Result<()> {
+        for path in listing.untracked_paths() {
             // For a nested repository that is not a submodule, git lists only its folder.
             match path.strip_suffix('/') {
                 Some(folder) => drop(nested.insert(self.path.join(folder), whole())),
-                None => self.add_file(Utf8Path::new(path), sha256)?,
+                None => self.add_file(Utf8Path::new(path), listing.is_sha256())?,
             }
         }
-        for path in &conversions.pointers {
-            if self.is_pointer(path) {
-                self.found.gaps.insert(self.path.join(path), Gap::Pointer);
-            }
-        }
-        Ok(nested)
+        Ok(())
     }
 
     /// Returns the folder of the topmost nested repository that contains `path`, relative to this one.
@@ -372,21 +390,21 @@ impl Repository {
     }
 
     /// Returns the ids of the unchanged files among `conversions` by the content of the working tree.
-    fn raw_ids<'e>(
+    fn raw_ids<'l>(
         &self,
-        entries: &[IndexEntry<'e>],
-        differ: &BTreeSet<&str>,
+        listing: &ListedFiles<'l>,
         conversions: &Conversions,
-    ) -> Result<BTreeMap<&'e str, String>> {
+    ) -> Result<BTreeMap<&'l str, String>> {
         let unchanged = |entry: &&IndexEntry| {
             entry.is_file()
                 && !entry.is_hidden()
                 && conversions.files.contains(entry.path)
-                && !differ.contains(entry.path)
+                && !listing.differ.contains(entry.path)
                 && !entry.path.contains('\n')
                 && self.root.join(entry.path).is_file()
         };
-        let paths: Vec<&str> = entries.iter().filter(unchanged).map(|entry| entry.path).collect();
+        let unchanged = listing.entries.iter().filter(unchanged);
+        let paths: Vec<&str> = unchanged.map(|entry| entry.path).collect();
         if paths.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -413,6 +431,38 @@ struct Conversions {
     files: BTreeSet<String>,
     /// The files of Git LFS.
     pointers: BTreeSet<Utf8PathBuf>,
+}
+
+/// The files that git lists below some paths.
+struct ListedFiles<'l> {
+    /// The files of the index.
+    entries: Vec<IndexEntry<'l>>,
+    /// The paths that differ from the index, as in [`IndexLine::Difference`].
+    differ: BTreeSet<&'l str>,
+}
+
+impl<'l> ListedFiles<'l> {
+    fn new(lines: Vec<IndexLine<'l>>) -> ListedFiles<'l> {
+        let mut listing = ListedFiles { entries: Vec::new(), differ: BTreeSet::new() };
+        for line in lines {
+            match line {
+                IndexLine::Entry(entry) => listing.entries.push(entry),
+                IndexLine::Difference(path) => drop(listing.differ.insert(path)),
+            }
+        }
+        listing
+    }
+
+    /// Returns true if the repository has ids of SHA-256.
+    fn is_sha256(&self) -> bool {
+        self.entries.first().is_some_and(|entry| entry.id.len() == 64)
+    }
+
+    /// Returns the paths that differ from the index because they are not in it.
+    fn untracked_paths(&self) -> Vec<&'l str> {
+        let tracked: BTreeSet<&str> = self.entries.iter().map(|entry| entry.path).collect();
+        self.differ.iter().copied().filter(|path| !tracked.contains(path)).collect()
+    }
 }
 
 /// A line of [`LIST_FILES`].
