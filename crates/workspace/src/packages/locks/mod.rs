@@ -88,7 +88,16 @@ impl LockFile {
         folders: &BTreeSet<&str>,
         manifests: &BTreeMap<&str, &Specs>,
     ) -> Option<String> {
-        let mut waiting: Vec<&str> = Vec::new();
+        let roots = self.roots(folders, manifests)?;
+        Some(self.digest(&self.reachable(&roots), &roots))
+    }
+
+    /// Returns the keys of the packages that the folders depend on. `None` if the lock file does not cover one of them.
+    fn roots<'l>(
+        &'l self,
+        folders: &BTreeSet<&str>,
+        manifests: &BTreeMap<&str, &Specs>,
+    ) -> Option<BTreeSet<&'l str>> {
         let mut roots = BTreeSet::new();
         for folder in folders {
             match &self.by_request {
@@ -104,33 +113,39 @@ impl LockFile {
                 }
             }
         }
-        waiting.extend(&roots);
-        let mut found: BTreeMap<&str, &str> = BTreeMap::new();
+        Some(roots)
+    }
+
+    /// Returns the texts of `roots` and of all packages that they depend on, by key.
+    fn reachable<'l>(&'l self, roots: &BTreeSet<&'l str>) -> BTreeMap<&'l str, &'l str> {
+        let mut waiting: Vec<&str> = roots.iter().copied().collect();
+        let mut found = BTreeMap::new();
         while let Some(key) = waiting.pop() {
-            let (key, text, dependencies) = match self.packages.get_key_value(key) {
-                Some((key, locked)) => {
-                    (key.as_str(), locked.text.as_str(), locked.dependencies.as_slice())
-                }
-                // A package that is not locked counts by its key.
-                None => (key, "", &[][..]),
-            };
+            let locked = self.packages.get(key);
+            // A package that is not locked counts by its key.
+            let text = locked.map_or("", |locked| locked.text.as_str());
             if found.insert(key, text).is_none() {
-                waiting.extend(dependencies.iter().map(String::as_str));
+                let dependencies = locked.map(|locked| &locked.dependencies);
+                waiting.extend(dependencies.into_iter().flatten().map(String::as_str));
             }
         }
+        found
+    }
+
+    fn digest(&self, packages: &BTreeMap<&str, &str>, roots: &BTreeSet<&str>) -> String {
         let mut context = Context::new(&SHA256);
         let mut feed = |text: &str| {
             context.update(&(text.len() as u64).to_be_bytes());
             context.update(text.as_bytes());
         };
         feed(&self.header);
-        for (key, text) in found {
+        for (key, text) in packages {
             feed(key);
             feed(text);
         }
         feed("roots");
-        roots.into_iter().for_each(feed);
-        Some(hex(context.finish().as_ref()))
+        roots.iter().copied().for_each(feed);
+        hex(context.finish().as_ref())
     }
 }
 
