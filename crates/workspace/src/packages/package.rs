@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::files::names::MANIFEST;
 use crate::files::paths::normalize;
 use crate::packages::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use crate::packages::build_tasks::BuildTasks;
@@ -93,57 +94,30 @@ pub enum BuildOrigin {
 impl Package {
     /// Parses the `package.json` of `dir`.
     pub fn parse(dir: &Utf8Path, text: &str) -> Result<Package> {
-        let manifest = PackageManifest::parse(text).map_err(|mut error| {
-            // The message names the setting, so it needs no position in the file.
-            if let Some(at) = error.rfind(" at line ").filter(|_| error.contains("`xtask.")) {
-                error.truncate(at);
-            }
-            let failure = invalid_config(format!("{}: {error}", dir.join("package.json")));
-            let setting = error.split('`').find(|part| part.starts_with("xtask."));
-            let correct =
-                setting.map(|name| format!("correct `{name}` in {}", dir.join("package.json")));
-            did_you_mean_in(&error).or(correct).into_iter().fold(failure, Error::hint)
-        })?;
-        let local = |spec: &str| Spec::parse(spec).is_local();
+        let manifest = PackageManifest::parse(text).map_err(|error| manifest_error(dir, error))?;
         let runtime_dependencies = manifest.dependencies.keys().cloned().collect();
-        let optional = manifest.optional_dependencies;
-        let all = manifest.dependencies.into_iter().chain(manifest.dev_dependencies);
-        let (mut local_dependencies, named_dependencies): (Specs, Specs) =
-            all.chain(optional).partition(|(_, spec)| local(spec));
-        let (local_peers, peer_dependencies): (Specs, Specs) =
-            manifest.peer_dependencies.into_iter().partition(|(_, spec)| local(spec));
+        let (mut local_dependencies, named_dependencies) = split_local([
+            manifest.dependencies,
+            manifest.dev_dependencies,
+            manifest.optional_dependencies,
+        ]);
+        let (local_peers, peer_dependencies) = split_local([manifest.peer_dependencies]);
         for (name, spec) in local_peers {
             local_dependencies.entry(name).or_insert(spec);
         }
-        let none = [&local_dependencies, &named_dependencies, &peer_dependencies];
-        let has_dependencies = none.iter().any(|specs| !specs.is_empty());
+        let all = [&local_dependencies, &named_dependencies, &peer_dependencies];
+        let has_dependencies = all.iter().any(|specs| !specs.is_empty());
         let mut settings = manifest.xtask;
-        let inferred = build_script::find_build(&manifest.scripts);
-        let build = match inferred {
-            _ if !settings.build.is_empty() => Some(BuildOrigin::Setting),
-            Some(commands) => {
-                settings.build = commands.into();
-                Some(BuildOrigin::Inference)
-            }
-            None => manifest.scripts.contains_key("build").then_some(BuildOrigin::Script),
-        };
-        let commands = match build {
-            Some(BuildOrigin::Setting) => BuildCommands::Setting,
-            Some(BuildOrigin::Inference) => {
-                let all = settings.build.commands().iter().flat_map(|text| text.split("&&"));
-                BuildCommands::Inference(all.map(|step| step.trim().to_owned()).collect())
-            }
-            Some(BuildOrigin::Script) | None => BuildCommands::Script,
-        };
-        let build_commands = match settings.build.commands() {
+        let build = find_build(&mut settings, &manifest.scripts);
+        let own_build = match settings.build.commands() {
             [] => ["prebuild", "build", "postbuild"].map(str::to_owned).to_vec(),
             commands => commands.to_vec(),
         };
         Ok(Package {
             dir: dir.to_owned(),
-            outside_paths: outside_paths(&manifest.scripts, &build_commands),
-            build_tasks: BuildTasks::find(&manifest.scripts, &build_commands),
-            deploy_script: DeployScript::find(&manifest.scripts, &commands),
+            outside_paths: outside_paths(&manifest.scripts, &own_build),
+            build_tasks: BuildTasks::find(&manifest.scripts, &own_build),
+            deploy_script: DeployScript::find(&manifest.scripts, &build_commands(build, &settings)),
             needs_open_next: build_script::needs_open_next(&manifest.scripts),
             build,
             build_script: manifest.scripts.get("build").cloned(),
@@ -190,6 +164,47 @@ impl Package {
             self.build = Some(BuildOrigin::Inference);
         }
         self
+    }
+}
+
+/// Creates the error for the `package.json` of `dir`.
+fn manifest_error(dir: &Utf8Path, mut error: String) -> Error {
+    // The message names the setting, so it needs no position in the file.
+    if let Some(at) = error.rfind(" at line ").filter(|_| error.contains("`xtask.")) {
+        error.truncate(at);
+    }
+    let path = dir.join(MANIFEST);
+    let failure = invalid_config(format!("{path}: {error}"));
+    let setting = error.split('`').find(|part| part.starts_with("xtask."));
+    let correct = setting.map(|name| format!("correct `{name}` in {path}"));
+    did_you_mean_in(&error).or(correct).into_iter().fold(failure, Error::hint)
+}
+
+/// Returns the dependencies that point into this repository, and the others. Of two with one name the later one counts.
+fn split_local(dependencies: impl IntoIterator<Item = Specs>) -> (Specs, Specs) {
+    dependencies.into_iter().flatten().partition(|(_, spec)| Spec::parse(spec).is_local())
+}
+
+/// Returns the setting that defines the build. Adds the commands of another script to `settings`.
+fn find_build(settings: &mut Settings, scripts: &Specs) -> Option<BuildOrigin> {
+    if !settings.build.is_empty() {
+        return Some(BuildOrigin::Setting);
+    }
+    if let Some(commands) = build_script::find_build(scripts) {
+        settings.build = commands.into();
+        return Some(BuildOrigin::Inference);
+    }
+    scripts.contains_key("build").then_some(BuildOrigin::Script)
+}
+
+fn build_commands(build: Option<BuildOrigin>, settings: &Settings) -> BuildCommands {
+    match build {
+        Some(BuildOrigin::Setting) => BuildCommands::Setting,
+        Some(BuildOrigin::Inference) => {
+            let all = settings.build.commands().iter().flat_map(|text| text.split("&&"));
+            BuildCommands::Inference(all.map(|step| step.trim().to_owned()).collect())
+        }
+        Some(BuildOrigin::Script) | None => BuildCommands::Script,
     }
 }
 
