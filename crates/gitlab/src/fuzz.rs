@@ -38,7 +38,7 @@ fn bodies_of_answers() {
         let response =
             HttpResponse { status: 403, body: text.as_bytes().to_vec(), ..HttpResponse::default() };
         let reply = Reply { request: "GET /notes".to_owned(), response };
-        black_box(Problem::answer(&reply).to_string());
+        black_box(Problem::unexpected_status(&reply).to_string());
         let _shapes = black_box((
             serde_json::from_str::<Vec<Note>>(text),
             serde_json::from_str::<User>(text),

@@ -175,7 +175,7 @@ proptest! {
         judge(&bytes);
         judge(&[text.as_bytes(), b"\n", &bytes, b"\n", other.to_string().as_bytes()].concat());
         let reply = Reply { request: "GET /x".into(), response: HttpResponse { status: 500, body: bytes, ..HttpResponse::default() } };
-        for problem in [Problem::answer(&reply), Problem::shape(&reply, &text)] {
+        for problem in [Problem::unexpected_status(&reply), Problem::unexpected_shape(&reply, &text)] {
             let message = problem.to_string();
             prop_assert!(message.starts_with("GET /x: GitLab answered 500") && message.len() < LONGEST, "{message}");
         }

@@ -150,7 +150,7 @@ impl<'a> Notes<'a> {
     pub fn delete(&self, id: u64) -> Result<bool> {
         let reply = self.client.delete(&format!("{}/{id}", self.path))?;
         match reply.response.status {
-            429 | 500.. => Err(Problem::answer(&reply).into()),
+            429 | 500.. => Err(Problem::unexpected_status(&reply).into()),
             status => Ok(matches!(status, 200..=299 | 404)),
         }
     }

@@ -25,7 +25,7 @@ pub struct Problem {
 impl Problem {
     /// Creates the error for an unexpected status.
     #[must_use]
-    pub fn answer(reply: &Reply) -> Problem {
+    pub fn unexpected_status(reply: &Reply) -> Problem {
         let Reply { request, response } = reply;
         let json: Option<Value> = serde_json::from_slice(&response.body).ok();
         let code = json.as_ref().and_then(|json| json["error"].as_str()).map(str::to_owned);
@@ -48,9 +48,9 @@ impl Problem {
 
     /// Creates the error for a response that does not match the API's description.
     #[must_use]
-    pub fn shape(reply: &Reply, error: &str) -> Problem {
+    pub fn unexpected_shape(reply: &Reply, error: &str) -> Problem {
         let detail = format!("an unexpected shape: {error}");
-        Problem { detail: short(&detail), code: None, ..Problem::answer(reply) }
+        Problem { detail: short(&detail), code: None, ..Problem::unexpected_status(reply) }
     }
 }
 
@@ -82,7 +82,7 @@ mod tests {
         let request = "PUT /x".to_owned();
         let response = HttpResponse { status, body: body.into(), ..HttpResponse::default() };
         let reply = Reply { request, response };
-        Problem::answer(&reply).to_string()
+        Problem::unexpected_status(&reply).to_string()
     }
 
     #[test]

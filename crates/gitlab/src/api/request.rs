@@ -36,12 +36,16 @@ impl Reply {
     pub(super) fn json<T: for<'de> Deserialize<'de>>(&self, status: u16) -> Result<T> {
         self.ok(status)?;
         serde_json::from_slice(&self.response.body)
-            .map_err(|error| Problem::shape(self, &error.to_string()).into())
+            .map_err(|error| Problem::unexpected_shape(self, &error.to_string()).into())
     }
 
     /// Errors unless the response has this status.
     pub(super) fn ok(&self, status: u16) -> Result<()> {
-        if self.response.status == status { Ok(()) } else { Err(Problem::answer(self).into()) }
+        if self.response.status == status {
+            Ok(())
+        } else {
+            Err(Problem::unexpected_status(self).into())
+        }
     }
 }
 

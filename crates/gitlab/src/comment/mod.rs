@@ -118,32 +118,38 @@ impl RowChange<'_> {
 pub fn merge_rows(stored: Vec<CommentRow>, ours: &[CommentRow]) -> Vec<CommentRow> {
     let mut rows = stored;
     for new in ours {
-        let Some(old) = rows.iter_mut().find(|row| row.project == new.project) else {
-            rows.push(new.clone());
-            continue;
-        };
-        let earlier = new.pipeline.is_some() && old.pipeline > new.pipeline;
-        // Jobs of one pipeline may know only their own projects.
-        let same = new.pipeline.is_some() && old.pipeline == new.pipeline;
-        let is_over = matches!(old.status, PreviewStatus::Removed | PreviewStatus::AliasOnly);
-        let less = same && new.status == PreviewStatus::Unaffected && !is_over;
-        if earlier || less {
-            continue;
+        match rows.iter_mut().find(|row| row.project == new.project) {
+            Some(old) => update_row(old, new),
+            None => rows.push(new.clone()),
         }
-        if new.status == PreviewStatus::AliasOnly {
-            let stopped = mark_stopped(old.clone(), "", &[&new.project]);
-            let time = new.time.clone().filter(|_| stopped != *old).or_else(|| old.time.clone());
-            *old = CommentRow { time, ..stopped };
-            continue;
-        }
-        let alias_url = match new.status {
-            PreviewStatus::Building => new.alias_url.clone().or_else(|| old.alias_url.take()),
-            _ => new.alias_url.clone(),
-        };
-        *old = CommentRow { alias_url, ..new.clone() };
     }
     rows.sort_by(|a, b| a.project.cmp(&b.project));
     rows
+}
+
+/// Replaces a row with the row of another job, unless that one knows less.
+fn update_row(row: &mut CommentRow, new: &CommentRow) {
+    let has_pipeline = new.pipeline.is_some();
+    let is_of_earlier_pipeline = has_pipeline && row.pipeline > new.pipeline;
+    // Jobs of one pipeline may know only their own projects.
+    let is_of_other_job = has_pipeline
+        && row.pipeline == new.pipeline
+        && new.status == PreviewStatus::Unaffected
+        && !matches!(row.status, PreviewStatus::Removed | PreviewStatus::AliasOnly);
+    if is_of_earlier_pipeline || is_of_other_job {
+        return;
+    }
+    if new.status == PreviewStatus::AliasOnly {
+        let stopped = mark_stopped(row.clone(), "", &[&new.project]);
+        let time = new.time.clone().filter(|_| stopped != *row).or_else(|| row.time.clone());
+        *row = CommentRow { time, ..stopped };
+        return;
+    }
+    let alias_url = match new.status {
+        PreviewStatus::Building => new.alias_url.clone().or_else(|| row.alias_url.take()),
+        _ => new.alias_url.clone(),
+    };
+    *row = CommentRow { alias_url, ..new.clone() };
 }
 
 /// Returns the rows of several notes as one list. Of two rows of a project the later one counts, and a

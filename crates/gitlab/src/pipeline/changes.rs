@@ -6,13 +6,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use workspace::Workspace;
 use workspace::git::FileList;
-use workspace::graph::Graph;
 use workspace::modules::TOOL_LOCK;
 use workspace::pipeline::GITLAB_FILE;
 use workspace::project::Project;
 
 /// GitLab accepts no more patterns in a rule (<https://docs.gitlab.com/ci/yaml/#ruleschanges>).
-const MOST: usize = 50;
+const MAX_PATTERNS: usize = 50;
 
 /// The files that affect every project: config, modules, toolchains and the pipeline itself.
 const SHARED: [&str; 2] = ["dagger/**/*", GITLAB_FILE];
@@ -21,11 +20,11 @@ const SHARED: [&str; 2] = ["dagger/**/*", GITLAB_FILE];
 /// more than the content key does. `None` if there are too many for a rule. Then every push starts the
 /// job. A commit that changes a submodule or a symbolic link names only its own path, so that is a pattern too.
 #[must_use]
-pub fn changes(workspace: &Workspace, graph: &Graph, projects: &[&Project]) -> Option<Vec<String>> {
+pub fn patterns(workspace: &Workspace, projects: &[&Project]) -> Option<Vec<String>> {
     let inputs: BTreeSet<Utf8PathBuf> =
-        projects.iter().flat_map(|project| graph.inputs(project)).collect();
+        projects.iter().flat_map(|project| workspace.graph.inputs(project)).collect();
     let submodules = submodules(workspace);
-    let mut paths: Vec<String> = Vec::new();
+    let mut patterns: Vec<String> = Vec::new();
     for path in inputs.iter().filter(|path| !path.starts_with("dagger")) {
         let above = path.ancestors().filter(|above| !above.as_str().is_empty());
         let whole = above.filter(|above| {
@@ -33,21 +32,21 @@ pub fn changes(workspace: &Workspace, graph: &Graph, projects: &[&Project]) -> O
         });
         let own = pattern(path, workspace.root.join(path).is_dir());
         for pattern in whole.map(Utf8Path::to_string).chain([own]) {
-            if !paths.contains(&pattern) {
-                paths.push(pattern);
+            if !patterns.contains(&pattern) {
+                patterns.push(pattern);
             }
         }
     }
-    paths.extend(SHARED.map(str::to_owned));
+    patterns.extend(SHARED.map(str::to_owned));
     let file = Some(workspace.config.pipeline.file.as_str()).filter(|file| *file != GITLAB_FILE);
     let lock = Some(TOOL_LOCK).filter(|lock| workspace.root.join(lock).is_file());
-    paths.extend(file.into_iter().chain(lock).map(str::to_owned));
-    let literal = |path: &String| !path.contains(['[', ']', '{', '}', '\\', '?', '$']);
-    (paths.len() <= MOST && paths.iter().all(literal)).then_some(paths)
+    patterns.extend(file.into_iter().chain(lock).map(str::to_owned));
+    let is_literal = |path: &String| !path.contains(['[', ']', '{', '}', '\\', '?', '$']);
+    (patterns.len() <= MAX_PATTERNS && patterns.iter().all(is_literal)).then_some(patterns)
 }
 
-fn pattern(path: &Utf8Path, folder: bool) -> String {
-    match (folder, path.as_str()) {
+fn pattern(path: &Utf8Path, is_folder: bool) -> String {
+    match (is_folder, path.as_str()) {
         (true, "") => "**/*".to_owned(),
         (true, dir) => format!("{dir}/**/*"),
         (false, file) => file.to_owned(),

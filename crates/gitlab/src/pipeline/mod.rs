@@ -166,7 +166,7 @@ impl DeployJob {
         order: &JobOrder<'_>,
         step: &PipelineStep,
     ) -> Result<DeployJob> {
-        let changes = changes::changes(workspace, &workspace.graph, &order.followers(project));
+        let changes = changes::patterns(workspace, &order.followers(project));
         Ok(DeployJob {
             name: step.job_name(Some(project)),
             project: Some(label(project).to_owned()),

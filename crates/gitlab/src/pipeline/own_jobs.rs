@@ -216,48 +216,44 @@ impl OwnPipeline {
 
     fn note(&self, has_previews: bool) -> Option<PipelineNote> {
         let workflow = self.get("workflow").and_then(|workflow| workflow.get("rules"));
-        if workflow.is_none() && self.is_partial {
-            return None;
-        }
-        if workflow.is_some_and(|rules| !Event::MergeRequest.may_pass(rules)) {
-            let lost =
-                if has_previews { "no preview runs" } else { "`check` runs only after a merge" };
-            return Some(PipelineNote {
-                text: format!(
-                    "`workflow:rules` in {FILE} allow no pipeline of a merge request, so {lost}"
-                ),
-                fix: format!("replace `workflow` in {FILE} with these lines"),
-                lines: Some(WORKFLOW),
-            });
-        }
-        if workflow.is_some_and(|rules| !Event::Push.may_pass(rules)) {
-            return None;
-        }
-        let (mut all, mut restricted) = (Vec::new(), Vec::new());
-        for (name, job) in self.jobs() {
-            let runs = |event| self.may_run(job, event, workflow.is_some());
-            if !runs(Event::MergeRequest) && runs(Event::Push) {
-                all.push(name);
-                let has_own = self.find(job, "rules").or(self.find(job, "only"));
-                restricted.extend(has_own.map(|_| name));
+        match workflow {
+            None if self.is_partial => None,
+            Some(rules) if !Event::MergeRequest.may_pass(rules) => {
+                Some(no_pipeline_note(has_previews))
             }
+            Some(rules) if !Event::Push.may_pass(rules) => None,
+            _ => self.jobs_note(workflow.is_some()),
         }
-        if all.is_empty() {
+    }
+
+    /// Returns the note on the jobs that run for a push to the branch of a merge request, and not for the merge request.
+    fn jobs_note(&self, has_workflow: bool) -> Option<PipelineNote> {
+        let is_elsewhere = |(_, job): &(&str, &Yaml)| {
+            let runs = |event| self.may_run(job, event, has_workflow);
+            !runs(Event::MergeRequest) && runs(Event::Push)
+        };
+        let jobs: Vec<(&str, &Yaml)> = self.jobs().filter(is_elsewhere).collect();
+        if jobs.is_empty() {
             return None;
         }
-        let listed = |names: &[&str]| list_first(MAX_LISTED_JOBS, names);
-        let (text, rule) = (
-            format!(
-                "these jobs of {FILE} do not run in the pipeline of a merge request, and GitLab's *Pipelines must succeed* \
-                 does not wait for another pipeline: {}",
-                listed(&all)
-            ),
-            format!("add `{RULE}` to the rules of {}", listed(&restricted)),
+        let list = |names: Vec<&str>| list_first(MAX_LISTED_JOBS, &names);
+        let text = format!(
+            "these jobs of {FILE} do not run in the pipeline of a merge request, and GitLab's *Pipelines must succeed* \
+             does not wait for another pipeline: {}",
+            list(jobs.iter().map(|(name, _)| *name).collect())
         );
-        let (fix, lines) = match (workflow, restricted.as_slice()) {
-            (None, []) => (format!("add these lines to {FILE}"), Some(WORKFLOW)),
-            (None, _) => (format!("{rule}, and these lines to {FILE}"), Some(WORKFLOW)),
-            (Some(_), _) => (rule, None),
+        // The others run wherever the workflow lets a pipeline run.
+        let has_own_rules =
+            |job: &Yaml| self.find(job, "rules").or(self.find(job, "only")).is_some();
+        let with_rules = jobs.iter().filter(|(_, job)| has_own_rules(job));
+        let with_rules: Vec<&str> = with_rules.map(|(name, _)| *name).collect();
+        let lines = (!has_workflow).then_some(WORKFLOW);
+        let fix = if with_rules.is_empty() && !has_workflow {
+            format!("add these lines to {FILE}")
+        } else {
+            let also =
+                if has_workflow { String::new() } else { format!(", and these lines to {FILE}") };
+            format!("add `{RULE}` to the rules of {}{also}", list(with_rules))
         };
         Some(PipelineNote { text, fix, lines })
     }
@@ -318,6 +314,16 @@ impl OwnPipeline {
                 // (https://docs.gitlab.com/ci/yaml/deprecated_keywords/#only--except).
                 None => has_workflow || event == Event::Push,
             }
+    }
+}
+
+/// Returns the note on a workflow that allows no pipeline of a merge request.
+fn no_pipeline_note(has_previews: bool) -> PipelineNote {
+    let lost = if has_previews { "no preview runs" } else { "`check` runs only after a merge" };
+    PipelineNote {
+        text: format!("`workflow:rules` in {FILE} allow no pipeline of a merge request, so {lost}"),
+        fix: format!("replace `workflow` in {FILE} with these lines"),
+        lines: Some(WORKFLOW),
     }
 }
 
