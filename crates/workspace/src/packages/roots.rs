@@ -23,6 +23,28 @@ pub(crate) struct RootFiles<'f> {
     pub(crate) locks: &'f [LockFileKind],
 }
 
+impl RootFiles<'_> {
+    /// Returns the manager that installs the folder.
+    fn manager(&self) -> Option<LockFileKind> {
+        let field = self.package.and_then(|package| package.package_manager.as_deref());
+        LockFileKind::decide(self.locks, field.and_then(LockFileKind::from_field))
+    }
+
+    /// Returns the rules of all its files. `pnpm` is the parsed `pnpm-workspace.yaml`.
+    fn rules(&self, pnpm: Option<&Yaml>) -> InstallRules {
+        let mut rules = self.package.map(|package| package.rules.clone()).unwrap_or_default();
+        if let Some(pnpm) = pnpm {
+            rules.add_pnpm(&to_json(pnpm));
+        }
+        if let Some(Ok(yarnrc)) = self.yarnrc.map(Yaml::parse) {
+            let yarnrc = to_json(&yarnrc);
+            rules.add_specs(&yarnrc["packageExtensions"]);
+            rules.add_catalogs(&yarnrc["catalog"], &yarnrc["catalogs"]);
+        }
+        rules
+    }
+}
+
 /// The root of a workspace.
 #[derive(Clone, Debug, Default)]
 pub struct Root {
@@ -58,53 +80,53 @@ impl Root {
         if own.is_empty() && files.pnpm_workspace.is_none() {
             return None;
         }
-        let field = files.package.and_then(|package| package.package_manager.as_deref());
-        let manager = LockFileKind::decide(files.locks, field.and_then(LockFileKind::from_field));
         let mut root = Root {
-            manager,
+            manager: files.manager(),
             has_pnpm_file: files.pnpm_workspace.is_some(),
             has_own_patterns: !own.is_empty(),
             is_locked: !files.locks.is_empty(),
             is_berry: files.yarn_lock.is_some_and(|lock| lock.contains("__metadata:")),
             ..Root::default()
         };
-        root.rules = files.package.map(|package| package.rules.clone()).unwrap_or_default();
-        let pnpm = files.pnpm_workspace.map(Yaml::parse).transpose();
-        let pnpm = match pnpm {
-            Ok(pnpm) => pnpm,
-            Err(error) if manager.is_none_or(|manager| manager == LockFileKind::Pnpm) => {
-                root.problem = Some(format!("{PNPM}: {error}"));
+        let pnpm = root.parse_pnpm(files.pnpm_workspace);
+        root.rules = files.rules(pnpm.as_ref());
+        root.parse_members(pnpm.iter().flat_map(packages).collect(), own);
+        let npmrc = files.npmrc.unwrap_or_default();
+        root.has_separate_locks = pnpm.as_ref().is_some_and(has_separate_locks)
+            || npmrc_values(npmrc, "shared-workspace-lockfile").any(|value| value == "false");
+        root.links_versions = root.manager.map_or(!own.is_empty(), |it| it != LockFileKind::Pnpm)
+            || pnpm.as_ref().is_some_and(links_versions)
+            || npmrc_values(npmrc, "link-workspace-packages").any(|value| value != "false");
+        Some(root)
+    }
+
+    /// Parses `pnpm-workspace.yaml`. Its error is a problem only if pnpm may install the root.
+    fn parse_pnpm(&mut self, text: Option<&str>) -> Option<Yaml> {
+        match Yaml::parse(text?) {
+            Ok(yaml) => Some(yaml),
+            Err(error) => {
+                if self.manager.is_none_or(|manager| manager == LockFileKind::Pnpm) {
+                    self.problem = Some(format!("{PNPM}: {error}"));
+                }
                 None
             }
-            Err(_) => None,
-        };
-        let listed: Vec<&str> = pnpm.iter().flat_map(packages).collect();
-        if let Some(pnpm) = &pnpm {
-            root.rules.add_pnpm(&to_json(pnpm));
         }
-        if let Some(Ok(yarnrc)) = files.yarnrc.map(Yaml::parse) {
-            let yarnrc = to_json(&yarnrc);
-            root.rules.add_specs(&yarnrc["packageExtensions"]);
-            root.rules.add_catalogs(&yarnrc["catalog"], &yarnrc["catalogs"]);
-        }
-        let (by_pnpm, by_others) = match manager {
+    }
+
+    /// Parses the patterns of `pnpm-workspace.yaml` and of `workspaces`, as far as they count.
+    fn parse_members(&mut self, pnpm: Vec<&str>, own: &[String]) {
+        let (by_pnpm, by_others) = match self.manager {
             // A manager without its own list cannot contradict the list of another one.
-            Some(LockFileKind::Pnpm) => (true, listed.is_empty()),
+            Some(LockFileKind::Pnpm) => (true, pnpm.is_empty()),
             Some(_) => (own.is_empty(), true),
             None => (true, true),
         };
         if by_pnpm {
-            root.pnpm_patterns = root.parse_patterns(PNPM, listed);
+            self.pnpm_patterns = self.parse_patterns(PNPM, pnpm);
         }
         if by_others {
-            root.own_patterns = root.parse_patterns(MANIFEST, own);
+            self.own_patterns = self.parse_patterns(MANIFEST, own);
         }
-        root.has_separate_locks = pnpm.as_ref().is_some_and(has_separate_locks)
-            || files.npmrc.is_some_and(|npmrc| npmrc.lines().any(separates_locks));
-        root.links_versions = manager.map_or(!own.is_empty(), |m| m != LockFileKind::Pnpm)
-            || pnpm.is_some_and(|pnpm| links_versions(&pnpm))
-            || files.npmrc.is_some_and(|npmrc| npmrc.lines().any(links_by_npmrc));
-        Some(root)
     }
 
     fn parse_patterns<P: AsRef<str>>(
@@ -178,16 +200,10 @@ fn has_separate_locks(pnpm: &Yaml) -> bool {
     pnpm.get("sharedWorkspaceLockfile").and_then(Yaml::text) == Some("false")
 }
 
-fn separates_locks(line: &str) -> bool {
-    line.split_once('=').is_some_and(|(key, value)| {
-        key.trim() == "shared-workspace-lockfile" && value.trim() == "false"
-    })
-}
-
-fn links_by_npmrc(line: &str) -> bool {
-    line.split_once('=').is_some_and(|(key, value)| {
-        key.trim() == "link-workspace-packages" && value.trim() != "false"
-    })
+/// Returns the values of `key` in a `.npmrc`.
+fn npmrc_values<'t>(npmrc: &'t str, key: &'t str) -> impl Iterator<Item = &'t str> {
+    let entries = npmrc.lines().filter_map(|line| line.split_once('='));
+    entries.filter(move |(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }
 
 /// Returns a YAML value as JSON, in which every scalar is a string.
