@@ -11,7 +11,7 @@ use crate::cargo::lock::CargoLock;
 use crate::changes::lock_changes;
 use crate::files::key::Blob;
 use crate::files::names::CARGO_LOCK;
-use crate::git::{self, KnownFiles};
+use crate::git::{self, Contents, KnownFiles};
 use crate::packages::locks::LockFile;
 use crate::packages::package_manager::is_lock_file;
 use crate::projects::project::Project;
@@ -34,51 +34,61 @@ pub fn read(
     pins: &[&Utf8Path],
     known: Option<&KnownFiles<'_>>,
 ) -> Result<Vec<Inputs>> {
-    let root = &workspace.root;
-    let paths: Vec<BTreeSet<Utf8PathBuf>> = projects
-        .iter()
-        .map(|project| {
-            let mut paths = workspace.graph.inputs(project);
-            paths.extend(pins.iter().map(|pin| (*pin).to_owned()));
-            paths
-        })
-        .collect();
-    let all: BTreeSet<&Utf8Path> = paths.iter().flatten().map(Utf8PathBuf::as_path).collect();
-    let contents = git::contents(root, &all.into_iter().collect::<Vec<_>>(), known)?;
-    // Projects share the lock file of their workspace. It is long, so it is parsed once, and only if it is needed.
-    let mut locks: BTreeMap<Utf8PathBuf, Option<LockFile>> = BTreeMap::new();
-    let mut cargo_locks: BTreeMap<Utf8PathBuf, Option<CargoLock>> = BTreeMap::new();
-    let mut inputs = |all: &BTreeSet<Utf8PathBuf>| {
-        let paths: Vec<&Utf8Path> = all.iter().map(Utf8PathBuf::as_path).collect();
+    let inputs_of = |project: &&Project| {
+        let mut paths = workspace.graph.inputs(project);
+        paths.extend(pins.iter().map(|pin| (*pin).to_owned()));
+        paths
+    };
+    let inputs: Vec<BTreeSet<Utf8PathBuf>> = projects.iter().map(inputs_of).collect();
+    let all: BTreeSet<&Utf8Path> = inputs.iter().flatten().map(Utf8PathBuf::as_path).collect();
+    let contents = git::contents(&workspace.root, &all.into_iter().collect::<Vec<_>>(), known)?;
+    let mut locks = SharedLocks { workspace, packages: BTreeMap::new(), crates: BTreeMap::new() };
+    Ok(inputs.iter().map(|paths| Inputs::of_paths(paths, &contents, &mut locks)).collect())
+}
+
+impl Inputs {
+    fn of_paths(
+        inputs: &BTreeSet<Utf8PathBuf>,
+        contents: &Contents,
+        locks: &mut SharedLocks<'_>,
+    ) -> Inputs {
+        let paths: Vec<&Utf8Path> = inputs.iter().map(Utf8PathBuf::as_path).collect();
         let found = git::below(&contents.blobs, &paths).into_iter();
-        let mut gaps = contents.gaps.iter();
-        let gap = gaps.find(|(gap, _)| paths.iter().any(|path| overlaps(path, gap)));
         let mut blobs: BTreeMap<_, _> = found.map(|(path, blob)| (path.to_owned(), blob)).collect();
         // Of a lock file in a parent folder, only the packages that the project installs count.
-        let above = all.iter().filter(|path| is_lock_file(path) && is_above(path, &paths));
-        for path in above {
-            let lock = locks.entry(path.clone()).or_insert_with(|| {
-                LockFile::parse(path.file_name()?, &workspace.files.read(path).ok()?)
-            });
-            let lock = lock.as_ref();
-            if let Some(id) = lock.and_then(|lock| lock_changes::slice(workspace, all, path, lock))
-            {
-                blobs.insert(path.clone(), Blob { mode: "locked".to_owned(), id });
+        let is_lock = |path: &Utf8Path| is_lock_file(path) || path.file_name() == Some(CARGO_LOCK);
+        for path in paths.iter().filter(|path| is_lock(path) && is_above(path, &paths)) {
+            if let Some(id) = locks.slice(path, inputs) {
+                blobs.insert((*path).to_owned(), Blob { mode: "locked".to_owned(), id });
             }
         }
-        let above = all.iter().filter(|path| path.file_name() == Some(CARGO_LOCK));
-        for path in above.filter(|path| is_above(path, &paths)) {
-            let lock = cargo_locks
-                .entry(path.clone())
-                .or_insert_with(|| CargoLock::parse(&workspace.files.read(path).ok()?));
-            let slice = |lock: &CargoLock| lock_changes::cargo_slice(workspace, all, path, lock);
-            if let Some(id) = lock.as_ref().and_then(slice) {
-                blobs.insert(path.clone(), Blob { mode: "locked".to_owned(), id });
-            }
-        }
+        let mut gaps = contents.gaps.iter();
+        let gap = gaps.find(|(gap, _)| paths.iter().any(|path| overlaps(path, gap)));
         Inputs { blobs, refusal: gap.map(|(path, gap)| gap.refusal(path)) }
-    };
-    Ok(paths.iter().map(&mut inputs).collect())
+    }
+}
+
+/// The lock files that projects share. They are long, so each is parsed once, and only if it is needed.
+struct SharedLocks<'w> {
+    workspace: &'w Workspace,
+    packages: BTreeMap<Utf8PathBuf, Option<LockFile>>,
+    crates: BTreeMap<Utf8PathBuf, Option<CargoLock>>,
+}
+
+impl SharedLocks<'_> {
+    /// Returns a digest of what the lock file at `path` installs for a project with these inputs. `None` if it
+    /// cannot be parsed.
+    fn slice(&mut self, path: &Utf8Path, inputs: &BTreeSet<Utf8PathBuf>) -> Option<String> {
+        let workspace = self.workspace;
+        if path.file_name() == Some(CARGO_LOCK) {
+            let parse = || CargoLock::parse(&workspace.files.read(path).ok()?);
+            let lock = self.crates.entry(path.to_owned()).or_insert_with(parse);
+            return lock_changes::cargo_slice(workspace, inputs, path, lock.as_ref()?);
+        }
+        let parse = || LockFile::parse(path.file_name()?, &workspace.files.read(path).ok()?);
+        let lock = self.packages.entry(path.to_owned()).or_insert_with(parse);
+        lock_changes::slice(workspace, inputs, path, lock.as_ref()?)
+    }
 }
 
 /// Returns true if a file is in none of the other inputs.
