@@ -246,6 +246,38 @@ impl Discoveries {
     }
 }
 
+/// The configs of one folder.
+struct FolderConfigs<'c> {
+    /// The first one that the package lists. Without a list, the one that wrangler would use.
+    main: Option<&'c Utf8Path>,
+    /// The others of the list. Without one, those whose names are those of further projects.
+    others: Vec<&'c Utf8Path>,
+    ignored: Vec<&'c Utf8Path>,
+}
+
+impl<'c> FolderConfigs<'c> {
+    fn new(configs: &[&'c Utf8Path], listed: &[String]) -> FolderConfigs<'c> {
+        let main = match listed {
+            [] => CONFIG_NAMES.iter().find_map(|name| with_file_name(configs, name)),
+            [first, ..] => with_file_name(configs, first),
+        };
+        let is_further = |path: &&Utf8Path| {
+            let name = path.file_name().unwrap_or_default();
+            match listed {
+                [] => !CONFIG_NAMES.contains(&name) && !is_variant(name),
+                _ => listed.iter().any(|listed| listed == name),
+            }
+        };
+        let others = configs.iter().copied().filter(|path| main != Some(*path));
+        let (others, ignored) = others.partition(is_further);
+        FolderConfigs { main, others, ignored }
+    }
+}
+
+fn with_file_name<'c>(configs: &[&'c Utf8Path], name: &str) -> Option<&'c Utf8Path> {
+    configs.iter().copied().find(|path| path.file_name() == Some(name))
+}
+
 /// The inputs from which projects are discovered.
 pub(crate) struct Discovery<'w> {
     files: &'w Source,
@@ -330,31 +362,16 @@ impl<'w> Discovery<'w> {
     /// Finds the projects of one folder: the configs that its package lists, else the config that wrangler would use
     /// and every other one that names a different Worker.
     fn find_in(&self, dir: &Utf8Path, configs: &[&Utf8Path], found: &mut Discoveries) {
-        let named =
-            |name: &str| configs.iter().copied().find(|path| path.file_name() == Some(name));
         let own = self.packages.get(dir.as_str());
         let listed = own.map(|package| package.settings.configs.as_slice()).unwrap_or_default();
-        let main = if listed.is_empty() {
-            CONFIG_NAMES.iter().find_map(|name| named(name))
-        } else {
-            listed.first().and_then(|name| named(name))
-        };
-        let is_candidate = |path: &&Utf8Path| {
-            let name = path.file_name().unwrap_or_default();
-            if listed.is_empty() {
-                !CONFIG_NAMES.contains(&name) && !is_variant(name)
-            } else {
-                listed.iter().any(|listed| listed == name)
-            }
-        };
-        let others = configs.iter().copied().filter(|path| main != Some(*path));
-        let (others, rest): (Vec<&Utf8Path>, Vec<&Utf8Path>) = others.partition(is_candidate);
+        let FolderConfigs { main, others, ignored } = FolderConfigs::new(configs, listed);
+        // Other files may have a name such as `wrangler-notes.toml`.
         let is_config = |path: &&Utf8Path| {
             path.file_name().is_some_and(|name| name.starts_with("wrangler."))
                 || self.files.read(path).is_ok_and(|text| WranglerConfig::is_of_worker(path, &text))
         };
-        found.ignored.extend(rest.into_iter().filter(is_config).map(Utf8Path::to_owned));
-        for name in listed.iter().filter(|name| named(name).is_none()) {
+        found.ignored.extend(ignored.into_iter().filter(is_config).map(Utf8Path::to_owned));
+        for name in listed.iter().filter(|name| with_file_name(configs, name).is_none()) {
             found.broken.push(BrokenConfig {
                 dir: dir.to_owned(),
                 config: dir.join(name),
@@ -374,18 +391,15 @@ impl<'w> Discovery<'w> {
                     found.ignored.push(config.to_owned());
                 }
                 Ok(project) => found.projects.push(project),
-                Err(failure) => {
-                    let text = self.files.read(config);
-                    found.broken.push(BrokenConfig {
-                        dir: dir.to_owned(),
-                        config: config.to_owned(),
-                        failure,
-                        is_unnamed: text
-                            .is_ok_and(|text| WranglerConfig::is_unnamed(config, &text)),
-                    });
-                }
+                Err(failure) => found.broken.push(self.broken_config(dir, config, failure)),
             }
         }
+    }
+
+    fn broken_config(&self, dir: &Utf8Path, config: &Utf8Path, failure: Error) -> BrokenConfig {
+        let text = self.files.read(config);
+        let is_unnamed = text.is_ok_and(|text| WranglerConfig::is_unnamed(config, &text));
+        BrokenConfig { dir: dir.to_owned(), config: config.to_owned(), failure, is_unnamed }
     }
 
     /// Returns true if `dir` belongs to the templates of a Rust crate, such as those of `new`.
