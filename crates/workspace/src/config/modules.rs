@@ -45,8 +45,9 @@ pub fn is_local(source: &str) -> bool {
     source.starts_with('.') || !source.contains(['/', '@', ':'])
 }
 
+/// The fields of a `dagger.json` that we read.
 #[derive(Deserialize)]
-struct Module {
+struct DaggerModule {
     #[serde(default)]
     dependencies: Vec<ModuleDependency>,
 }
@@ -56,10 +57,10 @@ struct ModuleDependency {
     source: String,
 }
 
-/// Returns the sources of the local dependencies in the text of a `dagger.json`.
-pub(crate) fn local_sources(text: &str) -> Result<Vec<String>, String> {
-    let value = parse_jsonc(text)?;
-    let module: Module = serde_json::from_value(value).map_err(|error| error.to_string())?;
+/// Returns the sources of the dependencies in a `dagger.json` that are folders of the same repository.
+pub(crate) fn local_dependencies(text: &str) -> Result<Vec<String>, String> {
+    let module: DaggerModule =
+        serde_json::from_value(parse_jsonc(text)?).map_err(|error| error.to_string())?;
     let sources = module.dependencies.into_iter().map(|dependency| dependency.source);
     Ok(sources.filter(|source| is_local(source)).collect())
 }

@@ -21,7 +21,7 @@ use crate::packages::members::Members;
 use crate::packages::package::Package;
 use crate::packages::spec::{PatchSpec, Spec};
 use crate::projects::sparse;
-use base::error::{Error, refused};
+use base::error::{Error, Result, refused};
 
 /// Builds the edges of a workspace.
 pub(crate) struct EdgeBuilder<'w> {
@@ -75,38 +75,38 @@ impl<'w> EdgeBuilder<'w> {
         }
         for package in self.workspace.packages.values() {
             let node = self.graph.node(&package.dir);
-            self.dependencies(node, package);
-            self.settings(node, package);
-            self.installed_by(node, &package.dir);
+            self.add_dependencies(node, package);
+            self.add_settings(node, package);
+            self.add_install_files(node, &package.dir);
         }
-        self.typescript();
-        self.relative_imports();
-        self.task_runners();
+        self.add_typescript();
+        self.add_relative_imports();
+        self.add_task_runners();
         for project in &self.workspace.projects {
             let node = self.graph.node(&project.dir);
             for path in references::of_wrangler(&project.wrangler, &project.dir) {
-                self.named_by_wrangler(node, &project.dir, &path);
+                self.add_wrangler_path(node, &project.dir, &path);
             }
             match project.package.as_ref().filter(|package| package.dir != project.dir) {
                 // The root only installs and has no build, so the rest of the repository is not an input.
                 Some(root) if !root.builds() && self.workspace.is_workspace_root(root) => {
-                    self.dependencies(node, root);
-                    self.installed_by(node, &project.dir);
+                    self.add_dependencies(node, root);
+                    self.add_install_files(node, &project.dir);
                 }
                 Some(package) => drop(self.graph.add(node, &package.dir, Origin::Package)),
                 None => {}
             }
             if project.module {
-                self.modules(&project.dir);
+                self.add_module(&project.dir);
             }
             // Nothing finds what code imports from elsewhere in its submodule.
             if let Some(submodule) = self.workspace.submodule_of(&project.dir) {
                 self.graph.add(node, submodule, Origin::Input);
             }
         }
-        self.crates();
-        self.shared_modules();
-        self.links();
+        self.add_crates();
+        self.add_shared_modules();
+        self.add_links();
         self.graph
     }
 
@@ -115,7 +115,7 @@ impl<'w> EdgeBuilder<'w> {
     /// [`find_affected`] recognizes a deleted one.
     ///
     /// [`find_affected`]: crate::affected::find_affected
-    fn crates(&mut self) {
+    fn add_crates(&mut self) {
         let Workspace { files, root, cargo_files, projects, .. } = self.workspace;
         let dirs = projects.iter().map(|project| project.dir.as_path());
         let dirs: BTreeSet<&Utf8Path> =
@@ -141,7 +141,7 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Adds what the settings of Turborepo and Nx declare for the build of each package.
-    fn task_runners(&mut self) {
+    fn add_task_runners(&mut self) {
         let Some(mut runners) = TaskRunners::new(self.workspace, &self.members) else { return };
         for package in self.workspace.built_packages() {
             let node = self.graph.node(&package.dir);
@@ -154,7 +154,7 @@ impl<'w> EdgeBuilder<'w> {
     /// Adds the targets of the symbolic links in each folder. Git stores a link as the path of its target, but a
     /// build reads the target. The package that owns the target counts as a whole, because git may ignore the target.
     /// A link to one of its parent folders does not add that folder.
-    fn links(&mut self) {
+    fn add_links(&mut self) {
         let files = &self.workspace.files;
         let targets = self.workspace.links.iter().filter_map(|link| {
             let real = files.resolve_link(link).filter(|real| !link.starts_with(real))?;
@@ -180,7 +180,7 @@ impl<'w> EdgeBuilder<'w> {
     /// Adds the shared module that deploys every project, and the one that builds projects without
     /// their own module. They count with both engines, so that the same content always has the same
     /// key.
-    fn shared_modules(&mut self) {
+    fn add_shared_modules(&mut self) {
         let there =
             |module: &&str| self.workspace.files.is_file(&Utf8Path::new(module).join(MODULE));
         let builder = Some(modules::BUN).filter(there);
@@ -194,12 +194,12 @@ impl<'w> EdgeBuilder<'w> {
             }
         }
         for module in [builder, deployer].into_iter().flatten() {
-            self.modules(Utf8Path::new(module));
+            self.add_module(Utf8Path::new(module));
         }
     }
 
     /// Adds the packages of this repository among the dependencies of a `package.json`.
-    fn dependencies(&mut self, node: NodeIndex, package: &'w Package) {
+    fn add_dependencies(&mut self, node: NodeIndex, package: &'w Package) {
         for (name, spec) in &package.local_dependencies {
             let found = self.local(package, name, spec);
             if found.is_empty() {
@@ -217,7 +217,7 @@ impl<'w> EdgeBuilder<'w> {
                         self.graph.add(node, &to, Origin::Manifest);
                     }
                 }
-                _ => self.versions(node, package, name, spec),
+                _ => self.add_members_by_version(node, package, name, spec),
             }
         }
         for (name, spec) in &package.peer_dependencies {
@@ -233,7 +233,13 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Adds the members that a dependency on a version resolves to.
-    fn versions(&mut self, node: NodeIndex, package: &'w Package, name: &str, spec: &'w str) {
+    fn add_members_by_version(
+        &mut self,
+        node: NodeIndex,
+        package: &'w Package,
+        name: &str,
+        spec: &'w str,
+    ) {
         let resolved = self.resolve_catalog(package, name, spec);
         let mut found = match resolved {
             Spec::Range(range) => self.members.satisfying(package, name, range),
@@ -328,16 +334,10 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Adds the inputs of the `xtask` key. A missing one is a problem of this package.
-    fn settings(&mut self, node: NodeIndex, package: &Package) {
+    fn add_settings(&mut self, node: NodeIndex, package: &Package) {
         let manifest = package.dir.join(MANIFEST);
         for name in &package.settings.depends_on {
-            let found = self.workspace.project(name).map(|project| project.dir.clone());
-            let found = found.or_else(|failure| match self.members.with_name(name) {
-                [only] => Ok(only.dir.clone()),
-                _ if self.workspace.packages.contains_key(name) => Ok(name.into()),
-                _ => Err(failure),
-            });
-            match found {
+            match self.find_named_dependency(name) {
                 Ok(to) => drop(self.graph.add(node, &to, Origin::DependsOn)),
                 Err(failure) => {
                     self.graph.problem(node, format!("{manifest}: {failure:#}"));
@@ -352,19 +352,7 @@ impl<'w> EdgeBuilder<'w> {
         }
         for input in &package.settings.inputs {
             let Some(to) = normalize(input).filter(|path| self.workspace.files.exists(path)) else {
-                let failure = match sparse::is_outside(&self.workspace.files, input) {
-                    true => {
-                        refused(format!("{manifest}: the input `{input}` is not checked out here"))
-                            .hint(sparse::hint(input.parent().unwrap_or(input)))
-                    }
-                    false => refused(format!(
-                        "{manifest}: the input `{input}` is not in this repository"
-                    ))
-                    .hint(format!(
-                        "correct `xtask.inputs` in {manifest}: paths begin at the repository's root"
-                    )),
-                };
-                self.graph.refuse(node, failure);
+                self.graph.refuse(node, self.missing_input(&manifest, input));
                 continue;
             };
             self.graph.add(node, &to, Origin::Input);
@@ -375,9 +363,30 @@ impl<'w> EdgeBuilder<'w> {
         }
     }
 
+    /// Returns the folder of the project or package that `xtask.dependsOn` calls `name`.
+    fn find_named_dependency(&self, name: &str) -> Result<Utf8PathBuf> {
+        let found = self.workspace.project(name).map(|project| project.dir.clone());
+        found.or_else(|failure| match self.members.with_name(name) {
+            [only] => Ok(only.dir.clone()),
+            _ if self.workspace.packages.contains_key(name) => Ok(name.into()),
+            _ => Err(failure),
+        })
+    }
+
+    /// Returns the refusal of a missing path of `xtask.inputs` in `manifest`.
+    fn missing_input(&self, manifest: &Utf8Path, input: &Utf8Path) -> Error {
+        if sparse::is_outside(&self.workspace.files, input) {
+            return refused(format!("{manifest}: the input `{input}` is not checked out here"))
+                .hint(sparse::hint(input.parent().unwrap_or(input)));
+        }
+        refused(format!("{manifest}: the input `{input}` is not in this repository")).hint(format!(
+            "correct `xtask.inputs` in {manifest}: paths begin at the repository's root"
+        ))
+    }
+
     /// Adds the files above a folder that affect its installed packages, up to the lock file that installs it,
     /// and everything that those files refer to.
-    fn installed_by(&mut self, node: NodeIndex, folder: &Utf8Path) {
+    fn add_install_files(&mut self, node: NodeIndex, folder: &Utf8Path) {
         // Dagger installs the dependencies of a module only by the files in its folder.
         if folder.parent() == Utf8Path::new(modules::BUN).parent() {
             return;
@@ -408,7 +417,7 @@ impl<'w> EdgeBuilder<'w> {
 
     /// Adds the paths of a wrangler config that lead out of its folder: the package that owns the path,
     /// which is built first, or else the file or folder.
-    fn named_by_wrangler(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
+    fn add_wrangler_path(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
         self.graph.add(node, self.owner(path, dir).unwrap_or(path), Origin::Config);
         if let Some(real) = self.workspace.files.resolve_link(path) {
             self.graph.add(node, &real, Origin::Config);
@@ -424,7 +433,7 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Adds the configs that TypeScript configs extend, and the code that they map names to.
-    fn typescript(&mut self) {
+    fn add_typescript(&mut self) {
         let files = &self.workspace.files;
         let mut mapped: Vec<(Utf8PathBuf, Vec<ImportMapping>)> = Vec::new();
         for (path, folders) in &self.workspace.tsconfigs {
@@ -483,7 +492,7 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Adds what code imports, and builds name, by relative paths out of their package.
-    fn relative_imports(&mut self) {
+    fn add_relative_imports(&mut self) {
         let Workspace { files, all_files, packages, projects, cargo_files, .. } = self.workspace;
         let projects: BTreeSet<&str> =
             projects.iter().map(|project| project.dir.as_str()).collect();
@@ -564,14 +573,14 @@ impl<'w> EdgeBuilder<'w> {
     }
 
     /// Follows the local dependencies of the `dagger.json` in `dir`, and of those they lead to.
-    fn modules(&mut self, dir: &Utf8Path) {
+    fn add_module(&mut self, dir: &Utf8Path) {
         let mut waiting = vec![dir.to_owned()];
         while let Some(dir) = waiting.pop() {
             let files = &self.workspace.files;
             let path = dir.join(MODULE);
             let Ok(text) = files.read(&path) else { continue };
             let node = self.graph.node(&dir);
-            let sources = match modules::local_sources(&text) {
+            let sources = match modules::local_dependencies(&text) {
                 Ok(sources) => sources,
                 Err(error) => {
                     self.graph.problem(node, format!("{path}: {error}"));

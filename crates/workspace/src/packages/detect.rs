@@ -76,20 +76,22 @@ fn installation_in(root: &Utf8Path, dir: &Utf8Path, tools: &Tools) -> Result<Ins
     let lock = locks.iter().find(|(_, of)| *of == kind).map_or("", |(name, _)| *name);
     let text = std::fs::read_to_string(root.join(dir).join(lock)).unwrap_or_default();
     let exact = field.as_deref().and_then(exact_version);
-    let (manager, tool, release) = match kind {
+    let is_yarn = kind == LockFileKind::Yarn;
+    let release = is_yarn.then(|| yarn_release(root, dir)).flatten();
+    let (manager, tool) = match kind {
         LockFileKind::Bun => {
             let version = exact.unwrap_or_else(|| tools.bun.clone());
-            (PackageManager::Bun, tool("bun", &bun_package(), &version, None), None)
+            (PackageManager::Bun, tool("bun", &bun_package(), &version, None))
         }
         LockFileKind::Npm => {
             let version = exact.or_else(|| tools.npm.clone());
-            (PackageManager::Npm, or_range("npm", "npm", version, ("11.19.1", ">=7")), None)
+            (PackageManager::Npm, or_range("npm", "npm", version, ("11.19.1", ">=7")))
         }
         LockFileKind::Pnpm => {
             let version = exact.or_else(|| tools.pnpm.clone());
-            (PackageManager::Pnpm, or_range("pnpm", "pnpm", version, pnpm_for(&text)), None)
+            (PackageManager::Pnpm, or_range("pnpm", "pnpm", version, pnpm_for(&text)))
         }
-        LockFileKind::Yarn => yarn(root, dir, &text, exact.or_else(|| tools.yarn.clone())),
+        LockFileKind::Yarn => yarn(&text, exact.or_else(|| tools.yarn.clone()), release.as_deref()),
     };
     let dir = dir.to_owned();
     Ok(Installation { dir, manager, lock, tool, release, ignores_workspace: false })
@@ -139,14 +141,10 @@ fn pnpm_for(lock: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn yarn(
-    root: &Utf8Path,
-    dir: &Utf8Path,
-    lock: &str,
-    exact: Option<String>,
-) -> (PackageManager, Tool, Option<Utf8PathBuf>) {
-    let release = yarn_release(root, dir);
-    let named = release.as_deref().and_then(Utf8Path::file_stem);
+/// Returns the generation of Yarn and its program. The version is `exact`, else that in the name of `release`, else one that
+/// reads the lock file.
+fn yarn(lock: &str, exact: Option<String>, release: Option<&Utf8Path>) -> (PackageManager, Tool) {
+    let named = release.and_then(Utf8Path::file_stem);
     let named = named.and_then(|stem| stem.strip_prefix("yarn-")).filter(|v| is_exact(v));
     let exact = exact.or_else(|| named.map(str::to_owned));
     let is_berry = match &exact {
@@ -155,7 +153,7 @@ fn yarn(
     };
     if !is_berry {
         let tool = or_range("yarn", "yarn", exact, ("1.22.22", ">=1 <2"));
-        return (PackageManager::YarnClassic, tool, release);
+        return (PackageManager::YarnClassic, tool);
     }
     let metadata = lock.lines().skip_while(|line| !line.starts_with("__metadata:"));
     let version = metadata.take(3).find_map(|line| line.trim().strip_prefix("version:"));
@@ -167,7 +165,7 @@ fn yarn(
         9 => ("4.14.1", ">=4.14 <4.15"),
         _ => ("4.18.1", ">=4.16"),
     };
-    (PackageManager::YarnBerry, or_range("yarn", "@yarnpkg/cli-dist", exact, fitting), release)
+    (PackageManager::YarnBerry, or_range("yarn", "@yarnpkg/cli-dist", exact, fitting))
 }
 
 /// Refuses a lock file of Yarn classic that has no entry for a dependency of `package`, because in a
