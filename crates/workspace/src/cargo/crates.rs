@@ -266,18 +266,7 @@ impl<'w> Crates<'w> {
         let mut waiting = vec![dir.to_owned()];
         let mut seen = BTreeSet::from([dir.to_owned()]);
         while let Some(at) = waiting.pop() {
-            let mut read = vec![at.clone()];
-            if at == dir || self.inherits(&at) {
-                read.extend(self.find_root(&at).read);
-            }
-            for folder in &read {
-                if let Some(Err(failure)) = self.manifests.get(folder) {
-                    inputs.problem.get_or_insert_with(|| failure.clone());
-                }
-            }
-            inputs.files.extend(read.iter().map(|folder| folder.join(CARGO_MANIFEST)));
-            inputs.existing.extend(self.files_above(&at));
-            inputs.files.extend(self.sources_outside(&at));
+            self.add_files_of(&at, at == dir, &mut inputs);
             let mut found = self.dependencies(&at);
             if at == dir {
                 found.extend(self.replacements(dir));
@@ -302,6 +291,22 @@ impl<'w> Crates<'w> {
         };
         files.retain(|path| !is_inside(path));
         Some(inputs)
+    }
+
+    /// Adds the files outside of its folder that the crate in `dir` is compiled from, and the problem of a manifest.
+    fn add_files_of(&self, dir: &Utf8Path, is_project: bool, inputs: &mut CrateInputs) {
+        let mut read = vec![dir.to_owned()];
+        if is_project || self.inherits(dir) {
+            read.extend(self.find_root(dir).read);
+        }
+        for folder in &read {
+            if let Some(Err(failure)) = self.manifests.get(folder) {
+                inputs.problem.get_or_insert_with(|| failure.clone());
+            }
+        }
+        inputs.files.extend(read.iter().map(|folder| folder.join(CARGO_MANIFEST)));
+        inputs.existing.extend(self.files_above(dir));
+        inputs.files.extend(self.sources_outside(dir));
     }
 
     /// Returns the files above that affect every build in `dir`: the lock file of its workspace, the version of Rust and the

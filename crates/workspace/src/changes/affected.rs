@@ -124,6 +124,28 @@ fn global_input(path: &Utf8PathBuf) -> Reason {
     Reason::GlobalInput { path: path.clone() }
 }
 
+/// Returns the first step of a shortest path to a changed node, for each node that is affected through others.
+fn first_steps(graph: &Graph, is_changed: &dyn Fn(NodeIndex) -> bool) -> Vec<Option<NodeIndex>> {
+    let mut users: Vec<Vec<NodeIndex>> = vec![Vec::new(); graph.len()];
+    for from in 0..graph.len() {
+        for (to, _) in graph.edges_of(from) {
+            users[*to].push(from);
+        }
+    }
+    let mut steps: Vec<Option<NodeIndex>> = vec![None; graph.len()];
+    let mut waiting: VecDeque<NodeIndex> =
+        (0..graph.len()).filter(|node| is_changed(*node)).collect();
+    while let Some(node) = waiting.pop_front() {
+        for from in users[node].iter().copied() {
+            if !is_changed(from) && steps[from].is_none() {
+                steps[from] = Some(node);
+                waiting.push_back(from);
+            }
+        }
+    }
+    steps
+}
+
 /// The nodes that depend on changed files, directly or through others.
 struct Reach<'a> {
     graph: &'a Graph,
@@ -140,12 +162,6 @@ struct Reach<'a> {
 
 impl<'a> Reach<'a> {
     fn new(graph: &'a Graph, changed: &'a [Utf8PathBuf], locks: &LockChanges) -> Reach<'a> {
-        let mut users: Vec<Vec<NodeIndex>> = vec![Vec::new(); graph.len()];
-        for from in 0..graph.len() {
-            for (to, _) in graph.edges_of(from) {
-                users[*to].push(from);
-            }
-        }
         let mut direct = changed_nodes(graph, changed);
         let mut locked = vec![Vec::new(); graph.len()];
         for path in changed {
@@ -156,19 +172,8 @@ impl<'a> Reach<'a> {
             }
         }
         add_lost_cargo_files(graph, changed, &mut direct);
-        let mut via: Vec<Option<NodeIndex>> = vec![None; graph.len()];
-        let mut waiting: VecDeque<NodeIndex> = (0..graph.len())
-            .filter(|node| !direct[*node].is_empty() || !locked[*node].is_empty())
-            .collect();
-        while let Some(node) = waiting.pop_front() {
-            for from in users[node].iter().copied() {
-                let is_new = direct[from].is_empty() && locked[from].is_empty();
-                if is_new && via[from].is_none() {
-                    via[from] = Some(node);
-                    waiting.push_back(from);
-                }
-            }
-        }
+        let is_changed = |node: NodeIndex| !direct[node].is_empty() || !locked[node].is_empty();
+        let via = first_steps(graph, &is_changed);
         let is_lost = |path: &&Utf8PathBuf| {
             path.file_name().is_some_and(is_install_file) && graph.index_of(path).is_none()
         };

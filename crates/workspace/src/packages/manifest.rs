@@ -211,20 +211,26 @@ impl<'de> Visitor<'de> for ManifestVisitor {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
+        manifest.add_sections(&sections);
+        Ok(manifest)
+    }
+}
+
+impl PackageManifest {
+    fn add_sections(&mut self, sections: &BTreeMap<String, Value>) {
         let section = |name: &str| sections.get(name).unwrap_or(&Value::Null);
         let workspaces = section("workspaces");
         let patterns = if workspaces.is_object() { &workspaces["packages"] } else { workspaces };
-        visit_texts(patterns, &mut |pattern| manifest.workspaces.push(pattern.to_owned()));
-        let rules = &mut manifest.rules;
+        visit_texts(patterns, &mut |pattern| self.workspaces.push(pattern.to_owned()));
+        let rules = &mut self.rules;
         rules.add_overrides(section("overrides"));
         rules.add_overrides(section("resolutions"));
         rules.add_patches(section("patchedDependencies"));
         rules.add_catalogs(&workspaces["catalog"], &workspaces["catalogs"]);
         rules.add_catalogs(section("catalog"), section("catalogs"));
         rules.add_pnpm(section("pnpm"));
-        let field = manifest.package_manager.as_deref();
-        manifest.package_manager = manager_field(field, section("devEngines"));
-        Ok(manifest)
+        let field = self.package_manager.as_deref();
+        self.package_manager = manager_field(field, section("devEngines"));
     }
 }
 

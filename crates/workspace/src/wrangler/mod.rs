@@ -158,9 +158,16 @@ impl WranglerConfig {
             return Err(invalid_config(format!("{path}: this is a Pages project, and xtask deploys Workers"))
                 .hint("see https://developers.cloudflare.com/workers/static-assets/migration-guides/migrate-from-pages/"));
         }
-        let name = &config.value["name"];
+        config.check_names(path)?;
+        Ok(config)
+    }
+
+    /// Refuses a config without a name, and a name that is not that of a Worker: it becomes part of URLs, of the API and of
+    /// the site.
+    fn check_names(&self, path: &Utf8Path) -> Result<()> {
+        let name = &self.value["name"];
         // wrangler also uses the name of a block, and refuses a config without any.
-        let blocks = config.value["env"].as_object().into_iter().flatten();
+        let blocks = self.value["env"].as_object().into_iter().flatten();
         let is_named_elsewhere = blocks.into_iter().any(|(_, block)| block["name"].is_string());
         if name.is_null() && !is_named_elsewhere {
             return Err(invalid_config(format!(
@@ -179,19 +186,18 @@ impl WranglerConfig {
                 "{path}: `name` must be a Worker name: {NAME_RULE}"
             )));
         }
-        // The name becomes part of URLs, of the API and of the site.
-        let worker = |environment: &&String| {
-            let worker = config.target(environment).worker;
+        let is_invalid = |environment: &&String| {
+            let worker = self.target(environment).worker;
             let is_unnamed = name.is_null() && worker == format!("-{environment}");
             !is_unnamed && !valid_name(&worker)
         };
-        if let Some(environment) = config.environments.iter().find(worker) {
-            return Err(invalid_config(format!(
+        match self.environments.iter().find(is_invalid) {
+            None => Ok(()),
+            Some(environment) => Err(invalid_config(format!(
                 "{path}: `env.{environment}`: `{}` is not a Worker name: {NAME_RULE}",
-                config.target(environment).worker
-            )));
+                self.target(environment).worker
+            ))),
         }
-        Ok(config)
     }
 
     /// Sets a missing top-level name, from the name of the package, else of the folder. wrangler itself
