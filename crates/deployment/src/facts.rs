@@ -22,7 +22,7 @@ pub fn read_facts<'a>(
         project,
         build,
         missing_output: expected_output::check_unbuilt(workspace, project).err(),
-        may_be_generated: expected_output::may_be_generated(&workspace.root, project),
+        may_be_generated: expected_output::may_be_generated(&workspace.root, project, environment),
         has_assets_ignore: ignore_file.is_some_and(|path| path.is_file()),
     }
 }

@@ -64,3 +64,29 @@ fn the_reason_of_a_build_command_that_fails_is_shown() {
         "    the reason\nhint: correct the code or the wrangler config; nothing was uploaded"
     );
 }
+
+#[test]
+fn a_build_command_does_not_write_the_config_that_wrangler_reads_before_it() {
+    let env = TestEnv::new();
+    let config = |fields: serde_json::Value| {
+        let mut config = json!({ "name": "api", "build": { "command": "npm run build" } });
+        for (name, value) in fields.as_object().expect("an object") {
+            config[name] = value.clone();
+        }
+        config.to_string()
+    };
+    env.write(
+        "projects/api/package.json",
+        r#"{ "name": "api", "scripts": { "build": "node make.mjs" } }"#,
+    );
+    env.write("projects/api/worker.js", "export default {};\n");
+    for (fields, message) in [
+        (json!({ "main": "worker.js" }), "it has no `compatibility_date`"),
+        (json!({ "compatibility_date": "2026-10-01" }), "neither `main` nor `assets.directory`"),
+    ] {
+        env.write("projects/api/wrangler.json", &config(fields));
+        env.commit("api");
+        let ran = env.xtask(&["deploy", "projects/api", "--env", "local", "--dry-run"]).exits(3);
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    }
+}

@@ -79,7 +79,10 @@ pub fn no_lock_file(workspace: &Workspace, package: &Package) -> Error {
 /// and the plugin of Vite do.
 pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()> {
     let target = project.target(environment);
-    let is_built = project.package.as_ref().is_some_and(|package| package.build.is_some());
+    let package = project.package.as_ref();
+    // The `build.command` runs after wrangler read its config.
+    let is_built = package.is_some_and(|package| package.build.is_some())
+        && !target.runs_script_build(package);
     if target.main.is_none() && target.assets.is_none() && !is_built {
         return Err(refused(format!("{}: neither `main` nor `assets.directory`", project.config))
             .hint("add the code or the assets of the Worker")

@@ -13,7 +13,7 @@ use crate::graph::builder::GraphBuilder;
 use crate::graph::imports::{self, ImportMapping, module_file};
 use crate::graph::references;
 use crate::graph::relative_imports::{self, RelativeImports};
-use crate::graph::task_runners::TaskRunners;
+use crate::graph::task_runners;
 use crate::graph::typescript::{TypeScript, TypeScriptCode};
 use crate::graph::{NodeIndex, Origin};
 use crate::packages::installs::NamedPaths;
@@ -81,7 +81,7 @@ impl<'w> EdgeBuilder<'w> {
         }
         self.add_typescript();
         self.add_relative_imports();
-        self.add_task_runners();
+        task_runners::add_inputs(&mut self.graph, self.workspace, &self.members);
         for project in &self.workspace.projects {
             let node = self.graph.node(&project.dir);
             for path in references::of_wrangler(&project.wrangler, &project.dir) {
@@ -136,17 +136,6 @@ impl<'w> EdgeBuilder<'w> {
             }
             if let Some(problem) = inputs.problem {
                 self.graph.refuse(node, problem);
-            }
-        }
-    }
-
-    /// Adds what the settings of Turborepo and Nx declare for the build of each package.
-    fn add_task_runners(&mut self) {
-        let Some(mut runners) = TaskRunners::new(self.workspace, &self.members) else { return };
-        for package in self.workspace.built_packages() {
-            let node = self.graph.node(&package.dir);
-            for (to, origin) in runners.inputs(package) {
-                self.graph.add(node, &to, origin);
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::files::names::{MANIFEST, NX_CONFIG, NX_PROJECT, TURBO_CONFIGS};
 use crate::files::paths::normalize;
 use crate::files::pattern::Patterns;
 use crate::graph::Origin;
+use crate::graph::builder::GraphBuilder;
 use crate::graph::declaration::{BuildDeclaration, PathBase};
 use crate::graph::nx::NxSettings;
 use crate::graph::turbo;
@@ -18,8 +19,19 @@ use crate::packages::build_tasks::BuildTasks;
 use crate::packages::members::Members;
 use crate::packages::package::Package;
 
+/// Adds what the settings of Turborepo and Nx declare for the build of each package to `graph`.
+pub(super) fn add_inputs(graph: &mut GraphBuilder, workspace: &Workspace, members: &Members<'_>) {
+    let Some(mut runners) = TaskRunners::new(workspace, members) else { return };
+    for package in workspace.built_packages() {
+        let node = graph.node(&package.dir);
+        for (to, origin) in runners.inputs(package) {
+            graph.add(node, &to, origin);
+        }
+    }
+}
+
 /// The settings of Turborepo and Nx in a repository.
-pub(crate) struct TaskRunners<'w> {
+struct TaskRunners<'w> {
     workspace: &'w Workspace,
     members: &'w Members<'w>,
     /// Each file that can be parsed. A broken one declares nothing, as for its own tool.

@@ -30,12 +30,13 @@ pub fn check_unbuilt(workspace: &Workspace, project: &Project) -> Result<()> {
 
 /// Returns true if the deployed config may be one that a build writes, as the plugin of Vite and Nitro do. wrangler follows
 /// it only from the default config of a folder. Without a build, the config of an earlier one is not used
-/// ([`ProjectPlan::may_be_redirected`]).
+/// ([`ProjectPlan::may_be_redirected`]). The `build.command` of `environment` runs after wrangler read its config.
 #[must_use]
-pub fn may_be_generated(root: &Utf8Path, project: &Project) -> bool {
+pub fn may_be_generated(root: &Utf8Path, project: &Project, environment: &str) -> bool {
     // A build leaves a config that git tracks.
     let may_write = |package: &Package| {
         package.builds()
+            && !project.target(environment).runs_script_build(Some(package))
             && (package.may_write_config() || root.join(&project.dir).join(REDIRECT).is_file())
     };
     is_default_config(root, &project.config)
