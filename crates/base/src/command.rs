@@ -47,6 +47,8 @@ pub const INHERITED: &[&str] = &[
     "npm_config_registry",
     "npm_config_cafile",
     "npm_config_userconfig",
+    "pnpm_config_cafile",
+    "pnpm_config_registry",
     "NPM_CONFIG_REGISTRY",
     "NPM_CONFIG_CAFILE",
     "NPM_CONFIG_USERCONFIG",

@@ -11,6 +11,7 @@ use crate::command::{self, Credential, ProcessCommand};
 use crate::error::{Result, failed};
 use crate::runner::{ExitReason, GRACE, is_interrupted, set_environment};
 use crate::secret::{Redactor, Secret};
+use crate::supervisor;
 
 /// The interval between two checks of the child.
 const CHILD_CHECK_INTERVAL: Duration = Duration::from_millis(20);
@@ -52,7 +53,13 @@ pub fn run(
     if on_line.is_some() {
         process.stdout(Stdio::piped()).stderr(Stdio::piped());
     }
-    let mut child = process.spawn().map_err(cannot)?;
+    let mut child = match process.spawn() {
+        Err(error) if supervisor::needs_shell(&error) => {
+            let argv = std::iter::once("sh".to_owned()).chain(command.argv.clone()).collect();
+            return run(&ProcessCommand { argv, ..command.clone() }, secret, on_line);
+        }
+        spawned => spawned.map_err(cannot)?,
+    };
     let (out, error) = (child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
         if let Some(on_line) = on_line {

@@ -4,12 +4,14 @@
 //! The supervisor is xtask's own executable with a hidden first argument. It does nothing but wait.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getpgrp, getppid};
 
@@ -62,13 +64,35 @@ pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     Some(ExitCode::from(supervise(Pid::from_raw(parent), &program, arguments)))
 }
 
+/// Returns true if a program is a script without a first line `#!`, as pnpm 12 is. Shells run such a script with `sh`.
+pub(crate) fn needs_shell(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::ENOEXEC as i32)
+}
+
+/// Starts a program, if necessary with `sh`.
+fn start(program: &OsString, arguments: impl Iterator<Item = OsString>) -> std::io::Result<Child> {
+    let arguments: Vec<OsString> = arguments.collect();
+    match Command::new(program).args(&arguments).spawn() {
+        Err(error) if needs_shell(&error) => {
+            Command::new("sh").arg(program).args(&arguments).spawn()
+        }
+        started => started,
+    }
+}
+
 fn supervise(parent: Pid, program: &OsString, arguments: impl Iterator<Item = OsString>) -> u8 {
     // xtask ends the whole group. The program decides how it ends, and the supervisor waits for it.
     let outlives = ctrlc::set_handler(|| {});
-    let child = Command::new(program).args(arguments).spawn();
-    let (Ok(mut child), Ok(())) = (child, outlives) else {
-        return CANNOT_START;
-    };
+    let mut child =
+        match outlives.map_err(std::io::Error::other).and_then(|()| start(program, arguments)) {
+            Ok(child) => child,
+            Err(error) => {
+                // To the log of the command, because nothing else tells the reason.
+                let line = format!("{} cannot be started: {error}\n", program.display());
+                let _closed = std::io::stderr().write_all(line.as_bytes());
+                return CANNOT_START;
+            }
+        };
     let is_orphan = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&is_orphan);
     std::thread::spawn(move || {

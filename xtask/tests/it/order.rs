@@ -131,3 +131,57 @@ fn a_worker_is_deployed_after_those_that_its_config_names() {
     env.xtask(&["deploy", "ping", "pong", "--engine", "host"]).exits(0);
     assert_eq!(env.fetch("pong.localhost", "/"), (200, "pong ping".to_owned()));
 }
+
+#[test]
+fn a_worker_that_is_bound_to_a_refused_one_is_refused_by_the_plan() {
+    let env = TestEnv::new();
+    worker(&env, "app", "backend", "app");
+    worker(&env, "backend", "core", "backend");
+    worker(&env, "core", "", "core");
+    worker(&env, "other", "", "other");
+    // It has no date.
+    env.write("projects/core/wrangler.json", r#"{ "name": "core", "main": "worker.js" }"#);
+    env.commit("workers");
+    let ran = env.xtask(&["deploy", "--all", "--engine", "host", "--dry-run", "--json"]).exits(3);
+    let plan = ran.json();
+    let names = |list: &str| -> Vec<String> {
+        let all = plan[list].as_array().expect(list).iter();
+        all.map(|one| one["project"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names("projects"), ["other"]);
+    assert_eq!(names("refused"), ["core", "backend", "app"]);
+    assert!(
+        ran.stderr.contains("backend was not deployed: it is bound to core, which is refused")
+            && ran
+                .stderr
+                .contains("app was not deployed: it is bound to backend, which is refused"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn build_commands_of_one_folder_do_not_run_at_the_same_time() {
+    let env = TestEnv::with_tools();
+    for (file, name) in [("wrangler.toml", "two-a"), ("wrangler.b.toml", "two-b")] {
+        env.write(
+            &format!("projects/two/{file}"),
+            &format!(
+                "name = \"{name}\"\nmain = \"out/index.js\"\ncompatibility_date = \"2026-01-01\"\n\
+                 [build]\ncommand = \"sh build.sh {name}\"\n"
+            ),
+        );
+    }
+    // The second one would overwrite what the first one bundles.
+    env.write(
+        "projects/two/build.sh",
+        "mkdir -p out; sleep 1\n\
+         echo \"export default { fetch: () => new Response('$1') };\" > out/index.js\nsleep 1\n",
+    );
+    env.write("projects/two/.gitignore", "out\n");
+    env.commit("two");
+    env.xtask(&["deploy", "--all", "--jobs", "2", "--engine", "host"]).exits(0);
+    for name in ["two-a", "two-b"] {
+        assert_eq!(env.fetch(&format!("{name}.localhost"), "/"), (200, name.to_owned()));
+    }
+}

@@ -13,7 +13,6 @@ use base::runner::CompletedProcess;
 use base::time::{rfc3339, unix_now};
 use cloudflare::api::{Api, ListedVersion, Live};
 use deployment::context::Ctx;
-use deployment::engine::job::command_line;
 use deployment::engine::setup::{Setup, ToolPlan, project_lock};
 use deployment::plan::Operation;
 use deployment::plan::commands::CommandPaths;
@@ -76,7 +75,7 @@ impl DeleteCommand {
         delete(ctx, &target, &api, &deletion(&target, &paths))?;
         let text = format!(
             "deleted the Worker `{worker}` in {environment}\nundo: `{}` recreates it, without its secrets",
-            command_line("deploy", name, &target.destination)
+            target.destination.command_line("deploy", name)
         );
         ctx.ui.report(&report(true, live.as_deref()), &text);
         Ok(Exit::Done)
@@ -117,7 +116,7 @@ fn delete(
     })?;
     lock.settle(|why| task.step(why))?;
     let mut record = record(ctx, target, api.live(&worker)?)?;
-    let look = command_line("versions", &target.project.name, &target.destination);
+    let look = target.destination.command_line("versions", &target.project.name);
     record.begin(&ctx.root, &look)?;
     let log = record.nonce.clone();
     let finished = ctx.run(&log, deletion, &|line| task.output(line))?;

@@ -14,7 +14,6 @@ use base::text::{short_commit, short_version};
 use cloudflare::api::Live;
 use deployment::builds::plan_builds;
 use deployment::context::Ctx;
-use deployment::engine::job::command_line;
 use deployment::report::affected::sentence;
 use workspace::affected::{Reason, find_affected};
 use workspace::change_base::{Base, Changes};
@@ -83,7 +82,7 @@ impl DiffCommand {
             triggers_applied,
             reasons,
             notes,
-            deploy: command_line("deploy", &project.name, &target.destination),
+            deploy: target.destination.command_line("deploy", &project.name),
         };
         ctx.ui.report(&report, &report.text());
         Ok(if report.up_to_date { Exit::Done } else { Exit::Failed })

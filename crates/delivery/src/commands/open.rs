@@ -7,7 +7,6 @@ use base::error::{Exit, Result, refused};
 use base::interactive::open;
 use cloudflare::api::ListedVersion;
 use deployment::context::Ctx;
-use deployment::engine::job::command_line;
 
 /// Open a project's URL in the browser.
 #[derive(Debug, Args)]
@@ -46,7 +45,7 @@ impl OpenCommand {
                     ))
                     .hint(format!(
                         "run `{}` to list them",
-                        command_line("versions", name, &target.destination)
+                        target.destination.command_line("versions", name)
                     )));
                 }
                 let suffix = api.preview_suffix(&worker)?;

@@ -5,7 +5,6 @@ use clap::Args;
 use super::target::{ChangeTargetArgs, ProjectTarget};
 use base::error::{Exit, Result};
 use deployment::context::Ctx;
-use deployment::engine::job::command_line;
 use deployment::engine::traffic::rollback::{Rollback, RollbackTarget};
 use deployment::report::{self, RunReport};
 use workspace::before_deploy::BeforeDeploy;
@@ -61,7 +60,7 @@ impl PromoteCommand {
 /// Lists the steps that a deployment would run and a promotion does not.
 fn list_steps(ctx: &Ctx, target: &ProjectTarget) {
     let ProjectTarget { project, destination, .. } = target;
-    let wrangler = command_line("wrangler", &project.name, destination);
+    let wrangler = destination.command_line("wrangler", &project.name);
     for step in project.before_deploy().map(BeforeDeploy::steps).unwrap_or_default() {
         let arguments = step.text.trim_start_matches("wrangler ");
         ctx.ui.note(&format!(

@@ -14,7 +14,6 @@ use base::time::unix_now;
 use cloudflare::api::Api;
 use deployment::builds::plan_builds;
 use deployment::context::Ctx;
-use deployment::engine::job::command_line;
 use deployment::plan::block;
 use deployment::plan::destination::Destination;
 use deployment::report::status::{LiveState, StatusReport, StatusRow};
@@ -207,7 +206,7 @@ fn row(
         project: project.name.clone(),
         environment: environment.clone(),
         worker: target.worker.clone(),
-        diff: command_line("diff", &project.name, &one.destination),
+        diff: one.destination.command_line("diff", &project.name),
         state: ask().unwrap_or_else(|error| LiveState::Unreadable { error: format!("{error:#}") }),
     }
 }

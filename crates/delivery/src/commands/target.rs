@@ -7,7 +7,6 @@ use base::error::{Result, refused};
 use base::secret::Secret;
 use cloudflare::api::{Api, Live};
 use deployment::context::Ctx;
-use deployment::engine::job::command_line;
 use deployment::engine::setup::Setup;
 use deployment::plan::destination::Destination;
 use deployment::plan::{block, protection};
@@ -154,7 +153,7 @@ impl ProjectTarget {
         let (name, environment) = (&self.project.name, &self.destination.environment);
         let live = api.live(&self.worker())?.ok_or_else(|| {
             refused(format!("nothing of {name} is live in {environment}"))
-                .hint(format!("run `{}`", command_line("deploy", name, &self.destination)))
+                .hint(format!("run `{}`", self.destination.command_line("deploy", name)))
         })?;
         Ok(live)
     }

@@ -11,7 +11,6 @@ use base::text::{join_lines, short_commit, short_version};
 use base::time::{parse_rfc3339, unix_now};
 use cloudflare::api::{Deployment, ListedVersion};
 use deployment::context::Ctx;
-use deployment::engine::job::command_line;
 use deployment::report::status::age;
 
 /// List the versions of a project's Worker, newest first.
@@ -78,7 +77,7 @@ impl VersionsCommand {
             VersionRow::new(&version, &deployments, url)
         });
         let report = VersionsReport {
-            rollback: command_line("rollback", &target.project.name, destination),
+            rollback: destination.command_line("rollback", &target.project.name),
             schema: 1,
             project: target.project.name.clone(),
             environment: target.destination.environment.clone(),

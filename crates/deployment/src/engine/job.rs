@@ -7,9 +7,8 @@ use crate::engine::RunContext;
 use crate::engine::lock::FileLock;
 use crate::engine::phases::Phase;
 use crate::engine::upload::engine_watch;
-use crate::plan::destination::Destination;
 use crate::plan::{Engine, Operation, ProjectPlan};
-use base::command::{ProcessCommand, xtask_line};
+use base::command::ProcessCommand;
 use base::error::{Error, Result, interrupted, refused};
 use base::runner::{CompletedProcess, is_interrupted};
 use base::secret::Secret;
@@ -98,7 +97,7 @@ impl<'a> ProjectRun<'a> {
 
     /// Returns the command line of `command` for this project and environment.
     pub(crate) fn command_line(&self, command: &str) -> String {
-        command_line(command, &self.part.project, &self.run.plan.destination)
+        self.run.plan.destination.command_line(command, &self.part.project)
     }
 
     /// Reads from the API before anything changes. An error is a refusal.
@@ -127,13 +126,6 @@ pub(crate) fn read_failure(what: &str, error: &Error) -> Error {
     }
     refused(format!("cannot read {what}: {error:#}"))
         .hint(format!("nothing was changed; {}", api::next_step(error)))
-}
-
-/// Returns the command line of `command` for `project` in an environment.
-pub fn command_line(command: &str, project: &str, destination: &Destination) -> String {
-    let options = Destination::options(&destination.environment, destination.sandbox.is_some());
-    let words: Vec<&str> = command.split(' ').chain([project]).collect();
-    xtask_line(&words) + &options
 }
 
 /// Returns a duration in whole milliseconds.

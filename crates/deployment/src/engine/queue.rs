@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::plan::order::bound_to;
 use crate::plan::{Operation, Plan, ProjectPlan};
 use crate::record::Record;
-use base::error::{Error, ErrorKind, refused};
+use base::error::{Error, ErrorKind};
 use base::mutex;
+use workspace::paths::normalize;
 
 /// The waiting projects of a run, and the records of the finished ones.
 pub struct DeployQueue<'p> {
@@ -100,22 +102,28 @@ impl<'p> DeployQueue<'p> {
             let kind = state.record(self.plan, name).and_then(|record| record.status.error_kind());
             kind.is_some_and(|kind| kind != ErrorKind::Interrupted)
         };
-        let bound = &part.target.bound_workers;
-        let refused_before = self.plan.refused.iter().find(|each| bound.contains(&each.worker));
-        let name = part.after.iter().find(is_failed);
-        let name = name.or_else(|| refused_before.map(|each| &each.project))?;
-        let project = &part.project;
-        let again = crate::engine::job::command_line("deploy", project, &self.plan.destination);
-        Some(
-            refused(format!("{project} was not deployed: it is bound to {name}, which failed"))
-                .hint(format!("fix {name} and deploy both again"))
-                .hint(format!("or run `{again}`, which binds it to what is live of {name}")),
-        )
+        let name = part.after.iter().find(is_failed)?;
+        Some(bound_to(part, name, "failed", &self.plan.destination))
     }
 }
 
-/// Returns true if one of two projects is built in a folder that the other one imports.
+/// Returns true if one of two projects is built in a folder that the other one imports, or if the `build.command` of one runs
+/// in a folder of the other. wrangler bundles what it wrote last.
 fn share_output(one: &ProjectPlan, other: &ProjectPlan) -> bool {
+    let runs_in = |part: &ProjectPlan, other: &ProjectPlan| {
+        let folder = part.target.build_command_folder.as_ref();
+        let folder = folder.and_then(|folder| normalize(&part.dir.join(folder)));
+        folder.is_some_and(|folder| {
+            let of_command = other.target.build_command_folder.as_ref();
+            let of_command = of_command.and_then(|path| normalize(&other.dir.join(path)));
+            folder == other.dir
+                || Some(&folder) == other.build.as_ref()
+                || Some(folder) == of_command
+        })
+    };
+    if runs_in(one, other) || runs_in(other, one) {
+        return true;
+    }
     let imports = |importer: &ProjectPlan, imported: &ProjectPlan| {
         let folder = imported.build.as_ref().unwrap_or(&imported.dir);
         importer.build_plan.dependencies.iter().any(|build| build.dir == *folder)

@@ -286,7 +286,23 @@ impl CommandPaths {
         if let Some(name) = environment {
             command = command.text(BUILD_ENVIRONMENT, name);
         }
-        self.with_path(command, toolchain)
+        self.with_path(self.without_registry_tokens(command, toolchain), toolchain)
+    }
+
+    /// Sets the variables that only installs see to nothing, if Yarn runs the command: it reads its config each time, and
+    /// fails if a variable that the config names is not set.
+    fn without_registry_tokens(
+        &self,
+        command: ProcessCommand,
+        toolchain: &PackageToolchain,
+    ) -> ProcessCommand {
+        let installation = toolchain.installation.as_ref();
+        if installation.is_none_or(|install| install.manager != PackageManager::YarnBerry) {
+            return command;
+        }
+        let Variables { install, build } = &self.variables;
+        let only_install = install.iter().filter(|name| !build.contains(name));
+        only_install.fold(command, |command, name| command.text(name, ""))
     }
 
     /// Returns the command that runs a script of `package.json`. Bun runs it on Bun, even if the shebang of a
@@ -313,6 +329,7 @@ impl CommandPaths {
         arguments: &[String],
     ) -> ProcessCommand {
         let script = self.script(&self.root.join(dir), toolchain, name);
+        let script = self.without_registry_tokens(script, toolchain);
         let mut command = script.inherits(&self.variables.build, false);
         let manager = toolchain.installation.as_ref().map(|installation| installation.manager);
         // npm parses options itself unless they follow `--`.

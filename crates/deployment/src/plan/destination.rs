@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::alias;
 use super::protection::objection;
-use base::command::Credential;
+use base::command::{Credential, xtask_line};
 use base::error::{Result, refused};
 use base::secret::Secret;
 use cloudflare::api::{Api, PUBLIC_API};
@@ -97,6 +97,13 @@ impl Destination {
             return String::new();
         }
         format!(" --env {environment}{}", if is_sandbox { " --sandbox" } else { "" })
+    }
+
+    /// Returns the line that runs `command` for `project` at this destination.
+    #[must_use]
+    pub fn command_line(&self, command: &str, project: &str) -> String {
+        let words: Vec<&str> = command.split(' ').chain([project]).collect();
+        xtask_line(&words) + &Destination::options(&self.environment, self.sandbox.is_some())
     }
 
     /// Sets the port of the sandbox, if it started on another one than planned.

@@ -388,7 +388,7 @@ impl Plan {
             order::find_cycles(&mut parts, &workspace.projects, environment);
         }
         let RunRequest { operation, choice, destination, options, .. } = input.request;
-        Plan {
+        let mut plan = Plan {
             schema: 1,
             operation,
             choice,
@@ -397,7 +397,9 @@ impl Plan {
             options,
             projects: parts,
             refused,
-        }
+        };
+        plan.refuse_bound();
+        plan
     }
 
     /// Takes a project out that breaks a rule that was found later.
@@ -409,6 +411,26 @@ impl Plan {
             rule,
             failure: failure.clone(),
         }));
+        self.refuse_bound();
+    }
+
+    /// Takes the projects out of a deployment whose configs name the Worker of a refused one.
+    fn refuse_bound(&mut self) {
+        if self.operation != Operation::Deploy {
+            return;
+        }
+        let refused = |plan: &Plan, part: &ProjectPlan| {
+            let bound = &part.target.bound_workers;
+            let other = plan.refused.iter().find(|other| bound.contains(&other.worker))?;
+            Some(order::bound_to(part, &other.project, "is refused", &plan.destination))
+        };
+        while let Some((at, failure)) =
+            self.projects.iter().enumerate().find_map(|(at, part)| Some((at, refused(self, part)?)))
+        {
+            let ProjectPlan { project, target, .. } = self.projects.remove(at);
+            let (worker, rule) = (target.worker, RefusalRule::Bound);
+            self.refused.push(ProjectRefusal { project, worker, rule, failure });
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use workspace::bound_workers::{DeployOrder, is_bound};
 use workspace::project::Project;
 
 use super::ProjectPlan;
+use super::destination::Destination;
+use base::error::{Error, refused};
 
 /// A project whose Worker is bound to another one that is bound to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,6 +36,20 @@ pub(super) fn sort(mut parts: Vec<ProjectPlan>) -> Vec<ProjectPlan> {
     }
     let mut parts: Vec<Option<ProjectPlan>> = parts.into_iter().map(Some).collect();
     order.order.iter().filter_map(|at| parts[*at].take()).collect()
+}
+
+/// Returns the refusal of a project that is bound to the project `name`, with the `reason` that one is not deployed.
+pub(crate) fn bound_to(
+    part: &ProjectPlan,
+    name: &str,
+    reason: &str,
+    destination: &Destination,
+) -> Error {
+    let project = &part.project;
+    let again = destination.command_line("deploy", project);
+    refused(format!("{project} was not deployed: it is bound to {name}, which {reason}"))
+        .hint(format!("fix {name} and deploy both again"))
+        .hint(format!("or run `{again}`, which binds it to what is live of {name}"))
 }
 
 /// Finds the projects of the repository that are bound to each other, also those outside of the run: a job of the

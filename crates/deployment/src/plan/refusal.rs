@@ -64,6 +64,8 @@ pub enum RefusalRule {
     Secrets,
     /// No newer pipeline of the merge request has a preview.
     Pipeline,
+    /// The projects whose Workers its config names are not refused.
+    Bound,
 }
 
 impl RefusalRule {
@@ -77,6 +79,7 @@ impl RefusalRule {
             RefusalRule::Inputs => "inputs",
             RefusalRule::Secrets => "required secrets",
             RefusalRule::Steps => "steps before the upload",
+            RefusalRule::Bound => "bound Workers",
             RefusalRule::Alias | RefusalRule::Preview | RefusalRule::Pipeline => "preview",
             RefusalRule::Content
             | RefusalRule::FieldType

@@ -172,10 +172,12 @@ fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<
         calls.push(exec(&["npm", "install", "--global", &package].map(str::to_owned))?);
     }
     if let Some(installation) = &part.build_plan.toolchain.installation {
-        let (name, variable) = cache(installation.manager);
+        let (name, variables) = cache(installation.manager);
         let volume = format!("$(cache-volume {})", quote(&format!("xtask-{name}"))?);
         calls.push(format!("with-mounted-cache {} {volume}", quote(CACHE)?));
-        calls.push(call("with-env-variable", &[variable, CACHE])?);
+        for variable in variables {
+            calls.push(call("with-env-variable", &[variable, CACHE])?);
+        }
     }
     calls.push(format!("with-directory {} $source", quote(ROOT)?));
     let all_builds = part.build_plan.dependencies.iter().chain(own_build);
@@ -245,14 +247,14 @@ fn global_packages(toolchains: &[&PackageToolchain]) -> BTreeSet<String> {
     packages
 }
 
-/// Returns the name of a manager's cache, and the variable that moves it.
-fn cache(manager: PackageManager) -> (&'static str, &'static str) {
+/// Returns the name of a manager's cache, and the variables that move it. pnpm 11 and 12 read the second one only.
+fn cache(manager: PackageManager) -> (&'static str, &'static [&'static str]) {
     match manager {
-        PackageManager::Bun => ("bun", "BUN_INSTALL_CACHE_DIR"),
-        PackageManager::Npm => ("npm", "npm_config_cache"),
-        PackageManager::Pnpm => ("pnpm", "npm_config_store_dir"),
-        PackageManager::YarnClassic => ("yarn", "YARN_CACHE_FOLDER"),
-        PackageManager::YarnBerry => ("yarn-berry", "YARN_GLOBAL_FOLDER"),
+        PackageManager::Bun => ("bun", &["BUN_INSTALL_CACHE_DIR"]),
+        PackageManager::Npm => ("npm", &["npm_config_cache"]),
+        PackageManager::Pnpm => ("pnpm", &["npm_config_store_dir", "pnpm_config_store_dir"]),
+        PackageManager::YarnClassic => ("yarn", &["YARN_CACHE_FOLDER"]),
+        PackageManager::YarnBerry => ("yarn-berry", &["YARN_GLOBAL_FOLDER"]),
     }
 }
 

@@ -66,6 +66,9 @@ pub struct Target {
     /// `true` if wrangler runs a `build.command` before it bundles.
     #[serde(default)]
     pub has_build_command: bool,
+    /// The folder in which that command runs. Relative to the config file. `None` without a command.
+    #[serde(skip)]
+    pub build_command_folder: Option<Utf8PathBuf>,
     /// That command, if it runs in the folder of the config.
     #[serde(skip)]
     pub build_command: Option<String>,
@@ -104,6 +107,12 @@ impl Target {
         let commands = self.build_command.as_deref().zip(script);
         commands.is_some_and(|(command, script)| runs_build(command, script))
     }
+}
+
+/// Returns the folder in which the command of a `build` block runs. `None` without a command.
+fn build_command_folder(build: &Value) -> Option<Utf8PathBuf> {
+    build["command"].as_str().filter(|line| !line.is_empty())?;
+    Some(build["cwd"].as_str().unwrap_or(".").into())
 }
 
 /// Returns the command of a `build` block. `None` if there is none, or if it runs in another folder.
@@ -243,6 +252,7 @@ impl WranglerConfig {
             has_build_command: get("build")["command"]
                 .as_str()
                 .is_some_and(|line| !line.is_empty()),
+            build_command_folder: build_command_folder(get("build")),
             build_command: build_command(get("build")),
             storage: Storage::from_block(own),
             required_secrets: required_secrets(&own["secrets"]),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::context::Ctx;
 use crate::engine::health::response::{ExpectedResponse, Unclear};
 use crate::engine::health::{Checker, Limits, ServiceToken, Verdict, advice, setting};
-use crate::engine::job::{command_line, read_failure};
+use crate::engine::job::read_failure;
 use crate::engine::setup;
 use crate::engine::traffic::{Traffic, divide, live_version, route_traffic};
 use crate::plan::Operation;
@@ -78,7 +78,7 @@ impl Rollback {
                 "the Worker `{worker}` has never been deployed in {}",
                 destination.environment
             ))
-            .hint(format!("run `{}` once", command_line("deploy", &project.name, destination)))
+            .hint(format!("run `{}` once", destination.command_line("deploy", &project.name)))
         };
         let api = destination.client(&token).patient(&ctx.retry_budget);
         let live = api
@@ -91,7 +91,7 @@ impl Rollback {
             api.versions_and_deployed(&worker, &deployments, target.name()).map_err(unreadable)?;
         let version = resolve_version(&versions, &deployments, &live, target)?;
         refuse_unchanged(&live, &version.id, percent).map_err(|failure| {
-            let versions = command_line("versions", &project.name, destination);
+            let versions = destination.command_line("versions", &project.name);
             failure.hint(format!("run `{versions}` to list the others"))
         })?;
         let rest = other_version(&live, &version.id).to_owned();
@@ -174,7 +174,7 @@ impl Rollback {
     fn make_live(&self, ctx: &Ctx, record: &mut Record) -> Result<()> {
         let token = ctx.credential(&self.destination)?;
         let api = self.destination.client(&token).patient(&ctx.retry_budget);
-        let status = command_line("status", &self.project, &self.destination);
+        let status = self.destination.command_line("status", &self.project);
         // Another run may have held the lock after the plan was created.
         record.live =
             api.live(&self.worker).map_err(|error| read_failure("what is live", &error))?;
@@ -240,7 +240,7 @@ impl Rollback {
                 .into_iter()
                 .fold(remote(format!("{} is live, but {what}", self.version)), Error::hint)
         };
-        let back = command_line("rollback", &self.project, &self.destination);
+        let back = self.destination.command_line("rollback", &self.project);
         Err(failure.hint(format!("to go back: `{back} --to {}`", self.previous.version)))
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::engine::job::{ProjectRun, command_line};
+use crate::engine::job::ProjectRun;
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
@@ -63,7 +63,7 @@ impl Subject<'_> {
             target.worker,
             destination.environment
         ));
-        let command = command_line("wrangler", project, destination);
+        let command = destination.command_line("wrangler", project);
         let failure = missing.iter().fold(failure, |failure, name| {
             failure.hint(format!("run `{command} -- secret put {name}`"))
         });

@@ -92,6 +92,10 @@ pub fn specific_hint(
             "look at the output of the install script of {package}, which failed; if it needs a variable, such as one that skips a \
              download, add its name in {CONFIG_FILE}: `\"variables\": {{ \"install\": [\"NAME\"] }}`"
         )
+    } else if let Some(name) = tail.iter().find_map(|line| unset_variable(line)) {
+        format!(
+            "set {name}, which Yarn's config names, and add it in {CONFIG_FILE}: `\"variables\": {{ \"install\": [\"{name}\"] }}`"
+        )
     } else if let Some(hint) = node_hint(tail) {
         hint
     } else if has(&STALE) {
@@ -107,6 +111,11 @@ pub fn specific_hint(
         return None;
     };
     Some(hint)
+}
+
+/// Returns the variable that Yarn's config names, and that is not set.
+fn unset_variable(line: &str) -> Option<&str> {
+    line.split_once("Environment variable not found (")?.1.split(')').next()
 }
 
 /// Words of a program that refuses a version of Node.
@@ -232,6 +241,17 @@ mod tests {
         };
         let tail: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         specific_hint(&install, &Variables::default(), &tail)
+    }
+
+    #[test]
+    fn a_variable_that_the_config_of_yarn_names_has_the_setting() {
+        let line = "Usage Error: Environment variable not found (NPM_TOKEN) in /repo/.yarnrc.yml (in /repo/.yarnrc.yml)";
+        assert_eq!(
+            berry_hint(&[line]).as_deref(),
+            Some(
+                "set NPM_TOKEN, which Yarn's config names, and add it in dagger/config/config.json: `\"variables\": { \"install\": [\"NPM_TOKEN\"] }`"
+            )
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ const DELAY: Duration = Duration::from_secs(10);
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The variables that set the registry.
-const VARIABLES: [&str; 3] = ["npm_config_registry", "NPM_CONFIG_REGISTRY", "BUN_CONFIG_REGISTRY"];
+const VARIABLES: [&str; 4] =
+    ["npm_config_registry", "NPM_CONFIG_REGISTRY", "BUN_CONFIG_REGISTRY", "pnpm_config_registry"];
 
 /// Runs an install in `dir`. If it takes more than 10 s and its registry is unreachable, `say` gets a message, because
 /// package managers silently retry for minutes.

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::engine::job::command_line;
 use crate::engine::previews::stop::{PreviewDeletion, Previews};
 use crate::plan::destination::Destination;
 use crate::plan::merge_request::GitlabProject;
@@ -50,7 +49,7 @@ impl Skipped {
         reason: &str,
         destination: &Destination,
     ) -> Skipped {
-        let command = command_line("preview stop", &quote(&one.project), destination);
+        let command = destination.command_line("preview stop", &quote(&one.project));
         Skipped {
             iid,
             project: Some(one.project.clone()),
