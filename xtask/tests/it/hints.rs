@@ -283,7 +283,7 @@ fn explains_a_request_that_the_sandbox_does_not_support() {
         1,
         &expect![[r#"
         error: app: wrangler exited with 1: A request to the Cloudflare API (/accounts/00000000000000000000000000000000/workers/scripts/app) failed; its output is in .xtask/…
-              The sandbox transfers no classes between Workers [code: 7000]
+              The sandbox does not support the transfer of Durable Objects between Workers, which a migration declares. Deploy to Cloudflare with `--env` [code: 7000]
         nothing is live, as before
         hint: deploy to Cloudflare with `--env`, because the sandbox does not answer this request
     "#]],
