@@ -36,7 +36,7 @@ pub(super) fn sort(mut parts: Vec<ProjectPlan>) -> Vec<ProjectPlan> {
     order.order.iter().filter_map(|at| parts[*at].take()).collect()
 }
 
-/// Finds the projects of the repository that are bound to each other, also those outside of the run: a job of the
+/// Finds the projects that a project is bound to, and those of the repository that are bound to each other, also those outside of the run: a job of the
 /// pipeline deploys one project.
 pub(super) fn find_cycles(parts: &mut [ProjectPlan], projects: &[Project], environment: &str) {
     if parts.iter().all(|part| part.target.bound_workers.is_empty()) {
@@ -52,6 +52,9 @@ pub(super) fn find_cycles(parts: &mut [ProjectPlan], projects: &[Project], envir
         let worker = &part.target.worker;
         let others = part.target.bound_workers.iter();
         let members = others.filter(|other| *other != worker && is_bound(&bound, other, worker));
+        let projects = part.target.bound_workers.iter().filter(|other| *other != worker);
+        part.bound_projects =
+            projects.filter_map(|other| Some((other.clone(), names.get(other)?.clone()))).collect();
         part.cycle = members
             .filter_map(|other| {
                 let project = names.get(other)?.clone();
