@@ -7,7 +7,8 @@ use expect_test::expect;
 use serde_json::json;
 
 use crate::hints::{errors, fails, worker};
-use crate::support::ran;
+use crate::support::wait::max_wait;
+use crate::support::{CANARY, TestEnv, ran};
 
 const CODE: &str = "export default { fetch: () => new Response('good') };";
 const DEPLOY: [&str; 4] = ["deploy", "app", "--engine", "host"];
@@ -104,4 +105,76 @@ fn refuses_a_generated_config_with_blocks_before_anything_is_bundled() {
         output.lines().filter(|line| line.contains("does not deploy it")).collect();
     expect!["warning: app: the Worker `other` (projects/app/.output/other.json) was built, but this run does not deploy it: deploy the project with its own wrangler config, by `cargo xtask deploy other`"].assert_eq(&warnings.join("\n"));
     assert_eq!(env.fetch("app.localhost", "/").1, "built");
+}
+
+/// Lets the sandbox say once that the Worker was last deployed from the dashboard.
+fn from_dashboard(env: &TestEnv) {
+    let script = json!({
+        "id": "app", "tag": "0123456789abcdef0123456789abcdef", "tags": [], "handlers": ["fetch"],
+        "last_deployed_from": "dash", "usage_model": "standard", "compatibility_date": "2026-10-01",
+    });
+    let answer = json!({
+        "success": true, "errors": [], "messages": [],
+        "result": { "id": "app", "default_environment": { "environment": "production", "script": script }, "environments": [] },
+    });
+    let action = json!({ "status": 200, "body": answer.to_string(), "headers": { "content-type": "application/json" } });
+    let fault = json!([{
+        "agent": "wrangler/", "method": "GET", "path": "/workers/services/app", "times": 1, "action": action,
+    }]);
+    let request =
+        ureq::http::Request::post(format!("http://127.0.0.1:{}/__sandbox/faults", env.port()))
+            .header("authorization", format!("Bearer {CANARY}"))
+            .header("content-type", "application/json")
+            .body(fault.to_string())
+            .expect("a request");
+    let agent = base::http::agent(max_wait(), 0);
+    assert!(agent.run(request).expect("an answer").status().is_success());
+}
+
+#[test]
+fn keep_vars_keeps_variables_of_the_dashboard_and_nothing_else() {
+    let code = "export default { fetch: (_, env) => Response.json([env.STAGE, env.EXTRA, env.LIST, 'KEY' in env]) };";
+    let config = |vars: serde_json::Value, more: serde_json::Value| {
+        let mut config = more;
+        config["name"] = json!("app");
+        config["main"] = json!("app.js");
+        config["compatibility_date"] = json!("2026-10-01");
+        config["vars"] = vars;
+        config.to_string()
+    };
+    let env = worker(code, &json!({}));
+    let all = json!({ "STAGE": "set: there", "EXTRA": "kept", "LIST": [1] });
+    let change = |text: &str| {
+        env.write("projects/app/wrangler.json", text);
+        env.commit("a change");
+    };
+    change(&config(all, json!({})));
+    env.xtask(&DEPLOY).exits(0);
+
+    // Without `keep_vars`, the variables would be lost.
+    let own = json!({ "STAGE": "own: value" });
+    change(&config(own.clone(), json!({})));
+    from_dashboard(&env);
+    let refused = env.xtask(&DEPLOY).exits(1);
+    assert!(refused.stdout.contains("differs from the remote configuration"), "{}", refused.stdout);
+    change(&config(own.clone(), json!({ "keep_vars": true })));
+    from_dashboard(&env);
+    env.xtask(&DEPLOY).exits(0);
+    let body = || env.fetch("app.localhost", "/").1;
+    assert_eq!(body(), r#"["own: value","kept",[1],false]"#);
+
+    // The flag does the same. Another change still stops the run.
+    let flag = r#"{ "name": "app", "xtask": { "wrangler": ["--keep-vars"] } }"#;
+    env.write("projects/app/package.json", flag);
+    let binding = json!({ "version_metadata": { "binding": "KEY" } });
+    change(&config(own.clone(), binding));
+    from_dashboard(&env);
+    env.xtask(&DEPLOY).exits(0);
+    assert_eq!(body(), r#"["own: value","kept",[1],true]"#);
+    change(&config(own, json!({})));
+    from_dashboard(&env);
+    let refused = env.xtask(&DEPLOY).exits(1);
+    let hint = "hint: bring the change into the wrangler config or undo it";
+    assert!(refused.stdout.contains(hint), "{}", refused.stdout);
+    assert_eq!(body(), r#"["own: value","kept",[1],true]"#);
 }

@@ -7,7 +7,7 @@ use camino::Utf8Path;
 
 use crate::engine::build::expected_output::{check_entry, check_output, is_beside_code};
 use crate::engine::job::{ProjectRun, command_line};
-use crate::engine::upload::{NewVersion, PreparedUpload};
+use crate::engine::upload::{NewVersion, PreparedUpload, kept_variables};
 use crate::plan::commands::Bundling;
 use crate::plan::{Operation, ProjectPlan};
 use base::error::{Error, Result, failed, interrupted, refused, unwritable};
@@ -36,6 +36,7 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
         PreparedUpload { command, report: paths.output_file(part), folder, warnings };
     prepared.warnings = prepare_folder(job)?;
     prepared.warnings.extend(ignored_redirect(&job.run.ctx.root, part));
+    kept_variables::add(job, &mut prepared)?;
     Ok(prepared)
 }
 
