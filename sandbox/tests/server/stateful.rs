@@ -189,6 +189,16 @@ async fn declared_exports_create_rename_and_delete_classes() {
     assert_eq!(server.send(Method::POST, &deployments, body).await.0, 200);
     assert_eq!(count().await, Some(2));
 
+    // A Worker Preview has its own objects.
+    let mut with_preview = config("Tally", json!({ "Tally": live, "Other": live }));
+    with_preview["preview_urls"] = json!(true);
+    with_preview["previews"] = json!({ "durable_objects": { "bindings": [{ "name": "COUNTER", "class_name": "Tally" }] } });
+    let site = write(&server, "counter", &next, with_preview);
+    run(&server, &site, &["deploy", "--no-x-provision"]);
+    run(&server, &site, &["preview", "--name=mr-1", "--message=one"]);
+    assert_eq!(server.text("mr-1-counter.localhost", "/").await, "three 1");
+    assert_eq!(server.text("counter.localhost", "/").await, "three 4");
+
     // A deletion loses the objects.
     let none = "export default { fetch: () => new Response('none') };";
     let deleted = json!({ "type": "durable-object", "state": "deleted" });
