@@ -16,10 +16,12 @@ const NOISE: [&str; 4] = [
 #[must_use]
 pub fn excerpt(reason: &str, output: &[String], log: Option<&str>) -> String {
     let error = output.iter().position(|line| line.contains("[ERROR]")).unwrap_or_default();
-    // The warning before it says what the conflict is.
-    let start = StrictStop::find(output)
-        .and_then(|_| output[..error].iter().rposition(|line| line.contains(WARNING)))
-        .unwrap_or(error);
+    let is_warning = |line: &String| line.contains(WARNING);
+    let start = match StrictStop::find(output) {
+        // The warning before it says what the conflict is. A long one lacks its first lines.
+        Some(_) => output[..error].iter().rposition(is_warning).unwrap_or_default(),
+        None => error,
+    };
     let mut lines = reason.trim_end().trim_end_matches('.').lines();
     let mut text = lines.next().unwrap_or_default().to_owned();
     if let Some(log) = log {
