@@ -107,6 +107,15 @@ pub const MAX_DEPLOYMENTS: usize = 10;
 /// The deadline of one request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// A variable of a Worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerVariable {
+    /// Its name.
+    pub name: String,
+    /// Its value: a text, or any JSON.
+    pub value: Value,
+}
+
 impl<'a> Api<'a> {
     /// Creates a client for `account` at `base` that does not retry. The timeout of a request is 15
     /// seconds. Redirects are not followed, because they would send the token to another server.
@@ -219,6 +228,24 @@ impl<'a> Api<'a> {
             _ => Vec::new(),
         };
         Ok(secrets.into_iter().map(|secret| secret.name).collect())
+    }
+
+    /// Returns the variables of `worker`. Empty if it does not exist
+    /// (<https://developers.cloudflare.com/api/resources/workers/subresources/scripts/subresources/settings/>).
+    pub fn variables(&self, worker: &str) -> Result<Vec<WorkerVariable>> {
+        let Some(settings) = self.get(&format!("workers/scripts/{worker}/settings"))? else {
+            return Ok(Vec::new());
+        };
+        let bindings = settings["bindings"].as_array().into_iter().flatten();
+        let variable = |binding: &Value| {
+            let value = match binding["type"].as_str()? {
+                "plain_text" => binding["text"].clone(),
+                "json" => binding["json"].clone(),
+                _ => return None,
+            };
+            Some(WorkerVariable { name: binding["name"].as_str()?.to_owned(), value })
+        };
+        Ok(bindings.filter_map(variable).collect())
     }
 
     /// Returns the workers.dev URL of `worker`. `None` if it is off.

@@ -6,6 +6,7 @@
 pub mod access;
 mod excerpt;
 pub mod requests;
+pub mod strict;
 pub mod verdict;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -15,8 +16,8 @@ use workspace::toolchain::Toolchain;
 
 pub use excerpt::excerpt;
 pub use verdict::{
-    AGAIN, BUNDLE, UploadKind, WranglerOutcome, error_hint_in_output, hint_in_output, urls,
-    verdict, version_in,
+    AGAIN, BUNDLE, GENERATED_ENV, UploadKind, WranglerOutcome, bundle_hint, error_hint_in_output,
+    hint_in_output, urls, verdict, version_in,
 };
 
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.
@@ -71,8 +72,11 @@ pub const REDIRECT: &str = ".wrangler/deploy/config.json";
 
 /// The program that prepares an upload from the output of [`bundle_arguments`]. It runs on Bun. Its header
 /// documents the input.
-pub const PREPARE_UPLOAD: &str =
-    concat!(include_str!("wrangler/asset-rules.js"), include_str!("wrangler/prepare-upload.js"));
+pub const PREPARE_UPLOAD: &str = concat!(
+    include_str!("wrangler/asset-rules.js"),
+    include_str!("wrangler/redirect.js"),
+    include_str!("wrangler/prepare-upload.js")
+);
 
 /// The prefix of a warning in the output of [`PREPARE_UPLOAD`].
 pub const WARNING: &str = "warning: ";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::account::EMAIL;
 use super::body::JsonBody;
 use super::envelope::{ApiResult, CloudflareError, ok};
-use super::{AccountAndName, settings};
+use super::{AccountAndName, exports, settings};
 use crate::app::App;
 use crate::state::model::{TrafficShare, WorkerDeployment};
 
@@ -58,6 +58,9 @@ pub async fn create(
             if let Some(unknown) = unknown {
                 return Err(CloudflareError::version_not_found(&unknown.version_id));
             }
+            let ids = body.versions.iter().map(|share| &share.version_id);
+            let versions: Vec<_> = ids.filter_map(|id| worker.version(id)).cloned().collect();
+            exports::reconcile_deployment(&app, &mut worker, &versions)?;
             worker.deploy(body.versions, body.annotations);
             let document = worker.deployments.last().map(deployment_json);
             Ok((worker, document))

@@ -43,13 +43,20 @@ pub struct CloudflareError {
     code: u32,
     message: String,
     chain: Vec<Value>,
+    meta: Value,
 }
 
 impl CloudflareError {
     /// Makes an error.
     #[must_use]
     pub fn new(status: u16, code: u32, message: &str) -> CloudflareError {
-        CloudflareError { status, code, message: message.to_owned(), chain: Vec::new() }
+        CloudflareError {
+            status,
+            code,
+            message: message.to_owned(),
+            chain: Vec::new(),
+            meta: Value::Null,
+        }
     }
 
     /// Adds a cause.
@@ -57,6 +64,26 @@ impl CloudflareError {
     pub fn because(mut self, code: u32, message: &str) -> CloudflareError {
         self.chain.push(json!({ "code": code, "message": message }));
         self
+    }
+
+    /// Adds details for programs.
+    #[must_use]
+    pub fn with_meta(mut self, meta: Value) -> CloudflareError {
+        self.meta = meta;
+        self
+    }
+
+    /// Returns the error in the API's format.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if !self.chain.is_empty() {
+            error["error_chain"] = json!(self.chain);
+        }
+        if !self.meta.is_null() {
+            error["meta"] = self.meta.clone();
+        }
+        error
     }
 
     /// Replaces the code if it is `from`.
@@ -113,11 +140,8 @@ impl CloudflareError {
 
 impl IntoResponse for CloudflareError {
     fn into_response(self) -> Response {
-        let mut error = json!({ "code": self.code, "message": self.message });
-        if !self.chain.is_empty() {
-            error["error_chain"] = Value::Array(self.chain);
-        }
-        let body = json!({ "success": false, "errors": [error], "messages": [], "result": null });
+        let body =
+            json!({ "success": false, "errors": [self.json()], "messages": [], "result": null });
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         (status, Json(body)).into_response()
     }

@@ -33,6 +33,8 @@ pub struct UploadMetadata {
     pub keep_assets: bool,
     /// The migrations of classes of Durable Objects.
     pub migrations: Option<Value>,
+    /// The declared exports, with the classes of Durable Objects.
+    pub exports: Value,
     /// The limits on CPU time and subrequests.
     pub limits: Value,
     /// The placement of the version.

@@ -76,7 +76,8 @@ fn check_tag(worker: &Worker, migrations: &Migrations) -> Result<(), CloudflareE
 /// Renames, deletes and creates classes, in this order.
 fn apply_step(worker: &mut Worker, step: &MigrationStep) -> Result<(), CloudflareError> {
     if !step.transferred_classes.is_empty() {
-        let text = "The sandbox transfers no classes between Workers";
+        let text = "The sandbox does not support the transfer of Durable Objects between Workers, which a migration declares. \
+                    Deploy to Cloudflare with `--env`";
         return Err(CloudflareError::new(501, 7000, text));
     }
     for rename in &step.renamed_classes {

@@ -10,6 +10,7 @@ pub mod deployments;
 pub mod domains;
 pub mod durable;
 pub mod envelope;
+pub mod exports;
 pub mod flat;
 pub mod instances;
 pub mod kv;

@@ -218,6 +218,7 @@ fn version(
         exports: None,
         limits: metadata.limits,
         placement: metadata.placement,
+        declared_exports: metadata.exports,
     })
 }
 

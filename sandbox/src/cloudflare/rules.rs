@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::envelope::CloudflareError;
+use super::exports::DeclaredClasses;
 use super::workflows;
 use crate::app::App;
 use crate::ids::is_uuid;
@@ -149,7 +150,12 @@ pub fn check_exports(
                     return Err(CloudflareError::new(400, 10_061, &text));
                 }
                 if !worker.classes.iter().any(|other| other.name == class) {
-                    return Err(not_configured(class));
+                    return Err(
+                        match DeclaredClasses::parse(&version.declared_exports)?.is_live(class) {
+                            true => not_deployed(class),
+                            false => not_configured(class),
+                        },
+                    );
                 }
             }
             ("durable_object_namespace", Some(script)) => {
@@ -179,6 +185,15 @@ pub fn check_handlers(exports: &Exports) -> Result<(), CloudflareError> {
         return Err(CloudflareError::invalid(text).because(10_068, text));
     }
     Ok(())
+}
+
+/// Makes the error for a binding of a version to a class that only a deployment of its `exports` creates.
+fn not_deployed(class: &str) -> CloudflareError {
+    let text = format!(
+        "Cannot create binding for class '{class}', which `exports` declares, because no deployment created it yet. \
+         Deploy this version to create it."
+    );
+    CloudflareError::new(400, 100_406, &text)
 }
 
 fn not_configured(class: &str) -> CloudflareError {

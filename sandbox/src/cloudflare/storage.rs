@@ -146,6 +146,7 @@ impl StorageTarget<'_> {
             exports: Some(Exports::default()),
             limits: Value::Null,
             placement: Value::Null,
+            declared_exports: Value::Null,
         };
         let id = version.id.clone();
         worker.versions.push(version);

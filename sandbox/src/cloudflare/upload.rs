@@ -12,10 +12,11 @@ use super::AccountAndName;
 use super::assets::completed_manifest;
 use super::body::{JsonBody, MultipartParts, Query};
 use super::envelope::{ApiResult, CloudflareError, ok};
+use super::exports::DeclaredClasses;
 use super::metadata::{UploadMetadata, check_name};
 use super::migrations::{self, Migrations};
 use super::versions::version_json;
-use super::{flat, rules, scripts, secrets, settings, workers};
+use super::{exports as declared, flat, rules, scripts, secrets, settings, workers};
 use crate::app::App;
 use crate::ids::{now, uuid};
 use crate::serve::check::CheckOutcome;
@@ -33,17 +34,17 @@ pub async fn put_script(
 ) -> ApiResult {
     check_name(&name)?;
     let upload = CodeUpload::read(&app, &name, parts).await?;
-    let exports = upload.check(&app, &account, &name).await?;
-    let worker = tokio::task::block_in_place(|| {
+    let exports = upload.check(&app, &account, &name, true).await?;
+    let (worker, changes) = tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
             let mut worker = worker.unwrap_or_else(|| Worker::new(&account, &name));
             let message = upload.metadata.annotations.get_key_value("workers/message");
             let message = message.map(|(key, text)| (key.clone(), text.clone()));
-            upload.change_worker(&app, &mut worker, &exports)?;
+            let changes = upload.change_worker(&app, &mut worker, &exports)?;
             let version = upload.version(&app, &worker, exports)?;
             worker.deploy(full_traffic(&version.id), message.into_iter().collect());
             worker.versions.push(version);
-            let result = worker.clone();
+            let result = (worker.clone(), changes);
             Ok::<_, CloudflareError>((worker, result))
         })
     })?;
@@ -51,6 +52,9 @@ pub async fn put_script(
     // This endpoint returns ids without dashes, and wrangler adds them.
     document["deployment_id"] = document["etag"].clone();
     document["startup_time_ms"] = json!(1);
+    if let Some(changes) = changes {
+        document["exports_reconciliation"] = changes;
+    }
     Ok(ok(&document))
 }
 
@@ -67,7 +71,7 @@ pub async fn post_version(
     if app.store.worker(&account, &name).is_none() {
         return Err(CloudflareError::worker_not_found());
     }
-    let exports = upload.check(&app, &account, &name).await?;
+    let exports = upload.check(&app, &account, &name, false).await?;
     let document = tokio::task::block_in_place(|| {
         app.store.change(&account, &name, |worker| {
             let mut worker = worker.ok_or_else(CloudflareError::worker_not_found)?;
@@ -101,7 +105,7 @@ pub async fn post_json_version(
         let text = "The sandbox applies the migrations of a version only with `deploy=true`. Add it to the query";
         return Err(CloudflareError::new(501, 7000, text));
     }
-    let exports = upload.check(&app, &account, &name).await?;
+    let exports = upload.check(&app, &account, &name, query.deploy).await?;
     let document = settings::try_change(&app, &account, &name, |worker| {
         if query.deploy {
             upload.change_worker(&app, worker, &exports)?;
@@ -130,8 +134,12 @@ pub async fn put_content(
     upload.metadata.compatibility_date = Some(latest.compatibility_date.clone());
     upload.metadata.compatibility_flags.clone_from(&latest.compatibility_flags);
     upload.metadata.keep_assets = true;
-    let exports = upload.check(&app, &account, &name).await?;
+    if upload.metadata.exports.is_null() {
+        upload.metadata.exports.clone_from(&latest.declared_exports);
+    }
+    let exports = upload.check(&app, &account, &name, true).await?;
     let worker = settings::try_change(&app, &account, &name, |worker| {
+        upload.change_worker(&app, worker, &exports)?;
         let version = upload.version(&app, worker, exports)?;
         worker.deploy(full_traffic(&version.id), BTreeMap::new());
         worker.versions.push(version);
@@ -239,33 +247,52 @@ impl CodeUpload {
         Ok(CodeUpload { metadata, modules })
     }
 
-    /// Checks the upload without changing the Worker. Returns the exports of its code.
+    /// Checks the upload without changing the Worker. Returns the exports of its code. `is_deployed` is `true` if the
+    /// version goes live at once.
     async fn check(
         &self,
         app: &App,
         account: &str,
         name: &str,
+        is_deployed: bool,
     ) -> Result<Option<Exports>, CloudflareError> {
         let worker = app.store.worker(account, name).map(|worker| Worker::clone(&worker));
         let mut worker = worker.unwrap_or_else(|| Worker::new(account, name));
         let candidate = self.clone().version(app, &worker, None)?;
         rules::check_version(app, &worker, &candidate, None)?;
         let exports = load(app, &candidate).await?;
-        self.change_worker(app, &mut worker, &exports)?;
+        let declares = !DeclaredClasses::parse(&self.metadata.exports)?.is_empty();
+        // The declared exports of a version are applied when it is deployed.
+        if is_deployed || !(declares || worker.declares_classes) {
+            self.change_worker(app, &mut worker, &exports)?;
+        }
         rules::check_exports(app, &worker, &candidate, &exports.clone().unwrap_or_default())?;
         Ok(exports)
     }
 
-    /// Applies the migrations, tags and settings of an upload to the Worker.
+    /// Applies the migrations, declared exports, tags and settings of an upload to the Worker. Returns the changes that
+    /// the exports made. `None` if the upload has none.
     fn change_worker(
         &self,
         app: &App,
         worker: &mut Worker,
         exports: &Option<Exports>,
-    ) -> Result<(), CloudflareError> {
+    ) -> Result<Option<Value>, CloudflareError> {
         let no_exports = Exports::default();
         let exports = exports.as_ref().unwrap_or(&no_exports);
-        if let Some(migrations) = &self.metadata.migrations {
+        let classes = DeclaredClasses::parse(&self.metadata.exports)?;
+        let migrations = &self.metadata.migrations;
+        if !classes.is_empty() && migrations.is_some() {
+            let text =
+                "An upload has either `migrations` or classes of Durable Objects in `exports`";
+            return Err(CloudflareError::invalid(text));
+        }
+        let mut changes = None;
+        if !classes.is_empty() || worker.declares_classes {
+            let (account, name) = (worker.account.clone(), worker.name.clone());
+            let users = |class: &str| declared::binding_workers(app, &account, &name, class);
+            changes = Some(declared::reconcile(worker, &classes, exports, users)?);
+        } else if let Some(migrations) = migrations {
             let migrations: Migrations =
                 serde_json::from_value(migrations.clone()).map_err(|error| {
                     CloudflareError::invalid(&format!("Invalid migrations: {error}"))
@@ -287,7 +314,7 @@ impl CodeUpload {
                 worker.settings.insert(name.to_owned(), value.clone());
             }
         }
-        Ok(())
+        Ok(changes)
     }
 
     /// Makes the version, with the next number of the Worker.
@@ -332,6 +359,7 @@ impl CodeUpload {
             exports,
             limits: metadata.limits,
             placement: metadata.placement,
+            declared_exports: metadata.exports,
         })
     }
 }

@@ -45,9 +45,12 @@ pub struct Worker {
     /// The tag of the last migration of Durable Objects.
     #[serde(default)]
     pub migration_tag: Option<String>,
-    /// The classes of Durable Objects, which migrations create.
+    /// The classes of Durable Objects, which migrations or `exports` create.
     #[serde(default)]
     pub classes: Vec<DurableClass>,
+    /// `true` if `exports` of an upload declared its classes. Each later version must declare them too.
+    #[serde(default)]
+    pub declares_classes: bool,
 }
 
 /// A class of Durable Objects.
@@ -125,6 +128,19 @@ impl Exports {
         })
     }
 
+    /// Returns whether a class is exported that extends the runtime's class of Durable Objects.
+    #[must_use]
+    pub fn has_durable_object(&self, name: &str) -> bool {
+        self.durable_objects().any(|class| class == name)
+    }
+
+    /// Lists the exported classes that extend the runtime's class of Durable Objects.
+    pub fn durable_objects(&self) -> impl Iterator<Item = &str> {
+        let classes =
+            self.entrypoints.iter().filter(|entrypoint| entrypoint.kind == DURABLE_OBJECT);
+        classes.map(|entrypoint| entrypoint.name.as_str())
+    }
+
     /// Returns whether other Workers can call a method over RPC. The handlers of events do not count.
     #[must_use]
     pub fn has_methods(&self) -> bool {
@@ -175,6 +191,9 @@ pub struct WorkerVersion {
     /// The placement, as the client sent it.
     #[serde(default)]
     pub placement: Value,
+    /// The `exports` that declare its classes, as the client sent them.
+    #[serde(default)]
+    pub declared_exports: Value,
 }
 
 /// A module of a version.
@@ -251,6 +270,7 @@ impl Worker {
             settings: Map::new(),
             migration_tag: None,
             classes: Vec::new(),
+            declares_classes: false,
         }
     }
 

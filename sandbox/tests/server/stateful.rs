@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::previews::wrangler;
@@ -125,6 +126,86 @@ async fn versions_share_the_durable_objects_of_their_worker() {
     let again = json!({ "tag": "v4", "new_sqlite_classes": ["Tally"] });
     deploy(&server, "counter", &renamed, config(json!([first[0], rename, delete, again])));
     assert_eq!(server.text("counter.localhost", "/").await, "four 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn declared_exports_create_rename_and_delete_classes() {
+    let mut server = Server::new("declared");
+    let code = |version: &str| COUNTER.replace("VERSION", version);
+    let live = json!({ "type": "durable-object", "storage": "sqlite" });
+    let config = |class: &str, exports: Value| {
+        json!({
+            "durable_objects": { "bindings": [{ "name": "COUNTER", "class_name": class }] },
+            "exports": exports,
+        })
+    };
+    let first = config("Counter", json!({ "Counter": live }));
+    deploy(&server, "counter", &code("one"), first.clone());
+    assert_eq!(server.text("counter.localhost", "/").await, "one 1");
+    deploy(&server, "counter", &code("two"), first.clone());
+    server.restart();
+    assert_eq!(server.text("counter.localhost", "/").await, "two 2");
+    let deployments = crate::resources::path("workers/scripts/counter/deployments");
+    let (_, before) = server.get(&deployments).await;
+
+    let tally = code("three").replace("class Counter", "class Tally");
+    let rename = json!({ "type": "durable-object", "state": "renamed", "renamed_to": "Tally" });
+    let renamed = config("Tally", json!({ "Counter": rename, "Tally": live }));
+    deploy(&server, "counter", &tally, renamed.clone());
+    assert_eq!(server.text("counter.localhost", "/").await, "three 3");
+    // A version from before the rename does not declare the class.
+    let versions = &before["result"]["deployments"][0]["versions"];
+    let back = json!({ "strategy": "percentage", "versions": versions });
+    let (status, refusal) = server.send(Method::POST, &deployments, back).await;
+    assert_eq!((status, crate::server::code(&refusal)), (400, 100_402), "{refusal}");
+
+    // Wrangler prints the reasons of a refusal.
+    for (code, config, reason) in [
+        (&tally, json!({}), "[provisioned_class_missing_from_config] class 'Tally'"),
+        (&code("four"), first, "[orphaned_provisioned_namespace] class 'Tally'"),
+    ] {
+        let site = write(&server, "counter", code, config);
+        let (output, _) = wrangler(&server, &site, &["deploy", "--no-x-provision"]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(reason), "{text}");
+    }
+
+    // A version that is not live creates no class.
+    let next = format!("export {{ Tally as Other }};{tally}");
+    let other = json!({ "Tally": live, "Other": live });
+    let site = write(&server, "counter", &next, config("Other", other.clone()));
+    let (output, _) = wrangler(&server, &site, &["versions", "upload", "--no-x-provision"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("Deploy this version to create it"), "{text}");
+    let site = write(&server, "counter", &next, config("Tally", other));
+    run(&server, &site, &["versions", "upload", "--no-x-provision"]);
+    let namespaces = crate::resources::path("workers/durable_objects/namespaces");
+    let count = async || server.get(&namespaces).await.1["result"].as_array().map(Vec::len);
+    assert_eq!(count().await, Some(1));
+    let versions = crate::resources::path("workers/scripts/counter/versions");
+    let newest = server.get(&versions).await.1["result"]["items"][0]["id"].clone();
+    let shares = json!([{ "version_id": newest, "percentage": 100 }]);
+    let body = json!({ "strategy": "percentage", "versions": shares });
+    assert_eq!(server.send(Method::POST, &deployments, body).await.0, 200);
+    assert_eq!(count().await, Some(2));
+
+    // A Worker Preview has its own objects.
+    let mut with_preview = config("Tally", json!({ "Tally": live, "Other": live }));
+    with_preview["preview_urls"] = json!(true);
+    with_preview["previews"] = json!({ "durable_objects": { "bindings": [{ "name": "COUNTER", "class_name": "Tally" }] } });
+    let site = write(&server, "counter", &next, with_preview);
+    run(&server, &site, &["deploy", "--no-x-provision"]);
+    run(&server, &site, &["preview", "--name=mr-1", "--message=one"]);
+    assert_eq!(server.text("mr-1-counter.localhost", "/").await, "three 1");
+    assert_eq!(server.text("counter.localhost", "/").await, "three 4");
+
+    // A deletion loses the objects.
+    let none = "export default { fetch: () => new Response('none') };";
+    let deleted = json!({ "type": "durable-object", "state": "deleted" });
+    let all = json!({ "exports": { "Tally": deleted, "Other": deleted } });
+    deploy(&server, "counter", none, all);
+    deploy(&server, "counter", &tally, config("Tally", json!({ "Tally": live })));
+    assert_eq!(server.text("counter.localhost", "/").await, "three 1");
 }
 
 #[tokio::test(flavor = "multi_thread")]

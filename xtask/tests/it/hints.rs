@@ -26,7 +26,7 @@ pub fn errors(env: &TestEnv, output: &str) -> String {
 
 /// Compares the error of a run that ends with `code`.
 #[track_caller]
-fn fails(env: &TestEnv, arguments: &[&str], code: i32, wanted: &Expect) {
+pub fn fails(env: &TestEnv, arguments: &[&str], code: i32, wanted: &Expect) {
     let ran = env.xtask(arguments).exits(code);
     let output = if ran.stdout.is_empty() { &ran.stderr } else { &ran.stdout };
     wanted.assert_eq(&errors(env, output));
@@ -45,7 +45,7 @@ fn site() -> TestEnv {
 }
 
 /// A Worker with this code and these fields in its config.
-fn worker(code: &str, fields: &serde_json::Value) -> TestEnv {
+pub fn worker(code: &str, fields: &serde_json::Value) -> TestEnv {
     let env = TestEnv::with_tools();
     let mut config = json!({ "name": "app", "main": "app.js", "compatibility_date": "2026-10-01" });
     for (name, value) in fields.as_object().expect("an object") {
@@ -283,7 +283,7 @@ fn explains_a_request_that_the_sandbox_does_not_support() {
         1,
         &expect![[r#"
         error: app: wrangler exited with 1: A request to the Cloudflare API (/accounts/00000000000000000000000000000000/workers/scripts/app) failed; its output is in .xtask/…
-              The sandbox transfers no classes between Workers [code: 7000]
+              The sandbox does not support the transfer of Durable Objects between Workers, which a migration declares. Deploy to Cloudflare with `--env` [code: 7000]
         nothing is live, as before
         hint: deploy to Cloudflare with `--env`, because the sandbox does not answer this request
     "#]],

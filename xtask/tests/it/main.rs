@@ -23,6 +23,7 @@ mod comment;
 mod comment_job;
 mod completions;
 mod config_values;
+mod conflicts;
 mod contents;
 mod crates;
 mod dagger;

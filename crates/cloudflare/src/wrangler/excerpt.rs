@@ -1,5 +1,7 @@
 //! Extracts the reason of a failure from wrangler's output, without repetitions.
 
+use super::strict::{StrictStop, WARNING};
+
 /// Parts of lines that do not explain the failure.
 const NOISE: [&str; 4] = [
     "If you think this is a bug",
@@ -13,7 +15,13 @@ const NOISE: [&str; 4] = [
 /// `log` is the path of the full log.
 #[must_use]
 pub fn excerpt(reason: &str, output: &[String], log: Option<&str>) -> String {
-    let start = output.iter().position(|line| line.contains("[ERROR]")).unwrap_or_default();
+    let error = output.iter().position(|line| line.contains("[ERROR]")).unwrap_or_default();
+    let is_warning = |line: &String| line.contains(WARNING);
+    let start = match StrictStop::find(output) {
+        // The warning before it says what the conflict is. A long one lacks its first lines.
+        Some(_) => output[..error].iter().rposition(is_warning).unwrap_or_default(),
+        None => error,
+    };
     let mut lines = reason.trim_end().trim_end_matches('.').lines();
     let mut text = lines.next().unwrap_or_default().to_owned();
     if let Some(log) = log {
@@ -60,6 +68,19 @@ mod tests {
                 wrangler exited with 1: A request to the Cloudflare API (/a/b) failed; its output is in site.log
                       Uncaught Error: reason
                         at x [code: 10021]
+            "#]],
+        );
+    }
+
+    #[test]
+    fn excerpt_has_the_warning_that_explains_a_stop() {
+        check(
+            "wrangler exited with 1",
+            "Total\n▲ [WARNING] Environment variable `STAGE` conflicts with an existing remote secret.\n\n\n✘ [ERROR] Aborting the upload operation because of conflicts.\n",
+            &expect![[r#"
+                wrangler exited with 1; its output is in site.log
+                    ▲ [WARNING] Environment variable `STAGE` conflicts with an existing remote secret.
+                    ✘ [ERROR] Aborting the upload operation because of conflicts.
             "#]],
         );
     }

@@ -57,6 +57,9 @@ const LEFT_OUT = [
   "miniflare", "type", "usage_model", "webpack_config", "zone_id",
 ];
 
+/** The next step if a generated config has `env`. The same text is in the crate `cloudflare`. */
+const ENV_HINT = "let the build choose the environment by the variable CLOUDFLARE_ENV, as Cloudflare's plugin for Vite does; for Nitro and Nuxt set `cloudflare: { deployConfig: false }` in the config of Nitro, and `main` and `assets` in the wrangler config";
+
 /** The fields that adapters write in addition to those of wrangler. */
 const OF_ADAPTERS = ["configPath", "definedEnvironments", "legacy_env", "targetEnvironment", "topLevelName", "userConfigPath"];
 
@@ -182,12 +185,7 @@ function checkKeys(value, path, depth = 0) {
 function configPath() {
   if (!request.redirected) return request.config;
   const file = join(request.project, REDIRECT);
-  let target;
-  try {
-    target = field(JSON.parse(read(file, 1 << 20).toString("utf8")), "configPath");
-  } catch (error) {
-    if (error instanceof Refusal) throw error;
-  }
+  const target = field(readRedirect(), "configPath");
   if (typeof target !== "string") refuse(`${shown(file)}: \`configPath\` names no file`, `remove \`${REDIRECT}\` and build again`);
   return resolve(dirname(file), target);
 }
@@ -197,7 +195,7 @@ function effective(written, path, isGenerated) {
   const needsName = !isGenerated && !Object.hasOwn(written, "name") && typeof request.name === "string";
   const config = needsName ? { ...written, name: request.name } : written;
   const environments = Object.keys(field(config, "env") ?? {});
-  if (isGenerated && environments.length > 0) refuse(`${shown(path)}: a generated config has no \`env\``, "choose the environment in the build, by CLOUDFLARE_ENV");
+  if (isGenerated && environments.length > 0) refuse(`${shown(path)}: wrangler refuses the config that the build wrote, because it has \`env\``, ENV_HINT);
   const block = request.environment === null ? undefined : field(field(config, "env"), request.environment);
   const known = [...LEFT_OUT, ...(isGenerated ? OF_ADAPTERS : []), ...(block === undefined ? [] : REPEATED)];
   const out = {};
@@ -541,7 +539,10 @@ function prepare() {
   checkKeys(config, path);
   const out = effective(config, path, request.redirected);
   for (const file of request.reads ?? []) if (lstatSync(file, { throwIfNoEntry: false }) !== undefined) checkRead(file);
-  if (request.redirected) checkGenerated(out, path);
+  if (request.redirected) {
+    checkGenerated(out, path);
+    warnOfAuxiliaryWorkers();
+  }
   checkParts(out, path);
   const { main } = out;
   const output = (name) => posix.normalize(name).split("/")[0];

@@ -4,6 +4,8 @@ use serde::Deserialize;
 
 use base::runner::ExitReason;
 
+use super::strict::StrictStop;
+
 /// The kind of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadKind {
@@ -123,11 +125,7 @@ fn hint_for_exit(
         );
     }
     if nameless && failure.is_none() {
-        return Some(
-            "bring the change into the wrangler config or undo it: the Worker was changed elsewhere, as the lines \
-             above show"
-                .to_owned(),
-        );
+        return Some(StrictStop::Unknown.hint(""));
     }
     let failure = failure?;
     if let Some(wait) = failure.retry_after_ms {
@@ -155,8 +153,32 @@ fn hint_for_message(message: &str, code: Option<i64>) -> Option<&'static str> {
     if code == Some(10_021) && UNSET.iter().any(|word| lower.contains(word)) {
         return Some(SET_SECRET);
     }
+    if message.contains("Redirected configurations cannot include environments") {
+        return Some(GENERATED_ENV);
+    }
+    if message.contains("Durable Object exports reconciliation failed") {
+        return Some(CORRECT);
+    }
     message.contains(" bindings must have a").then_some(CREATE_STORAGE)
 }
+
+/// The next step if a generated config has `env`, which wrangler refuses. The program that prepares an upload has the same
+/// text (<https://github.com/nitrojs/nitro/issues/3429>).
+pub const GENERATED_ENV: &str = "let the build choose the environment by the variable CLOUDFLARE_ENV, as Cloudflare's plugin for Vite does; for Nitro \
+                                 and Nuxt set `cloudflare: { deployConfig: false }` in the config of Nitro, and `main` and `assets` in the \
+                                 wrangler config";
+
+/// The next step after an error that another try does not change.
+const CORRECT: &str =
+    "correct the code or the wrangler config, as the message says, and deploy again";
+
+/// The next step if a binding names a Worker that does not exist.
+const MISSING_WORKER: &str =
+    "deploy the Worker that the binding names first, or correct its name in the wrangler config";
+
+/// The next step if a binding names storage that does not exist.
+const MISSING_STORAGE: &str =
+    "create what the binding names, or correct its name or id in the wrangler config";
 
 /// Returns the next step after an error of Cloudflare's API with this code. `None` if another try may help
 /// (<https://developers.cloudflare.com/workers/observability/errors/#errors-on-worker-upload>,
@@ -178,11 +200,33 @@ fn hint_for_code(code: i64) -> Option<&'static str> {
         }
         10_035 => "run it again when the other upload of this Worker has ended",
         10_037 => "delete a Worker or raise the account's limit of Workers",
-        10_006 | 10_016 | 10_021 | 10_052..=10_056 | 10_061 | 10_068..=10_070 => {
-            "correct the code or the wrangler config, as the message says, and deploy again"
-        }
+        10_143 | 10_144 => MISSING_WORKER,
+        10_041 | 10_042 | 10_085 | 10_157 | 10_181 | 10_200 | 11_000 => MISSING_STORAGE,
+        10_006
+        | 10_016
+        | 10_019..=10_022
+        | 10_052..=10_057
+        | 10_061
+        | 10_064
+        | 10_068..=10_070
+        | 10_074
+        | 10_079
+        | 10_082
+        | 10_100
+        | 10_208
+        | 10_209
+        | 10_211
+        | 100_402
+        | 100_405
+        | 100_406 => CORRECT,
         _ => return None,
     })
+}
+
+/// Returns the next step after wrangler failed to bundle, by its output.
+#[must_use]
+pub fn bundle_hint(output: &str) -> &'static str {
+    error_hint_in_output(output).filter(|hint| *hint == GENERATED_ENV).unwrap_or(BUNDLE)
 }
 
 /// The next step after wrangler failed to bundle.
@@ -190,13 +234,16 @@ pub const BUNDLE: &str = "correct the code or the wrangler config; nothing was u
 
 /// Returns the next step after an error in wrangler's output: a failed bundle, or a code such as `[code: 10021]`.
 #[must_use]
-pub fn hint_in_output(output: &str) -> &'static str {
-    if output.contains("[ERROR] Build failed with ") {
-        return BUNDLE;
+pub fn hint_in_output(output: &str) -> String {
+    let lines: Vec<String> = output.lines().map(str::to_owned).collect();
+    if let Some(stop) = StrictStop::find(&lines) {
+        return stop.hint("cargo xtask wrangler PROJECT");
     }
-    error_hint_in_output(output)
-        .or_else(|| code_in(output).and_then(hint_for_code))
-        .unwrap_or(AGAIN)
+    if output.contains("[ERROR] Build failed with ") {
+        return BUNDLE.to_owned();
+    }
+    let hint = error_hint_in_output(output).or_else(|| code_in(output).and_then(hint_for_code));
+    hint.unwrap_or(AGAIN).to_owned()
 }
 
 /// Returns the next step after an error whose text in wrangler's output says more than its code. `None` otherwise.
@@ -293,6 +340,15 @@ mod tests {
             ("Uncaught Error: the API key of Stripe is missing", "10021", SET_SECRET),
             ("Uncaught Error: the shop is closed", "10021", hint_for_code(10_021).expect("one")),
             ("the secret is too long", "10053", hint_for_code(10_053).expect("one")),
+            (
+                "Service binding 'API' references Worker 'x' which was not found.",
+                "10143",
+                MISSING_WORKER,
+            ),
+            ("KV namespace 'x' not found", "10041", MISSING_STORAGE),
+            ("Durable Object exports reconciliation failed: a", "null", CORRECT),
+            ("no migration", "10061", CORRECT),
+            ("an internal error", "10013", AGAIN),
             ("something else", "null", AGAIN),
         ] {
             let entry = serde_json::json!({ "type": "command-failed", "message": message });

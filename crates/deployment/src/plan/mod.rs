@@ -12,7 +12,7 @@ pub mod order;
 pub mod protection;
 pub mod refusal;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
@@ -195,6 +195,9 @@ pub struct ProjectPlan {
     /// The projects of the repository that it is bound to and that are bound to it, directly or through others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cycle: Vec<CycleMember>,
+    /// The projects of the repository whose Workers its config names, by these Workers.
+    #[serde(skip)]
+    pub bound_projects: BTreeMap<String, String>,
     /// The message of the version, which begins with the commit.
     pub message: String,
     /// The settings that a deployment applies to the Worker, in addition to the version.
@@ -548,6 +551,7 @@ impl ProjectPlan {
             removes: Vec::new(),
             after: Vec::new(),
             bound_later: Vec::new(),
+            bound_projects: BTreeMap::new(),
             cycle: Vec::new(),
             before_deploy: project.before_deploy().cloned().unwrap_or_default(),
             flags: project.wrangler_flags().cloned().unwrap_or_default(),

@@ -52,8 +52,8 @@ pub(crate) fn bound_to(
         .hint(format!("or run `{again}`, which binds it to what is live of {name}"))
 }
 
-/// Finds the projects of the repository that are bound to each other, also those outside of the run: a job of the
-/// pipeline deploys one project.
+/// Finds the projects that each project is bound to, and those that are bound to each other, also outside of the run: a job of
+/// the pipeline deploys one project.
 pub(super) fn find_cycles(parts: &mut [ProjectPlan], projects: &[Project], environment: &str) {
     if parts.iter().all(|part| part.target.bound_workers.is_empty()) {
         return;
@@ -68,6 +68,9 @@ pub(super) fn find_cycles(parts: &mut [ProjectPlan], projects: &[Project], envir
         let worker = &part.target.worker;
         let others = part.target.bound_workers.iter();
         let members = others.filter(|other| *other != worker && is_bound(&bound, other, worker));
+        let projects = part.target.bound_workers.iter().filter(|other| *other != worker);
+        part.bound_projects =
+            projects.filter_map(|other| Some((other.clone(), names.get(other)?.clone()))).collect();
         part.cycle = members
             .filter_map(|other| {
                 let project = names.get(other)?.clone();

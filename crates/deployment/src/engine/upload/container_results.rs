@@ -123,7 +123,8 @@ fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -
     let ending = exit_reason(code);
     if step == upload::BUNDLE {
         let reason = format!("wrangler bundled nothing: it {ending}");
-        return failed(wrangler::excerpt(&reason, &log, None)).hint(wrangler::BUNDLE);
+        let hint = wrangler::bundle_hint(&log.join("\n"));
+        return failed(wrangler::excerpt(&reason, &log, None)).hint(hint);
     }
     let mut own = job.part.before_deploy.steps().iter().enumerate();
     if let Some((_, own)) = own.find(|(index, _)| upload::before_deploy_step(*index) == step) {

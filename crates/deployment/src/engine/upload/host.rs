@@ -7,13 +7,14 @@ use camino::Utf8Path;
 
 use crate::engine::build::expected_output::{check_entry, check_output, is_beside_code};
 use crate::engine::job::ProjectRun;
-use crate::engine::upload::{NewVersion, PreparedUpload};
+use crate::engine::upload::{NewVersion, PreparedUpload, kept_variables};
 use crate::plan::commands::Bundling;
 use crate::plan::guard::check_containers;
 use crate::plan::{Operation, ProjectPlan};
 use base::error::{Error, Result, failed, interrupted, refused, unwritable};
 use base::runner::{CompletedProcess, ExitReason};
 use cloudflare::wrangler;
+use cloudflare::wrangler::strict::StrictStop;
 use workspace::names::MANIFEST;
 use workspace::paths::normalize;
 use workspace::symlinks;
@@ -36,6 +37,7 @@ pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
         PreparedUpload { command, report: paths.output_file(part), folder, warnings };
     prepared.warnings = prepare_folder(job)?;
     prepared.warnings.extend(ignored_redirect(&job.run.ctx.root, part));
+    kept_variables::add(job, &mut prepared)?;
     Ok(prepared)
 }
 
@@ -87,11 +89,33 @@ pub(crate) fn verdict(
 ) -> wrangler::WranglerOutcome {
     match wrangler::verdict(job.run.plan.kind(job.part), exit_reason, output) {
         wrangler::WranglerOutcome::Failed { reason, hint } => {
-            let next_step = wrangler::error_hint_in_output(&lines.join("\n")).map(str::to_owned);
+            let next_step = next_step(job, exit_reason, lines);
             wrangler::WranglerOutcome::Failed { reason, hint: next_step.or(hint) }
         }
         done @ wrangler::WranglerOutcome::Done { .. } => done,
     }
+}
+
+/// Returns the next step after a failure that wrangler's output explains better than its output file.
+fn next_step(job: &ProjectRun<'_>, exit_reason: ExitReason, lines: &[String]) -> Option<String> {
+    if let Some(stop) = StrictStop::find(lines).filter(|_| exit_reason == ExitReason::Code(1)) {
+        return Some(stop.hint(&job.command_line("wrangler")));
+    }
+    let output = lines.join("\n");
+    wrangler::error_hint_in_output(&output)
+        .map(str::to_owned)
+        .or_else(|| deploy_bound_project(job, &output))
+}
+
+/// Returns the command that deploys the missing Worker of a service binding. `None` if no project has it.
+fn deploy_bound_project(job: &ProjectRun<'_>, output: &str) -> Option<String> {
+    if !output.contains("[code: 10143]") && !output.contains("[code: 10144]") {
+        return None;
+    }
+    let is_named = |worker: &str| output.contains(&format!("'{worker}'"));
+    let (worker, project) = job.part.bound_projects.iter().find(|(worker, _)| is_named(worker))?;
+    let command = job.run.plan.destination.command_line("deploy", project);
+    Some(format!("run `{command}` first, which creates the Worker `{worker}`"))
 }
 
 /// Returns the URLs of the new version.
@@ -144,7 +168,7 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
             };
             let output = command_output.as_ref().unwrap_or(&finished.tail);
             let failure = failed(wrangler::excerpt(&reason, output, Some(log)));
-            return Err(failure.hint(wrangler::BUNDLE));
+            return Err(failure.hint(wrangler::bundle_hint(&output.join("\n"))));
         }
         finished.success().map_err(|failure| failure.hint_if_failed(wrangler::BUNDLE))?;
         if part.is_built_by_wrangler {
@@ -197,7 +221,15 @@ fn generated_target(root: &Utf8Path, dir: &Utf8Path) -> Result<Target> {
         refused(format!("{redirect}: `configPath` names no file of the repository"))
             .hint(format!("remove `{}` and build again", wrangler::REDIRECT))
     })?;
-    Ok(WranglerConfig::parse(&path, &symlinks::read(root, &path)?)?.target(""))
+    let config = WranglerConfig::parse(&path, &symlinks::read(root, &path)?)?;
+    if !config.environments.is_empty() {
+        let names = config.environments.join("`, `");
+        let text = format!(
+            "{path}: wrangler refuses the config that the build wrote, because it has `env` (`{names}`); nothing was uploaded"
+        );
+        return Err(refused(text).hint(wrangler::GENERATED_ENV));
+    }
+    Ok(config.target(""))
 }
 
 /// Returns the warnings in the output of the program that prepares an upload.

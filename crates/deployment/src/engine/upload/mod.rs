@@ -6,6 +6,7 @@ pub mod dagger;
 pub mod engine_watch;
 pub mod failed_upload;
 pub mod host;
+pub mod kept_variables;
 pub mod secrets;
 pub mod storage;
 
