@@ -177,6 +177,12 @@ fn what_nx_declares_for_a_build_is_an_input() {
     );
     env.write("packages/icons/project.json", r#"{ "name": "pictures" }"#);
     env.commit("nx");
+    // A package is built before the project that needs it.
+    let arguments = ["deploy", "api", "shop", "--engine", "host", "--dry-run", "--json"];
+    let plan = env.xtask(&arguments).exits(0).json();
+    let parts = plan["projects"].as_array().expect("projects").iter();
+    let built = parts.map(|part| part["dependencies"][0]["dir"].clone());
+    assert_eq!(built.collect::<Vec<_>>(), ["packages/theme".into(), serde_json::Value::Null]);
     check(
         &env,
         &[
