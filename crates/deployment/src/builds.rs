@@ -11,6 +11,7 @@ use base::error::Result;
 use cloudflare::wrangler::PREPARE_UPLOAD;
 use workspace::Workspace;
 use workspace::detect;
+use workspace::git;
 use workspace::graph::Origin;
 use workspace::install_coverage;
 use workspace::installation::{PackageToolchain, Tool};
@@ -108,11 +109,19 @@ fn build_plan(
     Ok(BuildPlan { toolchain, dependencies, own, containers })
 }
 
+/// Returns the files with variables that git tracks, also those in submodules.
 fn tracked_env_files(workspace: &Workspace) -> Vec<Utf8PathBuf> {
     let is_env_file = |name: &str| name == ".env" || name.starts_with(".env.");
     let listed = workspace.all_files.iter().flat_map(|files| files.tracked_files(is_env_file));
-    let exists = |path: &Utf8PathBuf| workspace.root.join(path).is_file();
-    listed.map(Utf8PathBuf::from).filter(exists).collect()
+    let mut found: Vec<Utf8PathBuf> = listed.map(Utf8PathBuf::from).collect();
+    for submodule in workspace.submodules() {
+        let listing = git::list(&workspace.root.join(submodule), is_env_file);
+        let all = listing.ok().and_then(|listing| listing.all);
+        let tracked = all.iter().flat_map(|files| files.tracked_files(is_env_file));
+        found.extend(tracked.map(|path| submodule.join(path)));
+    }
+    found.retain(|path| workspace.root.join(path).is_file());
+    found
 }
 
 /// Returns the folder with the pins of wrangler: relative to the root if it is below it.

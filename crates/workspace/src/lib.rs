@@ -239,6 +239,12 @@ impl Workspace {
         self.packages.values().filter(|package| package.builds()).chain(own)
     }
 
+    /// Returns the submodules with a checkout.
+    #[must_use]
+    pub fn submodules(&self) -> &[Utf8PathBuf] {
+        &self.submodules
+    }
+
     /// Returns the submodule that `dir` is in. `None` if it is in none.
     pub(crate) fn submodule_of(&self, dir: &Utf8Path) -> Option<&Utf8Path> {
         let around = self.submodules.iter().filter(|path| dir.starts_with(path));

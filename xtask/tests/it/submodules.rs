@@ -58,6 +58,7 @@ fn a_project_in_a_submodule_is_deployed_and_follows_it() {
     );
     inner.site("site", "shop");
     inner.write("lib/a.txt", "a\n");
+    inner.write("site/.env.production", "A=1\n");
     let submodule = Submodule { env: inner, path: "projects/shop" };
     submodule.add(&env);
     env.commit("a submodule");
@@ -71,6 +72,9 @@ fn a_project_in_a_submodule_is_deployed_and_follows_it() {
     assert_eq!(live["status"], "live", "{live:#}");
     let again = env.xtask(&["deploy", "shop", "--json"]).exits(0).record("shop/site");
     assert_eq!(again["status"], "unchanged");
+    // A container gets what git tracks in the submodule.
+    let script = env.xtask(&["build", "shop", "--engine", "dagger", "--dry-run"]).exits(0).stdout;
+    assert!(script.contains("with-file 'projects/shop/site/.env.production'"), "{script}");
     // An edit counts, tracked or not, also outside of the project's folder.
     env.write("projects/shop/lib/b.txt", "b\n");
     assert_eq!(names(&affected_json(&env, &["--base", "HEAD"])), ["shop/site"]);
