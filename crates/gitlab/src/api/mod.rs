@@ -68,7 +68,7 @@ pub struct Notes<'a> {
 
 impl<'a> Notes<'a> {
     /// Returns the comments of merge request `iid` in `project`, which is a number or a full path.
-    /// `marked` returns whether a body has our marker. Reads the user of the token.
+    /// `marked` returns true if a body has our marker. Reads the user of the token.
     pub fn new(
         client: &'a Client<'a>,
         project: &str,

@@ -142,12 +142,12 @@ impl<'a> Client<'a> {
 
     /// Sends a POST request with a credential that GitLab should store. All other requests redact credentials in
     /// their bodies.
-    pub fn post_credential(&self, path: &str, body: &Value) -> Result<Reply> {
+    pub(super) fn post_credential(&self, path: &str, body: &Value) -> Result<Reply> {
         self.send_credential("POST", path, body)
     }
 
     /// Puts a credential in the place of another one.
-    pub fn put_credential(&self, path: &str, body: &Value) -> Result<Reply> {
+    pub(super) fn put_credential(&self, path: &str, body: &Value) -> Result<Reply> {
         self.send_credential("PUT", path, body)
     }
 

@@ -1,6 +1,6 @@
 //! The pipeline: `pipeline.yml` and `deploy.yml`, filled with the values of a repository.
 
-pub mod changes;
+mod changes;
 mod expression;
 pub mod guide;
 pub mod kind;
@@ -9,7 +9,7 @@ pub mod reports;
 pub mod steps;
 pub mod template;
 pub mod variables;
-pub mod yaml;
+mod yaml;
 
 use base::command::quote;
 use base::error::Result;

@@ -144,8 +144,7 @@ impl<'p> JobOrder<'p> {
     }
 
     /// Returns the projects that are deployed before `project`, without those that another one of them follows.
-    #[must_use]
-    pub fn nearest_dependencies(&self, project: &Project) -> Vec<&'p Project> {
+    fn nearest_dependencies(&self, project: &Project) -> Vec<&'p Project> {
         let before = self.dependencies(project);
         let names: BTreeSet<&str> = before.iter().map(|one| one.name.as_str()).collect();
         let is_nearest = |one: &&Project| {

@@ -22,13 +22,13 @@ const SEARCHES: TextCache = TextCache { folder: ".xtask/imports", max: 8 };
 /// A text that a search found, and the file that holds it.
 pub type FoundText = (Utf8PathBuf, String);
 
-/// Tells whether the file at `path` can import others.
+/// Returns true if the file at `path` can import others.
 #[must_use]
 pub fn is_code(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, extension)| CODE.contains(&extension))
 }
 
-/// Returns whether `root` is a partial clone.
+/// Returns true if `root` is a partial clone.
 #[must_use]
 pub fn is_partial(root: &Utf8Path) -> bool {
     !settings(root, r"^remote\..*\.promisor$").is_empty()
