@@ -165,10 +165,7 @@ impl<'a> Api<'a> {
         let Some(newest) = deployments.first() else {
             return Ok(None);
         };
-        let shares = newest.versions.iter();
-        let Some(serving) = shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)) else {
-            return Ok(None);
-        };
+        let Some(serving) = newest.largest_share() else { return Ok(None) };
         let id = &serving.version_id;
         let found = self.version_document(worker, id)?.unwrap_or_default();
         let handlers = found["resources"]["script"]["handlers"].clone();
@@ -183,15 +180,10 @@ impl<'a> Api<'a> {
         // the triggers. A deployment of a changed secret has no message, so an older one counts.
         let is_of_secret = id.as_str() != origin.as_ref().map_or("", |version| version.id.as_str());
         let messages = deployments.iter().take(if is_of_secret { deployments.len() } else { 1 });
-        let messages = messages
-            .filter_map(|deployment| deployment.annotations.get("workers/message")?.as_str());
-        let triggers =
-            messages.filter(|text| !text.is_empty()).chain(message.as_deref()).find_map(digest_in);
-        let shares = newest.versions.iter().filter(|share| share.percentage > 0.0);
-        let shares: Vec<Share> = shares.cloned().collect();
+        let mut messages = messages.filter_map(Deployment::message).chain(message.as_deref());
         Ok(Some(Live {
-            shares: if shares.len() > 1 { shares } else { Vec::new() },
-            triggers: triggers.map(str::to_owned),
+            shares: newest.shares(),
+            triggers: messages.find_map(digest_in).map(str::to_owned),
             handlers: serde_json::from_value(handlers).unwrap_or_default(),
             version: serving.version_id.clone(),
             deployment: newest.id.clone(),
@@ -539,6 +531,25 @@ pub struct Deployment {
     /// The versions, each with its share of the traffic.
     #[serde(default)]
     pub versions: Vec<Share>,
+}
+
+impl Deployment {
+    /// Returns its message. `None` if it has none.
+    fn message(&self) -> Option<&str> {
+        self.annotations.get("workers/message")?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// Returns the version with the largest part of the traffic.
+    fn largest_share(&self) -> Option<&Share> {
+        self.versions.iter().max_by(|a, b| a.percentage.total_cmp(&b.percentage))
+    }
+
+    /// Returns the versions that share the traffic. Empty if one version gets all of it.
+    fn shares(&self) -> Vec<Share> {
+        let shares = self.versions.iter().filter(|share| share.percentage > 0.0);
+        let shares: Vec<Share> = shares.cloned().collect();
+        if shares.len() > 1 { shares } else { Vec::new() }
+    }
 }
 
 /// A version's part of the traffic.

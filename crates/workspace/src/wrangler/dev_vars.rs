@@ -61,10 +61,10 @@ fn parse(text: &str) -> BTreeMap<String, String> {
     let mut values = BTreeMap::new();
     let mut rest = text.as_str();
     while !rest.is_empty() {
-        match entry(rest) {
-            Some((name, value, after)) => {
-                values.insert(name.to_owned(), value);
-                rest = after;
+        match DevVarsEntry::parse(rest) {
+            Some(entry) => {
+                values.insert(entry.name.to_owned(), entry.value);
+                rest = entry.rest;
             }
             None => rest = rest.split_once('\n').map_or("", |(_, after)| after),
         }
@@ -72,38 +72,48 @@ fn parse(text: &str) -> BTreeMap<String, String> {
     values
 }
 
-/// Parses the entry at the start of `text`, and returns the text after it. `None` if the first line has no entry.
-fn entry(text: &str) -> Option<(&str, String, &str)> {
-    let start = text.trim_start();
-    let start = match start.strip_prefix("export") {
-        Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start(),
-        _ => start,
-    };
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let end = start.find(|c| !is_name(c)).filter(|end| *end > 0)?;
-    let (name, rest) = start.split_at(end);
-    let blank = |c: char| c == ' ' || c == '\t';
-    let value = match rest.trim_start_matches(blank).strip_prefix('=') {
-        Some(value) => value,
-        None => rest.strip_prefix(':')?.strip_prefix(blank)?,
-    };
-    let value = value.trim_start_matches(blank);
-    if let Some(quote) = value.chars().next().filter(|c| ['"', '\'', '`'].contains(c))
-        && let Some((inner, after)) = split_quoted(&value[1..], quote)
-    {
-        let line = after.split('\n').next().unwrap_or_default();
-        let is_end = line.trim().is_empty() || line.trim_start().starts_with('#');
-        if is_end {
-            let inner = match quote {
-                '"' => inner.replace("\\n", "\n").replace("\\r", "\r"),
-                _ => inner.to_owned(),
-            };
-            return Some((name, inner, &after[line.len()..]));
+/// An entry of a `.dev.vars`.
+struct DevVarsEntry<'t> {
+    name: &'t str,
+    value: String,
+    /// The text after it.
+    rest: &'t str,
+}
+
+impl DevVarsEntry<'_> {
+    /// Parses the entry at the start of `text`. `None` if the first line has no entry.
+    fn parse(text: &str) -> Option<DevVarsEntry<'_>> {
+        let start = text.trim_start();
+        let start = match start.strip_prefix("export") {
+            Some(rest) if rest.starts_with([' ', '\t']) => rest.trim_start(),
+            _ => start,
+        };
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+        let end = start.find(|c| !is_name(c)).filter(|end| *end > 0)?;
+        let (name, rest) = start.split_at(end);
+        let blank = |c: char| c == ' ' || c == '\t';
+        let value = match rest.trim_start_matches(blank).strip_prefix('=') {
+            Some(value) => value,
+            None => rest.strip_prefix(':')?.strip_prefix(blank)?,
+        };
+        let value = value.trim_start_matches(blank);
+        if let Some(quote) = value.chars().next().filter(|c| ['"', '\'', '`'].contains(c))
+            && let Some((inner, after)) = split_quoted(&value[1..], quote)
+        {
+            let line = after.split('\n').next().unwrap_or_default();
+            let is_end = line.trim().is_empty() || line.trim_start().starts_with('#');
+            if is_end {
+                let inner = match quote {
+                    '"' => inner.replace("\\n", "\n").replace("\\r", "\r"),
+                    _ => inner.to_owned(),
+                };
+                return Some(DevVarsEntry { name, value: inner, rest: &after[line.len()..] });
+            }
         }
+        let line = value.split('\n').next().unwrap_or_default();
+        let bare = line.split('#').next().unwrap_or_default().trim();
+        Some(DevVarsEntry { name, value: bare.to_owned(), rest: &value[line.len()..] })
     }
-    let line = value.split('\n').next().unwrap_or_default();
-    let bare = line.split('#').next().unwrap_or_default().trim();
-    Some((name, bare.to_owned(), &value[line.len()..]))
 }
 
 /// Returns the text up to the closing quote, and the text after it. A quote after a backslash does not end the text.
