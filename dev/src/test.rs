@@ -19,7 +19,7 @@ use deployment::engine::setup::{self, Setup};
 use deployment::plan::commands::CommandPaths;
 use deployment::tools::{cargo, engine_address};
 use workspace::config::Config;
-use workspace::detect::node_of_wrangler;
+use workspace::node_version::node_of_wrangler;
 
 /// Set up and run every test.
 #[derive(Debug, Args)]

@@ -21,8 +21,8 @@ pub use changes::{affected, change_base, inputs, lock_changes, path_list, summar
 pub use config::{cargo_config, environment_names, modules, own_repository, pipeline, toolchain};
 pub use files::{key, names, paths, pattern, symlinks, yaml};
 pub use packages::{
-    build_script, deploy_script, detect, install_coverage, installation, package, package_manager,
-    range,
+    build_script, deploy_script, detect, install_coverage, installation, node_version, package,
+    package_manager, range,
 };
 pub use projects::{discovery, exclusion, project};
 pub use settings::{before_deploy, health, steps, strategy, wrangler_flags};

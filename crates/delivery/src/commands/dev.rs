@@ -20,8 +20,8 @@ use deployment::plan::BuildPlan;
 use deployment::plan::commands::CommandPaths;
 use deployment::report::script::script_of;
 use deployment::tools::packages::failure;
-use workspace::detect::node_of_wrangler;
 use workspace::installation::{Installation, PackageToolchain, Tool};
+use workspace::node_version::node_of_wrangler;
 use workspace::project::Project;
 
 /// Start a project's development server: its script `dev`, else `wrangler dev`.

@@ -18,8 +18,8 @@ use deployment::engine::setup::{Setup, ToolPlan};
 use deployment::plan::commands::{CommandPaths, DEPLOY_DEADLINE};
 use deployment::plan::wrangler_environment;
 use deployment::report::script::script_of;
-use workspace::detect::node_of_wrangler;
 use workspace::installation::Tool;
+use workspace::node_version::node_of_wrangler;
 
 /// Run the pinned wrangler for a project: secrets, migrations, storage, queues.
 ///

@@ -38,7 +38,7 @@ pub const NPMRC: &str = ".npmrc";
 pub const TSCONFIGS: [&str; 2] = ["tsconfig.json", "jsconfig.json"];
 
 /// Settings of package managers and of the programs that they start. They are inputs like the lock file.
-pub const INSTALL_SETTINGS: [&str; 10] = [
+pub const INSTALL_SETTINGS: [&str; 12] = [
     NPMRC,
     ".yarnrc",
     YARNRC,
@@ -47,6 +47,8 @@ pub const INSTALL_SETTINGS: [&str; 10] = [
     "bunfig.toml",
     PNPM,
     ".nvmrc",
+    ".mise.toml",
+    "mise.toml",
     ".node-version",
     ".tool-versions",
 ];

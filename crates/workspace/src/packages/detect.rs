@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::Value;
 
-use super::installation::{Installation, PackageToolchain, Tool, bun_package, node_package};
+use super::installation::{Installation, PackageToolchain, Tool, bun_package};
+use super::manifest::read_manifest;
+use super::node_version::{any_node, node};
 use super::package::Package;
 use super::package_manager::{LOCK_FILES, LockFileKind, PackageManager, manager_field};
 use crate::Workspace;
@@ -14,19 +15,6 @@ use crate::config::toolchain::is_exact;
 use crate::files::folder_name;
 use crate::settings::steps::Runtime;
 use base::error::{Error, Result, refused};
-
-/// The versions of Node to install if a range is required and PATH has no matching one.
-const NODE_VERSIONS: [&str; 6] = ["24.22.3", "22.23.5", "20.20.2", "26.12.1", "18.20.8", "16.20.2"];
-
-/// The versions of Node that pnpm 11 accepts.
-const NODE_OF_PNPM_11: &str = ">=22.13";
-
-/// The versions of Node that wrangler accepts. Also the accepted ones of a project that pins none: frameworks of today need
-/// them too, and older ones no longer get fixes.
-const NODE_OF_WRANGLER: &str = ">=22.12";
-
-/// Files that name a version of Node. The last one is that of asdf and mise.
-const NODE_FILES: [&str; 3] = [".node-version", ".nvmrc", ".tool-versions"];
 
 /// Returns the tools that install and build `package`, whose lock file is in its folder or above it.
 pub fn toolchain(workspace: &Workspace, package: &Package) -> Result<PackageToolchain> {
@@ -75,13 +63,14 @@ fn installation_in(root: &Utf8Path, dir: &Utf8Path, tools: &Tools) -> Result<Ins
     };
     let lock = locks.iter().find(|(_, of)| *of == kind).map_or("", |(name, _)| *name);
     let text = std::fs::read_to_string(root.join(dir).join(lock)).unwrap_or_default();
-    let exact = field.as_deref().and_then(exact_version);
+    // The version of a manager that has no lock file here is not that of another one.
+    let exact = field.as_deref().filter(|_| named.is_some()).and_then(exact_version);
     let is_yarn = kind == LockFileKind::Yarn;
     let release = is_yarn.then(|| yarn_release(root, dir)).flatten();
     let (manager, tool) = match kind {
         LockFileKind::Bun => {
             let version = exact.unwrap_or_else(|| tools.bun.clone());
-            (PackageManager::Bun, tool("bun", &bun_package(), &version, None))
+            (PackageManager::Bun, Tool::new("bun", &bun_package(), &version, None))
         }
         LockFileKind::Npm => {
             let version = exact.or_else(|| tools.npm.clone());
@@ -97,24 +86,10 @@ fn installation_in(root: &Utf8Path, dir: &Utf8Path, tools: &Tools) -> Result<Ins
     Ok(Installation { dir, manager, lock, tool, release, ignores_workspace: false })
 }
 
-pub(super) fn read_manifest(root: &Utf8Path, dir: &Utf8Path) -> Option<Value> {
-    let text = std::fs::read_to_string(root.join(dir).join("package.json")).ok()?;
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
-}
-
 /// Returns the version in `pnpm@9.1.0+sha512.ab`. `None` if it is not an exact version.
 fn exact_version(field: &str) -> Option<String> {
     let version = field.rsplit_once('@')?.1.split('+').next()?;
     is_exact(version).then(|| version.to_owned())
-}
-
-fn tool(name: &'static str, package: &str, version: &str, accepts: Option<&str>) -> Tool {
-    Tool {
-        name,
-        package: package.to_owned(),
-        version: version.to_owned(),
-        accepts: accepts.map(str::to_owned),
-    }
 }
 
 /// Returns the tool in the exact version if there is one, else in any version of a range.
@@ -125,8 +100,8 @@ fn or_range(
     (version, range): (&str, &str),
 ) -> Tool {
     match exact {
-        Some(exact) => tool(name, package, &exact, None),
-        None => tool(name, package, version, Some(range)),
+        Some(exact) => Tool::new(name, package, &exact, None),
+        None => Tool::new(name, package, version, Some(range)),
     }
 }
 
@@ -216,88 +191,6 @@ fn yarn_release(root: &Utf8Path, dir: &Utf8Path) -> Option<Utf8PathBuf> {
     root.join(dir).join(&inside).is_file().then_some(inside)
 }
 
-/// Returns the Node for commands of wrangler that start workerd. Bun cannot run them (observed with Bun 1.4.5 and
-/// wrangler 4.164: each response is a 503).
-#[must_use]
-pub fn node_of_wrangler() -> Tool {
-    tool("node", &node_package(), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER))
-}
-
-/// Returns the accepted versions of Node if the project pins none.
-fn any_node(installation: Option<&Installation>) -> &'static str {
-    let pnpm = installation.filter(|install| install.manager == PackageManager::Pnpm);
-    let major = pnpm.and_then(|install| install.tool.version.split('.').next()?.parse().ok());
-    if major.is_some_and(|major: u32| major >= 11) { NODE_OF_PNPM_11 } else { NODE_OF_WRANGLER }
-}
-
-/// Returns the Node that the scripts of `package` run on. `any` are the accepted versions if the project pins none.
-fn node(root: &Utf8Path, package: &Package, tools: &Tools, any: &'static str) -> Result<Tool> {
-    let package_name = node_package();
-    let exact = |version: &str| tool("node", &package_name, version, None);
-    if let Some(version) = &tools.node {
-        return Ok(exact(version));
-    }
-    let files = package.dir.ancestors().flat_map(|dir| NODE_FILES.map(|name| dir.join(name)));
-    for path in files {
-        let Ok(text) = std::fs::read_to_string(root.join(&path)) else { continue };
-        let Some(wanted) = requested_node(&path, &text) else { continue };
-        if is_exact(wanted) {
-            return Ok(exact(wanted));
-        }
-        return within(&package_name, wanted, path.as_str());
-    }
-    // Most workspaces have it in their root alone.
-    let engine = package.dir.ancestors().find_map(|dir| {
-        let manifest = read_manifest(root, dir)?;
-        let range = node_field(&manifest)?;
-        Some((dir.join("package.json"), range.to_owned()))
-    });
-    match engine {
-        Some((_, version)) if is_exact(&version) => Ok(exact(&version)),
-        Some((path, range)) => within(&package_name, &range, path.as_str()),
-        None => Ok(tool("node", &package_name, NODE_VERSIONS[0], Some(any))),
-    }
-}
-
-/// Returns the version or the major version of Node in one of [`NODE_FILES`]. `None` if the file has none, or an alias such
-/// as `lts/*`.
-fn requested_node<'t>(path: &Utf8Path, text: &'t str) -> Option<&'t str> {
-    let wanted = if path.file_name() == Some(".tool-versions") {
-        let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
-        lines.find_map(|line| {
-            let mut words = line.split_whitespace();
-            words.next().filter(|name| ["nodejs", "node"].contains(name))?;
-            words.next()
-        })?
-    } else {
-        text.trim()
-    };
-    let wanted = wanted.trim_start_matches('v');
-    wanted.starts_with(|c: char| c.is_ascii_digit()).then_some(wanted)
-}
-
-/// Returns the version or range of Node in a `package.json`: `devEngines.runtime`, Volta's pin or `engines`.
-fn node_field(manifest: &Value) -> Option<&str> {
-    let runtime = &manifest["devEngines"]["runtime"];
-    let mut runtimes =
-        runtime.as_array().map_or(std::slice::from_ref(runtime), Vec::as_slice).iter();
-    runtimes
-        .find(|runtime| runtime["name"] == "node")
-        .and_then(|runtime| runtime["version"].as_str())
-        .or_else(|| manifest["volta"]["node"].as_str())
-        .or_else(|| manifest["engines"]["node"].as_str())
-}
-
-/// Returns Node in any version of `range`.
-fn within(package: &str, range: &str, file: &str) -> Result<Tool> {
-    let fits = |version: &&&str| crate::range::satisfies(range, Some(version));
-    let version = NODE_VERSIONS.iter().find(fits).ok_or_else(|| {
-        refused(format!("{file} asks for Node `{range}`, and no version that xtask knows fits"))
-            .hint("name an exact version: `\"tools\": { \"node\": \"22.23.5\" }` in dagger/config/config.json")
-    })?;
-    Ok(tool("node", package, version, Some(range)))
-}
-
 fn contradiction(
     dir: &Utf8Path,
     locks: &[(&'static str, LockFileKind)],
@@ -319,6 +212,7 @@ fn contradiction(
 mod tests {
     use super::PackageManager::{Bun, Npm, Pnpm, YarnBerry, YarnClassic};
     use super::*;
+    use crate::packages::node_version::{NODE_OF_PNPM_11, NODE_OF_WRANGLER, NODE_VERSIONS};
 
     fn tools() -> Tools {
         serde_json::from_str(r#"{ "dagger": "0.21.8", "bun": "1.4.5" }"#).expect("valid")
@@ -385,6 +279,16 @@ mod tests {
                 Pnpm,
                 "9.1.0",
                 None,
+            ),
+            (
+                "a manager that is not known",
+                &[
+                    ("pnpm-lock.yaml", "lockfileVersion: '9.0'\n"),
+                    ("package.json", r#"{"packageManager":"deno@2.0.0"}"#),
+                ],
+                Pnpm,
+                "10.34.8",
+                Some(">=9 <11"),
             ),
             (
                 "yarn1",
@@ -514,6 +418,29 @@ mod tests {
             ("none", ("apps/a/x", ""), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER)),
             ("exact", (".nvmrc", "v20.11.1\n"), "20.11.1", None),
             ("major", (".node-version", "22"), "22.23.5", Some("22")),
+            ("comment", (".nvmrc", "# ours\n\n22.12.0 # pinned\r\n"), "22.12.0", None),
+            ("lts jod", (".nvmrc", "lts/Jod"), "22.23.5", Some("22")),
+            ("lts iron", (".node-version", "lts/iron"), "20.20.2", Some("20")),
+            ("latest", (".tool-versions", "nodejs latest:22\n"), "22.23.5", Some("22")),
+            (
+                "lts of asdf",
+                (".tool-versions", "nodejs lts\n"),
+                NODE_VERSIONS[0],
+                Some(NODE_OF_WRANGLER),
+            ),
+            ("mise.toml", ("mise.toml", "[tools]\nnode = \"22.15.0\"\n"), "22.15.0", None),
+            (
+                "mise list",
+                (".mise.toml", "[tools]\nnode = [\"20\", \"22\"]\n"),
+                "20.20.2",
+                Some("20"),
+            ),
+            (
+                "mise table",
+                ("mise.toml", "[tools]\nnodejs = { version = \"lts-jod\" }\n"),
+                "22.23.5",
+                Some("22"),
+            ),
             ("lts", (".nvmrc", "lts/*"), NODE_VERSIONS[0], Some(NODE_OF_WRANGLER)),
             (
                 "engines",

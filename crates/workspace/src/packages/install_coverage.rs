@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use super::detect::read_manifest;
 use super::installation::{IGNORE_WORKSPACE, Installation};
 use super::locks::LockFile;
+use super::manifest::read_manifest;
 use super::members::find_root;
 use super::package::Package;
 use super::package_manager::PackageManager;

@@ -25,6 +25,21 @@ pub struct Tool {
 }
 
 impl Tool {
+    /// Creates a tool in an exact version, or in any version that `accepts` allows.
+    pub(super) fn new(
+        name: &'static str,
+        package: &str,
+        version: &str,
+        accepts: Option<&str>,
+    ) -> Tool {
+        Tool {
+            name,
+            package: package.to_owned(),
+            version: version.to_owned(),
+            accepts: accepts.map(str::to_owned),
+        }
+    }
+
     /// Returns the name and version: `pnpm 9.1.0`.
     #[must_use]
     pub fn label(&self) -> String {

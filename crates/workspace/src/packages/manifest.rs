@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
+use camino::Utf8Path;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -318,6 +319,12 @@ impl<'de, T: LenientValue> Visitor<'de> for LenientVisitor<T> {
     fn visit_unit<E>(self) -> Result<Option<T>, E> {
         Ok(None)
     }
+}
+
+/// Reads the `package.json` of a folder. `None` if there is none, or if it is not JSON.
+pub(super) fn read_manifest(root: &Utf8Path, dir: &Utf8Path) -> Option<Value> {
+    let text = std::fs::read_to_string(root.join(dir).join("package.json")).ok()?;
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ pub(crate) mod lock_folder;
 pub mod locks;
 pub mod manifest;
 pub(crate) mod members;
+pub mod node_version;
 pub mod package;
 pub mod package_manager;
 pub mod range;

@@ -92,6 +92,8 @@ pub fn specific_hint(
             "look at the output of the install script of {package}, which failed; if it needs a variable, such as one that skips a \
              download, add its name in {CONFIG_FILE}: `\"variables\": {{ \"install\": [\"NAME\"] }}`"
         )
+    } else if let Some(packages) = tail.iter().find_map(|line| ignored_builds(line)) {
+        allow_builds_hint(install, packages)
     } else if let Some(name) = tail.iter().find_map(|line| unset_variable(line)) {
         format!(
             "set {name}, which Yarn's config names, and add it in {CONFIG_FILE}: `\"variables\": {{ \"install\": [\"{name}\"] }}`"
@@ -111,6 +113,36 @@ pub fn specific_hint(
         return None;
     };
     Some(hint)
+}
+
+/// Returns the packages whose install scripts pnpm did not run, as it lists them: `esbuild@0.25.0, sharp`. Empty if the line
+/// has none.
+fn ignored_builds(line: &str) -> Option<&str> {
+    let rest = line.split_once("ERR_PNPM_IGNORED_BUILDS")?.1;
+    Some(rest.split_once("Ignored build scripts:").map_or("", |(_, packages)| packages.trim()))
+}
+
+/// Returns the hint with the setting that allows install scripts. pnpm 11 reads another one than pnpm 10
+/// (<https://pnpm.io/settings#allowbuilds>).
+fn allow_builds_hint(install: &Installation, packages: &str) -> String {
+    let name = |package: &str| {
+        let package = package.trim().trim_end_matches('.');
+        let end = package.get(1..).and_then(|rest| rest.find('@')).map(|at| at + 1);
+        let name = end.map_or(package, |end| &package[..end]);
+        // A text of YAML cannot begin with `@`.
+        if name.starts_with('@') { format!("'{name}'") } else { name.to_owned() }
+    };
+    let names: Vec<String> =
+        packages.split(',').map(name).filter(|name| !name.is_empty()).collect();
+    let names = if names.is_empty() { vec!["NAME".to_owned()] } else { names };
+    let major = install.tool.version.split('.').next().and_then(|major| major.parse().ok());
+    let setting = if major.is_some_and(|major: u32| major < 11) {
+        format!("onlyBuiltDependencies: [{}]", names.join(", "))
+    } else {
+        let all: Vec<String> = names.iter().map(|name| format!("{name}: true")).collect();
+        format!("allowBuilds: {{ {} }}", all.join(", "))
+    };
+    format!("allow the install scripts that you trust in pnpm-workspace.yaml: `{setting}`")
 }
 
 /// Returns the variable that Yarn's config names, and that is not set.
@@ -222,6 +254,31 @@ mod tests {
             specific_hint(&install, &Variables::default(), &[line]).as_deref(),
             Some("run `pnpm install` in the repository's root and commit pnpm-lock.yaml")
         );
+    }
+
+    #[test]
+    fn ignored_install_scripts_have_the_setting_of_the_version() {
+        let line =
+            "[ERR_PNPM_IGNORED_BUILDS] Ignored build scripts: @scope/a@1.0.0, esbuild@0.25.0.";
+        let hint = |version: &str, line: &str| {
+            let install = Installation {
+                dir: "".into(),
+                manager: PackageManager::Pnpm,
+                lock: "pnpm-lock.yaml",
+                tool: Tool {
+                    name: "pnpm",
+                    package: "pnpm".to_owned(),
+                    version: version.to_owned(),
+                    accepts: None,
+                },
+                release: None,
+                ignores_workspace: false,
+            };
+            specific_hint(&install, &Variables::default(), &[line.to_owned()]).expect("a hint")
+        };
+        expect_test::expect!["allow the install scripts that you trust in pnpm-workspace.yaml: `allowBuilds: { '@scope/a': true, esbuild: true }`"].assert_eq(&hint("12.21.0", line));
+        expect_test::expect!["allow the install scripts that you trust in pnpm-workspace.yaml: `onlyBuiltDependencies: ['@scope/a', esbuild]`"].assert_eq(&hint("10.34.0", line));
+        expect_test::expect!["allow the install scripts that you trust in pnpm-workspace.yaml: `allowBuilds: { NAME: true }`"].assert_eq(&hint("11.1.0", "ERR_PNPM_IGNORED_BUILDS"));
     }
 
     /// Returns the hint after an install with Yarn berry that ended with these lines.
