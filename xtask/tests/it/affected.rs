@@ -396,3 +396,85 @@ fn a_config_below_the_top_of_a_repository_reads_its_own_paths() {
     git("commit --quiet -a -m change");
     assert_eq!(names(&affected_json(&env, &[])), ["alone"]);
 }
+
+#[test]
+fn code_of_an_enclosing_package_counts_with_its_manifest_and_its_locked_packages() {
+    let env = TestEnv::new();
+    env.write("package.json", r#"{ "name": "root", "private": true }"#);
+    env.write("pnpm-workspace.yaml", "packages: ['packages/*', 'packages/*/dev']\n");
+    let lock = |of_worker: &str, of_other: &str| {
+        let importer = |name: &str, version: &str| {
+            format!(
+                "  packages/{name}:\n    dependencies:\n      mitt:\n        specifier: ^3.0.0\n        version: {version}\n"
+            )
+        };
+        let package = |version: &str| {
+            format!("  mitt@{version}:\n    resolution: {{integrity: sha512-{version}}}\n")
+        };
+        let text = format!(
+            "lockfileVersion: '9.0'\nimporters:\n  .: {{}}\n{}{}  packages/worker/dev: {{}}\n  packages/entry/dev: {{}}\n{}packages:\n{}{}snapshots:\n",
+            importer("worker", of_worker),
+            importer("entry", of_worker),
+            importer("other", of_other),
+            package(of_worker),
+            if of_worker == of_other { String::new() } else { package(of_other) },
+        );
+        env.write("pnpm-lock.yaml", &text);
+    };
+    lock("3.0.0", "3.0.0");
+    for name in ["worker", "entry", "other"] {
+        env.write(
+            &format!("packages/{name}/package.json"),
+            &format!(r#"{{ "name": "{name}", "version": "1.0.0", "dependencies": {{ "mitt": "^3.0.0" }} }}"#),
+        );
+        env.write(
+            &format!("packages/{name}/src/index.js"),
+            "import mitt from 'mitt';\nexport default mitt;\n",
+        );
+        env.write(&format!("packages/{name}/docs.md"), "docs\n");
+    }
+    // One imports code of the package around it, and the config of the other one names such code.
+    env.write("packages/worker/dev/package.json", r#"{ "name": "worker-dev" }"#);
+    env.write("packages/worker/dev/index.js", "export { default } from '../src/index.js';\n");
+    let config = |main: &str| {
+        format!(r#"{{ "name": "dev", "main": "{main}", "compatibility_date": "2026-01-01" }}"#)
+    };
+    env.write("packages/worker/dev/wrangler.json", &config("index.js"));
+    env.write("packages/entry/dev/package.json", r#"{ "name": "entry-dev" }"#);
+    env.write(
+        "packages/entry/dev/wrangler.json",
+        &config("../src/index.js").replace("\"dev\"", "\"entry\""),
+    );
+    env.commit("workspace");
+    let affected = |change: &dyn Fn()| {
+        change();
+        let json = affected_json(&env, &["--base", "HEAD"]);
+        let found = names(&json).join(" ");
+        env.sh("git checkout -q .");
+        found
+    };
+    let both = "packages/entry/dev packages/worker/dev";
+    assert_eq!(affected(&|| lock("3.0.1", "3.0.0")), both);
+    assert_eq!(affected(&|| lock("3.0.0", "3.0.1")), "");
+    assert_eq!(
+        affected(&|| env
+            .write("packages/worker/package.json", r#"{ "name": "worker", "version": "1.0.1" }"#)),
+        "packages/worker/dev"
+    );
+    assert_eq!(
+        affected(&|| env.write("packages/worker/src/index.js", "export default 1;\n")),
+        "packages/worker/dev"
+    );
+    assert_eq!(affected(&|| env.write("packages/worker/docs.md", "more\n")), "");
+    assert_eq!(
+        affected(&|| env.write("packages/other/package.json", r#"{ "name": "other" }"#)),
+        ""
+    );
+    // The content key follows the locked packages too.
+    let key = |json: Value| json["projects"][0]["key"].as_str().expect("a key").to_owned();
+    let plan =
+        || env.xtask(&["deploy", "packages/worker/dev", "--dry-run", "--json"]).exits(0).json();
+    let before = key(plan());
+    lock("3.0.1", "3.0.0");
+    assert_ne!(key(plan()), before);
+}

@@ -126,6 +126,9 @@ fn a_folder_that_is_no_member_of_the_pnpm_workspace_is_refused() {
     );
     worker(&env, "apps/a", NO_MEMBER);
     worker(&env, "other/b", NO_MEMBER);
+    // pnpm links the member into no folder above.
+    env.write("apps/lib/package.json", r#"{ "name": "lib", "version": "1.2.0" }"#);
+    worker(&env, "other/lib-user", r#"{ "dependencies": { "lib": "^1.1.0" } }"#);
     worker(&env, "other/types", r#"{ "devDependencies": { "vitest": "4" } }"#);
     worker(&env, "other/in-root", r#"{ "dependencies": { "zod": "4" } }"#);
     worker(
@@ -142,18 +145,22 @@ fn a_folder_that_is_no_member_of_the_pnpm_workspace_is_refused() {
     doctor(
         &env,
         &expect![[r#"
-        apps/a: pnpm (pnpm-lock.yaml)
-        other/b: pnpm (pnpm-lock.yaml)
-          other/b/package.json depends on `hono`, which pnpm-lock.yaml does not install, because other/b is no member of the pnpm workspace in the repository's root
-          hint: add `other/b` to `packages` in pnpm-workspace.yaml, run `pnpm install` in the repository's root and commit pnpm-lock.yaml
-          hint: or give it its own lock file: run `pnpm install --ignore-workspace` in other/b and commit other/b/pnpm-lock.yaml
-        other/built: pnpm (pnpm-lock.yaml)
-          other/built/package.json depends on `vite`, which pnpm-lock.yaml does not install, because other/built is no member of the pnpm workspace in the repository's root
-          hint: add `other/built` to `packages` in pnpm-workspace.yaml, run `pnpm install` in the repository's root and commit pnpm-lock.yaml
-          hint: or give it its own lock file: run `pnpm install --ignore-workspace` in other/built and commit other/built/pnpm-lock.yaml
-        other/in-root: pnpm (pnpm-lock.yaml)
-        other/own: pnpm (pnpm-lock.yaml)
-        other/types: pnpm (pnpm-lock.yaml)"#]],
+            apps/a: pnpm (pnpm-lock.yaml)
+            other/b: pnpm (pnpm-lock.yaml)
+              other/b/package.json depends on `hono`, which pnpm-lock.yaml does not install, because other/b is no member of the pnpm workspace in the repository's root
+              hint: add `other/b` to `packages` in pnpm-workspace.yaml, run `pnpm install` in the repository's root and commit pnpm-lock.yaml
+              hint: or give it its own lock file: run `pnpm install --ignore-workspace` in other/b and commit other/b/pnpm-lock.yaml
+            other/built: pnpm (pnpm-lock.yaml)
+              other/built/package.json depends on `vite`, which pnpm-lock.yaml does not install, because other/built is no member of the pnpm workspace in the repository's root
+              hint: add `other/built` to `packages` in pnpm-workspace.yaml, run `pnpm install` in the repository's root and commit pnpm-lock.yaml
+              hint: or give it its own lock file: run `pnpm install --ignore-workspace` in other/built and commit other/built/pnpm-lock.yaml
+            other/in-root: pnpm (pnpm-lock.yaml)
+            other/lib-user: pnpm (pnpm-lock.yaml)
+              other/lib-user/package.json depends on `lib`, which pnpm-lock.yaml does not install, because other/lib-user is no member of the pnpm workspace in the repository's root
+              hint: add `other/lib-user` to `packages` in pnpm-workspace.yaml, run `pnpm install` in the repository's root and commit pnpm-lock.yaml
+              hint: or give it its own lock file: run `pnpm install --ignore-workspace` in other/lib-user and commit other/lib-user/pnpm-lock.yaml
+            other/own: pnpm (pnpm-lock.yaml)
+            other/types: pnpm (pnpm-lock.yaml)"#]],
     );
     let refused = env.xtask(&["deploy", "other/b"]).exits(3);
     assert!(

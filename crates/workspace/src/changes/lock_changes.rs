@@ -115,8 +115,9 @@ impl<'p> Comparison<'p> {
             return Some(installed.into_iter().collect());
         }
         let is_changed = |node: &NodeIndex| {
-            let dir = graph.path(*node).strip_prefix(self.folder).unwrap_or(graph.path(*node));
-            members.contains(node) && self.is_changed(dir.as_str(), &manifests)
+            let dir = package_of(graph.path(*node));
+            let below = dir.strip_prefix(self.folder).unwrap_or(dir);
+            is_member(graph, &members, dir) && self.is_changed(below.as_str(), &manifests)
         };
         Some(installed.into_iter().filter(is_changed).collect())
     }
@@ -134,9 +135,8 @@ impl<'p> Comparison<'p> {
         }
         let mut dirs: Vec<&Utf8Path> = Vec::new();
         dirs.extend(now.read(&[self.folder.join(MANIFEST)]).map(|_| self.folder));
-        dirs.extend(
-            installed.iter().filter(|node| members.contains(node)).map(|node| graph.path(*node)),
-        );
+        let installed = installed.iter().map(|node| package_of(graph.path(*node)));
+        dirs.extend(installed.filter(|dir| is_member(graph, members, dir)));
         let paths: Vec<Utf8PathBuf> = dirs.iter().map(|dir| dir.join(MANIFEST)).collect();
         let texts = now.read(&paths)?;
         let specs = |(dir, text): (&&Utf8Path, String)| {
@@ -154,6 +154,18 @@ impl<'p> Comparison<'p> {
         let now = slice(&self.now);
         now.is_none() || slice(&self.before) != now
     }
+}
+
+/// Returns the folder of the package of a node, which is that folder or its manifest.
+fn package_of(path: &Utf8Path) -> &Utf8Path {
+    match path.file_name() {
+        Some(MANIFEST) => path.parent().unwrap_or(path),
+        _ => path,
+    }
+}
+
+fn is_member(graph: &Graph, members: &BTreeSet<NodeIndex>, dir: &Utf8Path) -> bool {
+    graph.index_of(dir).is_some_and(|node| members.contains(&node))
 }
 
 /// Returns the nodes that a changed `Cargo.lock` affects: the projects whose locked crates changed, and those that the lock file
@@ -223,7 +235,7 @@ pub(crate) fn slice(
         let mut edges = graph.edges(dir);
         edges.any(|edge| edge.to == path && edge.origin == Origin::Install)
     });
-    let packages = packages.filter_map(|dir| workspace.packages.get(dir.as_str()));
+    let packages = packages.filter_map(|path| workspace.packages.get(package_of(path).as_str()));
     let packages: Vec<&Package> = packages.chain(workspace.packages.get(folder.as_str())).collect();
     let below = |package: &&Package| {
         let below = package.dir.strip_prefix(folder).unwrap_or(&package.dir);

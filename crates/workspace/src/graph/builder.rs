@@ -40,6 +40,11 @@ impl GraphBuilder {
         &self.paths[node]
     }
 
+    /// Returns the edges of a node so far.
+    pub(crate) fn edges_of(&self, node: NodeIndex) -> Vec<(NodeIndex, Origin)> {
+        self.edges[node].clone()
+    }
+
     /// Adds an edge. Returns true if it is new.
     pub(crate) fn add(&mut self, from: NodeIndex, to: &Utf8Path, origin: Origin) -> bool {
         let edge = (self.node(to), origin);

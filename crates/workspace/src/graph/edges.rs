@@ -10,6 +10,7 @@ use crate::config::modules;
 use crate::files::names::{CARGO_MANIFEST, MANIFEST, MODULE, PNPM};
 use crate::files::paths::normalize;
 use crate::graph::builder::GraphBuilder;
+use crate::graph::enclosing;
 use crate::graph::imports::{self, ImportMapping, module_file};
 use crate::graph::references;
 use crate::graph::relative_imports::{self, RelativeImports};
@@ -407,7 +408,11 @@ impl<'w> EdgeBuilder<'w> {
     /// Adds the paths of a wrangler config that lead out of its folder: the package that owns the path,
     /// which is built first, or else the file or folder.
     fn add_wrangler_path(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
-        self.graph.add(node, self.owner(path, dir).unwrap_or(path), Origin::Config);
+        let owner = self.owner(path, dir);
+        self.graph.add(node, owner.unwrap_or(path), Origin::Config);
+        if owner.is_none() {
+            enclosing::add_manifest(&mut self.graph, self.workspace, node, dir, path);
+        }
         if let Some(real) = self.workspace.files.resolve_link(path) {
             self.graph.add(node, &real, Origin::Config);
         }
@@ -538,6 +543,7 @@ impl<'w> EdgeBuilder<'w> {
                     None => {
                         let path = self.code_around(&path, dir);
                         self.graph.add(node, &path, Origin::Input);
+                        enclosing::add_manifest(&mut self.graph, self.workspace, node, dir, &path);
                         if seen.insert(path.clone()) {
                             waiting.push(path);
                         }

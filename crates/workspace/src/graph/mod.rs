@@ -3,6 +3,7 @@
 pub(crate) mod builder;
 pub(crate) mod declaration;
 pub(crate) mod edges;
+mod enclosing;
 pub(crate) mod imports;
 pub(crate) mod nx;
 pub mod references;

@@ -66,8 +66,10 @@ pub fn check(workspace: &Workspace, project: &Project, install: &Installation) -
         .filter(|name| !(is_hoisted && lock.names(name)))
         .filter(|name| {
             let spec = package.local_dependencies.get(*name);
-            spec.is_some_and(|spec| Spec::parse(spec).is_local())
-                || !workspace.packages.values().any(|other| other.name.as_deref() == Some(name))
+            let is_member =
+                || workspace.packages.values().any(|other| other.name.as_deref() == Some(name));
+            // Unlike other managers, pnpm puts no member into the folder of the root.
+            spec.is_some_and(|spec| Spec::parse(spec).is_local()) || !(is_hoisted && is_member())
         })
         .collect();
     if missing.is_empty() { Ok(()) } else { Err(refusal(workspace, package, install, &missing)) }
