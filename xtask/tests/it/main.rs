@@ -4,6 +4,7 @@ mod adoption;
 mod affected;
 mod affected_bases;
 mod affected_commits;
+mod affected_packages;
 mod affected_trees;
 mod agreement;
 mod agreement_runs;

@@ -253,11 +253,46 @@ cases! {
     ], "config/base.json", true);
     paths_of_a_tsconfig: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@lib/*": ["../../lib/*"], "x": ["./node_modules/x"] } } }"#),
+        ("projects/app/src/a.ts", "import '@lib/a';\n"),
         ("lib/a.ts", "1\n"),
     ], "lib/b.ts", true);
+    paths_of_a_tsconfig_that_nothing_imports: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@lib/*": ["../../lib/*"], "@lib": ["../../lib"] } } }"#),
+        ("projects/app/src/a.ts", "import '@library/a';\n"),
+        ("lib/a.ts", "1\n"),
+    ], "lib/a.ts", false);
+    a_name_of_a_whole_folder: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@lib": ["../../lib"] } } }"#),
+        ("projects/app/src/a.ts", "export * from '@lib';\n"),
+        ("lib/index.ts", "1\n"),
+    ], "lib/index.ts", true);
+    names_in_a_package_that_the_code_imports: (&[NPM, ROOT, UI,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@ui": ["../../packages/ui/index.ts"], "@icons": ["../../icons/index.ts"] } } }"#),
+        ("projects/app/src/a.ts", "import '@ui';\n"),
+        (CODE, "import '@icons';\n"),
+        ("icons/index.ts", "1\n"),
+    ], "icons/index.ts", true);
+    a_relative_import_of_code_that_a_name_means: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@lib": ["../../libs/lib/index.ts"] } } }"#),
+        ("projects/app/src/a.ts", "import '@lib';\n"),
+        ("libs/lib/index.ts", "export * from '../other/index';\n"),
+        ("libs/lib/project.json", "{}\n"),
+        ("libs/other/index.ts", "1\n"),
+        ("libs/other/project.json", "{}\n"),
+    ], "libs/other/index.ts", true);
+    a_project_of_nx_beside_the_imported_one: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@lib": ["../../libs/lib/index.ts"], "@other": ["../../libs/other/index.ts"] } } }"#),
+        ("projects/app/src/a.ts", "import '@lib';\n"),
+        ("libs/lib/index.ts", "1\n"),
+        ("libs/lib/project.json", "{}\n"),
+        ("libs/other/index.ts", "1\n"),
+        ("libs/other/project.json", "{}\n"),
+        ("nx.json", "{}\n"),
+    ], "libs/other/index.ts", false);
     paths_of_a_tsconfig_from_its_base_url: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "extends": "../../tsconfig.base.json" }"#),
         ("tsconfig.base.json", r#"{ "compilerOptions": { "baseUrl": "./libs", "paths": { "shared": ["shared/src/index.ts"] } } }"#),
+        ("projects/app/src/a.ts", "import 'shared';\n"),
         ("libs/shared/src/index.ts", "1\n"),
     ], "libs/shared/src/other.ts", true);
     paths_of_a_tsconfig_to_its_own_folder_and_above: (&[NPM, ROOT,
@@ -293,6 +328,7 @@ cases! {
     ], "content/posts/two.md", true);
     a_path_to_one_file_above: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "settings": ["../../settings"] } } }"#),
+        ("projects/app/src/a.ts", "import 'settings';\n"),
         ("settings.ts", "1\n"),
     ], "settings.ts", true);
     a_base_url_alone: (&[NPM, ROOT,
@@ -309,11 +345,13 @@ cases! {
     a_base_url_of_a_base_for_the_paths_of_a_config: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "extends": "../../tsconfig.base.json", "compilerOptions": { "paths": { "@/*": ["code/*"] } } }"#),
         ("tsconfig.base.json", r#"{ "compilerOptions": { "baseUrl": "libs" } }"#),
+        ("projects/app/src/a.ts", "import '@/a';\n"),
         ("libs/code/a.ts", "1\n"),
     ], "libs/code/a.ts", true);
     a_base_that_means_the_folder_of_the_config: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "extends": "../../tsconfig.base.json" }"#),
         ("tsconfig.base.json", r#"{ "compilerOptions": { "paths": { "@/*": ["${configDir}/../../libs/*"] } } }"#),
+        ("projects/app/src/a.ts", "import '@/a';\n"),
         ("libs/a.ts", "1\n"),
     ], "libs/a.ts", true);
     the_nearest_tsconfig_above: (&[NPM, ROOT,

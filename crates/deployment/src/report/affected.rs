@@ -1,5 +1,6 @@
 //! Reports the projects that a change affects, with the reasons.
 
+use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use base::terminal::{DIM, paint};
@@ -119,8 +120,12 @@ pub fn sentence(reason: &Reason) -> String {
         Reason::GlobalInput { path } => format!("{path} changed, which every project depends on"),
         Reason::UnknownBase { because } => format!("everything, because {because}"),
         Reason::Dependency { on, origin, through, path } => {
-            let steps = through.iter().map(|dir| format!(" → {dir}"));
-            format!("{} {on}{}: {path} changed", verb(*origin), steps.collect::<String>())
+            let name = |dir: &Utf8PathBuf| match dir.as_str() {
+                "" => "the package in the repository's root".to_owned(),
+                dir => dir.to_owned(),
+            };
+            let steps: String = through.iter().map(|dir| format!(" → {}", name(dir))).collect();
+            format!("{} {}{steps}: {path} changed", verb(*origin), name(on))
         }
     };
     text.replace(is_control_or_bidi, "?")

@@ -25,6 +25,9 @@ pub fn patterns(workspace: &Workspace, projects: &[&Project]) -> Option<Vec<Stri
         projects.iter().flat_map(|project| workspace.graph.inputs(project)).collect();
     let submodules = submodules(workspace);
     let mut patterns: Vec<String> = Vec::new();
+    if inputs.contains(Utf8Path::new("")) {
+        return Some(vec!["**/*".to_owned()]);
+    }
     for path in inputs.iter().filter(|path| !path.starts_with("dagger")) {
         let above = path.ancestors().filter(|above| !above.as_str().is_empty());
         let whole = above.filter(|above| {
@@ -46,11 +49,7 @@ pub fn patterns(workspace: &Workspace, projects: &[&Project]) -> Option<Vec<Stri
 }
 
 fn pattern(path: &Utf8Path, is_folder: bool) -> String {
-    match (is_folder, path.as_str()) {
-        (true, "") => "**/*".to_owned(),
-        (true, dir) => format!("{dir}/**/*"),
-        (false, file) => file.to_owned(),
-    }
+    if is_folder { format!("{path}/**/*") } else { path.to_string() }
 }
 
 /// Returns the paths of the repository's submodules.

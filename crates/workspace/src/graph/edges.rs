@@ -7,20 +7,20 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::Workspace;
 use crate::cargo::crates::Crates;
 use crate::config::modules;
-use crate::files::names::{CARGO_MANIFEST, MANIFEST, MODULE, PNPM};
+use crate::files::names::{CARGO_MANIFEST, MANIFEST, PNPM};
 use crate::files::paths::normalize;
 use crate::graph::builder::GraphBuilder;
-use crate::graph::enclosing;
-use crate::graph::imports::{self, ImportMapping, module_file};
+use crate::graph::dagger_modules;
+use crate::graph::enclosing::{self, owner, package_around};
+use crate::graph::imported_code;
 use crate::graph::references;
-use crate::graph::relative_imports::{self, RelativeImports};
 use crate::graph::task_runners;
-use crate::graph::typescript::{TypeScript, TypeScriptCode};
 use crate::graph::{NodeIndex, Origin};
 use crate::packages::installs::NamedPaths;
 use crate::packages::members::Members;
 use crate::packages::package::Package;
 use crate::packages::spec::{PatchSpec, Spec};
+use crate::projects::project::Project;
 use crate::projects::sparse;
 use base::error::{Error, Result, refused};
 
@@ -80,8 +80,7 @@ impl<'w> EdgeBuilder<'w> {
             self.add_settings(node, package);
             self.add_install_files(node, &package.dir);
         }
-        self.add_typescript();
-        self.add_relative_imports();
+        imported_code::add(&mut self.graph, self.workspace, &self.members);
         task_runners::add_inputs(&mut self.graph, self.workspace, &self.members);
         for project in &self.workspace.projects {
             let node = self.graph.node(&project.dir);
@@ -89,16 +88,16 @@ impl<'w> EdgeBuilder<'w> {
                 self.add_wrangler_path(node, &project.dir, &path);
             }
             match project.package.as_ref().filter(|package| package.dir != project.dir) {
-                // The root only installs and has no build, so the rest of the repository is not an input.
-                Some(root) if !root.builds() && self.workspace.is_workspace_root(root) => {
-                    self.add_dependencies(node, root);
+                Some(package) if self.only_installs(project, package) => {
+                    self.add_dependencies(node, package);
                     self.add_install_files(node, &project.dir);
+                    enclosing::add_manifest(&mut self.graph, self.workspace, node, package);
                 }
                 Some(package) => drop(self.graph.add(node, &package.dir, Origin::Package)),
                 None => {}
             }
             if project.module {
-                self.add_module(&project.dir);
+                dagger_modules::add(&mut self.graph, &self.workspace.files, &project.dir);
             }
             // Nothing finds what code imports from elsewhere in its submodule.
             if let Some(submodule) = self.workspace.submodule_of(&project.dir) {
@@ -106,9 +105,17 @@ impl<'w> EdgeBuilder<'w> {
             }
         }
         self.add_crates();
-        self.add_shared_modules();
+        dagger_modules::add_shared(&mut self.graph, self.workspace);
         self.add_links();
         self.graph
+    }
+
+    /// Returns true if `package`, which is around `project`, only installs the dependencies of its code. Then the rest of the
+    /// package is not an input.
+    fn only_installs(&self, project: &Project, package: &Package) -> bool {
+        let has_command = project.wrangler.value["build"]["command"].is_string();
+        let may_read_more = project.module || has_command || package.may_use_any_file;
+        !package.builds() && (!may_read_more || self.workspace.is_workspace_root(package))
     }
 
     /// Adds the inputs of the projects that are crates, also those of their crates: the folder of a crate may be an input of
@@ -159,32 +166,11 @@ impl<'w> EdgeBuilder<'w> {
                 for node in self.graph.nodes_above(link) {
                     let dir = self.graph.path(node);
                     if !real.starts_with(dir) {
-                        let to = self.owner(real, dir).unwrap_or(real).to_owned();
+                        let to = owner(self.workspace, real, dir).unwrap_or(real).to_owned();
                         has_grown |= self.graph.add(node, &to, Origin::Link);
                     }
                 }
             }
-        }
-    }
-
-    /// Adds the shared module that deploys every project, and the one that builds projects without
-    /// their own module. They count with both engines, so that the same content always has the same
-    /// key.
-    fn add_shared_modules(&mut self) {
-        let there =
-            |module: &&str| self.workspace.files.is_file(&Utf8Path::new(module).join(MODULE));
-        let builder = Some(modules::BUN).filter(there);
-        let deployer = Some(modules::CLOUDFLARE).filter(there);
-        for project in &self.workspace.projects {
-            let builds = project.package.as_ref().is_some_and(Package::builds);
-            let builder = builder.filter(|_| builds && !project.module);
-            let node = self.graph.node(&project.dir);
-            for module in [builder, deployer].into_iter().flatten() {
-                self.graph.add(node, Utf8Path::new(module), Origin::Module);
-            }
-        }
-        for module in [builder, deployer].into_iter().flatten() {
-            self.add_module(Utf8Path::new(module));
         }
     }
 
@@ -408,193 +394,23 @@ impl<'w> EdgeBuilder<'w> {
     /// Adds the paths of a wrangler config that lead out of its folder: the package that owns the path,
     /// which is built first, or else the file or folder.
     fn add_wrangler_path(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
-        let owner = self.owner(path, dir);
-        self.graph.add(node, owner.unwrap_or(path), Origin::Config);
-        if owner.is_none() {
-            enclosing::add_manifest(&mut self.graph, self.workspace, node, dir, path);
+        let workspace = self.workspace;
+        let is_missing = !workspace.files.exists(path);
+        // Only the build of a package can write a path that the repository does not have.
+        let builder = || {
+            let around = package_around(workspace, dir, path);
+            around.filter(|package| is_missing && package.builds())
+        };
+        let owner = owner(workspace, path, dir);
+        match owner.or_else(|| builder().map(|package| package.dir.as_path())) {
+            Some(package) => drop(self.graph.add(node, package, Origin::Config)),
+            None => {
+                self.graph.add(node, path, Origin::Config);
+                enclosing::add_package_around(&mut self.graph, workspace, node, dir, path);
+            }
         }
         if let Some(real) = self.workspace.files.resolve_link(path) {
             self.graph.add(node, &real, Origin::Config);
-        }
-    }
-
-    /// Returns the folder of the package that owns `path`. `None` if no package does, or if that package contains
-    /// `dir`.
-    fn owner<'p>(&self, path: &'p Utf8Path, dir: &Utf8Path) -> Option<&'p Utf8Path> {
-        path.ancestors().find(|above| {
-            self.workspace.packages.contains_key(above.as_str()) && !dir.starts_with(above)
-        })
-    }
-
-    /// Adds the configs that TypeScript configs extend, and the code that they map names to.
-    fn add_typescript(&mut self) {
-        let files = &self.workspace.files;
-        let mut mapped: Vec<(Utf8PathBuf, Vec<ImportMapping>)> = Vec::new();
-        for (path, folders) in &self.workspace.tsconfigs {
-            let config = TypeScript::follow(files, path);
-            for dir in folders {
-                let TypeScriptCode { paths, mappings } = config.code(files, dir);
-                self.named_by_typescript(dir, path, &config, paths);
-                if !mappings.is_empty() {
-                    mapped.push((dir.clone(), mappings));
-                }
-            }
-        }
-        let all: Vec<&ImportMapping> = mapped.iter().flat_map(|(_, mappings)| mappings).collect();
-        match imports::find_imports(files, self.workspace.all_files.as_ref(), &all) {
-            Ok(found) => {
-                for (dir, mappings) in &mapped {
-                    self.add_imports(dir, |from| imports::targets(files, &found, mappings, from));
-                }
-            }
-            Err(error) => {
-                for (dir, _) in &mapped {
-                    let node = self.graph.node(dir);
-                    self.graph.problem(node, format!("{error:#}"));
-                }
-            }
-        }
-    }
-
-    /// Adds what a TypeScript config leads to, for the code in `dir`.
-    fn named_by_typescript(
-        &mut self,
-        dir: &Utf8Path,
-        path: &Utf8PathBuf,
-        config: &TypeScript,
-        code: BTreeSet<Utf8PathBuf>,
-    ) {
-        let above = Some(path).filter(|path| !path.starts_with(dir));
-        let named = config.paths.iter();
-        let named = named.filter(|path| !path.starts_with(dir) || dir.as_str().is_empty());
-        let outside: Vec<&Utf8PathBuf> = named.chain(above).collect();
-        if outside.is_empty() && code.is_empty() && config.packages.is_empty() {
-            return;
-        }
-        let node = self.graph.node(dir);
-        for path in code {
-            self.graph.add(node, self.owner(&path, dir).unwrap_or(&path), Origin::Input);
-        }
-        for path in outside {
-            self.graph.add(node, path, Origin::Input);
-        }
-        for name in &config.packages {
-            for package in self.members.asked_for(dir, name) {
-                self.graph.add(node, &package.dir, Origin::Input);
-            }
-        }
-    }
-
-    /// Adds what code imports, and builds name, by relative paths out of their package.
-    fn add_relative_imports(&mut self) {
-        let Workspace { files, all_files, packages, projects, cargo_files, .. } = self.workspace;
-        let projects: BTreeSet<&str> =
-            projects.iter().map(|project| project.dir.as_str()).collect();
-        let is_package = |dir: &Utf8Path| {
-            packages.contains_key(dir.as_str())
-                || projects.contains(dir.as_str())
-                || cargo_files.contains(&dir.join(CARGO_MANIFEST))
-        };
-        match RelativeImports::find(files, all_files.as_ref(), is_package) {
-            Ok(imports) => {
-                let above = imports.files().flat_map(|file| file.ancestors().skip(1));
-                let named = packages.values().filter(|package| !package.outside_paths.is_empty());
-                let named = named.map(|package| package.dir.as_path());
-                let dirs: BTreeSet<&Utf8Path> =
-                    above.filter(|dir| is_package(dir)).chain(named).collect();
-                for dir in dirs {
-                    self.add_imports(dir, |from| {
-                        let package = packages.get(from.as_str());
-                        let paths = package.iter().flat_map(|package| &package.outside_paths);
-                        let paths = paths.filter_map(|path| relative_imports::resolve(from, path));
-                        let named = paths.filter_map(|path| module_file(files, &path));
-                        imports.targets(files, from).into_iter().chain(named).collect()
-                    });
-                }
-            }
-            Err(error) => {
-                for dir in projects {
-                    let node = self.graph.node(Utf8Path::new(dir));
-                    self.graph.refuse(node, error.clone());
-                }
-            }
-        }
-    }
-
-    /// Adds what the code in `dir` imports from other folders, and what the imported code imports in turn.
-    /// `targets_of` returns what the code at a path imports.
-    fn add_imports(
-        &mut self,
-        dir: &Utf8Path,
-        targets_of: impl Fn(&Utf8Path) -> BTreeSet<Utf8PathBuf>,
-    ) {
-        let node = self.graph.node(dir);
-        let mut waiting = vec![dir.to_owned()];
-        let mut seen = BTreeSet::new();
-        while let Some(from) = waiting.pop() {
-            for path in targets_of(&from) {
-                // A folder around this one would make every change in it count.
-                if path.starts_with(dir) || dir.starts_with(&path) {
-                    continue;
-                }
-                match self.owner(&path, dir) {
-                    // The imports of a package are those that its own config means.
-                    Some(owner) => drop(self.graph.add(node, owner, Origin::Input)),
-                    None => {
-                        let path = self.code_around(&path, dir);
-                        self.graph.add(node, &path, Origin::Input);
-                        enclosing::add_manifest(&mut self.graph, self.workspace, node, dir, &path);
-                        if seen.insert(path.clone()) {
-                            waiting.push(path);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Returns the largest folder around `path` that holds neither `dir` nor a package, because files of one folder
-    /// import each other. Returns the file itself if there is none.
-    fn code_around(&self, path: &Utf8Path, dir: &Utf8Path) -> Utf8PathBuf {
-        let holds_package = |folder: &Utf8Path| {
-            let below = format!("{folder}/");
-            let mut next = self.workspace.packages.range(below.clone()..);
-            next.next().is_some_and(|(other, _)| other.starts_with(&below))
-        };
-        let around = path.ancestors().take_while(|folder| {
-            !folder.as_str().is_empty() && !dir.starts_with(folder) && !holds_package(folder)
-        });
-        around.last().unwrap_or(path).to_owned()
-    }
-
-    /// Follows the local dependencies of the `dagger.json` in `dir`, and of those they lead to.
-    fn add_module(&mut self, dir: &Utf8Path) {
-        let mut waiting = vec![dir.to_owned()];
-        while let Some(dir) = waiting.pop() {
-            let files = &self.workspace.files;
-            let path = dir.join(MODULE);
-            let Ok(text) = files.read(&path) else { continue };
-            let node = self.graph.node(&dir);
-            let sources = match modules::local_dependencies(&text) {
-                Ok(sources) => sources,
-                Err(error) => {
-                    self.graph.problem(node, format!("{path}: {error}"));
-                    continue;
-                }
-            };
-            for source in sources {
-                let to = normalize(&dir.join(&source)).filter(|to| files.is_file(&to.join(MODULE)));
-                let Some(to) = to else {
-                    self.graph.problem(node, format!("{path}: no Dagger module at `{source}`"));
-                    continue;
-                };
-                if let Some(real) = files.resolve_link(&to) {
-                    self.graph.add(node, &real, Origin::Module);
-                }
-                if self.graph.add(node, &to, Origin::Module) {
-                    waiting.push(to);
-                }
-            }
         }
     }
 }

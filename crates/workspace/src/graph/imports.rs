@@ -1,5 +1,5 @@
-//! Names that a TypeScript config maps to a folder above a project. Not everything in such a folder is made into the
-//! project, so the imports of its code tell what is.
+//! Names that a TypeScript config maps to code outside of a project. A config may map the names of all code of a repository,
+//! so the imports of the project's code tell what it uses.
 
 use std::collections::BTreeSet;
 
@@ -31,12 +31,10 @@ impl ImportMapping {
     #[must_use]
     pub fn new(name: &str, folder: &Utf8Path, before: &str, after: &str) -> ImportMapping {
         let (start, end) = name.split_once('*').unwrap_or((name, ""));
-        let stem = before.rsplit('/').next().unwrap_or_default();
-        let stem = if matches!(stem, "." | "..") { "" } else { stem };
         ImportMapping {
             name: (start.to_owned(), end.to_owned()),
             folder: folder.to_owned(),
-            target: (stem.to_owned(), after.to_owned()),
+            target: (before.to_owned(), after.to_owned()),
         }
     }
 
@@ -86,7 +84,14 @@ pub fn find_imports(
     if starts.is_empty() {
         return Ok(Vec::new());
     }
-    let starts: Vec<String> = starts.iter().map(|start| escape(start)).collect();
+    // The names that begin with another one are found with it.
+    let mut shortest: Vec<&str> = Vec::new();
+    for start in &starts {
+        if !shortest.last().is_some_and(|last| start.starts_with(last)) {
+            shortest.push(start);
+        }
+    }
+    let starts: Vec<String> = shortest.into_iter().map(escape).collect();
     files.grep(&format!("[\"'`]({})[^\"'`]*", starts.join("|")), listed)
 }
 
@@ -137,8 +142,9 @@ mod tests {
     #[test]
     fn names_that_lead_above() {
         let folder = Utf8Path::new("");
-        let tilde = ImportMapping::new("~/*", folder, "apps/site/../../", "");
-        let parts = ImportMapping::new("@acme/*", folder, "apps/site/../../lib-", "/src");
+        let tilde = ImportMapping::new("~/*", folder, "", "");
+        let parts = ImportMapping::new("@acme/*", folder, "lib-", "/src");
+        let whole = ImportMapping::new("@acme/ui", Utf8Path::new("libs"), "ui.ts", "");
         let base = ImportMapping::everything("libs".into());
         for (mapping, name, expected) in [
             (&tilde, "~/lib/a", Some("lib/a")),
@@ -148,6 +154,9 @@ mod tests {
             (&tilde, "~/../outside", None),
             (&tilde, "lib/a", None),
             (&parts, "@acme/ui", Some("lib-ui/src")),
+            (&whole, "@acme/ui", Some("libs/ui.ts")),
+            (&whole, "@acme/ui-kit", Some("libs/ui.ts-kit")),
+            (&whole, "@acme/u", None),
             (&base, "shared/a", Some("libs/shared/a")),
             (&base, "./shared/a", None),
             (&base, "node:fs", None),

@@ -1,9 +1,11 @@
 //! The graph of the folders and files that a project's output depends on.
 
 pub(crate) mod builder;
+mod dagger_modules;
 pub(crate) mod declaration;
 pub(crate) mod edges;
 mod enclosing;
+mod imported_code;
 pub(crate) mod imports;
 pub(crate) mod nx;
 pub mod references;

@@ -32,28 +32,32 @@ const CHECK_CONFIGS: [&str; 12] = [
 /// The imports that may lead out of a package.
 #[derive(Debug, Default)]
 pub(crate) struct RelativeImports {
-    /// The paths that each file imports, without those in its own package.
+    /// The paths that each file imports, without those that cannot lead out of a package or project.
     paths: BTreeMap<Utf8PathBuf, Vec<Utf8PathBuf>>,
 }
 
 impl RelativeImports {
-    /// Finds them in the code of the repository. `is_package` is true for the folders of packages and projects.
+    /// Finds them in the code of the repository. `packages` are the folders of packages and projects.
     pub(crate) fn find(
         files: &Source,
         listed: Option<&FileList>,
-        is_package: impl Fn(&Utf8Path) -> bool,
+        packages: &BTreeSet<&Utf8Path>,
     ) -> Result<RelativeImports> {
+        // A project in a folder of a package may use code of that package, which counts by its imports.
+        let above = packages.iter().flat_map(|dir| dir.ancestors().skip(1));
+        let around: BTreeSet<&Utf8Path> = above.filter(|dir| packages.contains(dir)).collect();
         let mut imports = RelativeImports::default();
         for (file, text) in files.grep(PATTERN, listed)? {
             if is_check(&file) {
                 continue;
             }
             let Some(path) = imported_path(&file, &text) else { continue };
+            let package = file.ancestors().skip(1).find(|dir| packages.contains(dir));
+            let stays_inside = |dir: &Utf8Path| {
+                !dir.as_str().is_empty() && !around.contains(dir) && path.starts_with(dir)
+            };
             // The root is around every path, so its code has no package here.
-            let package = file.ancestors().skip(1).find(|dir| is_package(dir));
-            let is_own =
-                package.is_some_and(|dir| !dir.as_str().is_empty() && path.starts_with(dir));
-            if !is_own {
+            if !package.is_some_and(stays_inside) {
                 imports.paths.entry(file).or_default().push(path);
             }
         }

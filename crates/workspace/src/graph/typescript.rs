@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::files::Source;
 use crate::files::config_text::parse_jsonc;
 use crate::files::paths::normalize;
-use crate::graph::imports::{ImportMapping, module_file};
+use crate::graph::imports::ImportMapping;
 use crate::graph::references::is_relative;
 
 /// The most configs that one config is followed through.
@@ -27,16 +27,6 @@ pub struct TypeScript {
     pub packages: BTreeSet<String>,
     /// The folder of each config and its `compilerOptions`. The first extends the others.
     configs: Vec<(Utf8PathBuf, Value)>,
-}
-
-/// The code that a TypeScript config maps names to, as seen from a folder.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct TypeScriptCode {
-    /// The files and folders that names mean: bundlers read code there.
-    pub paths: BTreeSet<Utf8PathBuf>,
-    /// The names that may mean anything in a folder that holds more than code, such as the folder above. Only the
-    /// imports of the code tell what is read there.
-    pub mappings: Vec<ImportMapping>,
 }
 
 impl TypeScript {
@@ -78,10 +68,11 @@ impl TypeScript {
         found
     }
 
-    /// Returns what `paths` and `baseUrl` mean for the code in `dir`.
+    /// Returns the names that `paths` and `baseUrl` map to code outside of `dir`. The imports of the code in `dir` tell which
+    /// of them are used.
     #[must_use]
-    pub fn code(&self, files: &Source, dir: &Utf8Path) -> TypeScriptCode {
-        let mut code = TypeScriptCode::default();
+    pub fn mappings(&self, files: &Source, dir: &Utf8Path) -> Vec<ImportMapping> {
+        let mut mappings = Vec::new();
         let own = self.configs.first().map_or(Utf8Path::new(""), |(folder, _)| folder);
         let at = |folder: &Utf8Path, path: &str| match path.strip_prefix(CONFIG_DIR) {
             Some(rest) => own.join(rest.trim_start_matches('/')),
@@ -94,39 +85,36 @@ impl TypeScript {
             let base = base_url.as_ref().unwrap_or(folder);
             for (name, targets) in options["paths"].as_object().into_iter().flatten() {
                 let targets = targets.as_array().into_iter().flatten().filter_map(Value::as_str);
-                for target in targets.filter(|target| !target.contains("node_modules")) {
-                    code.map_name(files, name, &at(base, target), dir);
-                }
+                let targets = targets.filter(|target| !target.contains("node_modules"));
+                mappings.extend(
+                    targets.filter_map(|target| map_name(files, name, &at(base, target), dir)),
+                );
             }
         }
         let base = base_url.and_then(|base| normalize(&base));
         if let Some(base) = base.filter(|base| !base.starts_with(dir) && files.exists(base)) {
-            code.mappings.push(ImportMapping::everything(base));
+            mappings.push(ImportMapping::everything(base));
         }
-        code
+        mappings
     }
 }
 
-impl TypeScriptCode {
-    /// Adds the target of one name.
-    fn map_name(&mut self, files: &Source, name: &str, target: &Utf8Path, dir: &Utf8Path) {
-        let (before, after) = match target.as_str().split_once('*') {
-            Some((before, after)) => (before, Some(after)),
-            None => (target.as_str(), None),
-        };
-        let Some(path) = normalize(Utf8Path::new(before)) else { return };
-        let is_whole = before.ends_with('/') || files.is_folder(&path);
-        let folder = if is_whole { Some(path.as_path()) } else { path.parent() };
-        let Some(folder) = folder.filter(|folder| files.exists(folder)) else { return };
-        match after {
-            _ if folder.starts_with(dir) => {}
-            _ if !dir.starts_with(folder) => drop(self.paths.insert(folder.to_owned())),
-            // A folder that has this one inside would make every change of the repository count.
-            Some(after) => self.mappings.push(ImportMapping::new(name, folder, before, after)),
-            None if !is_whole => self.paths.extend(module_file(files, &path)),
-            None => {}
-        }
-    }
+/// Returns the mapping of a name to `target`, which may have a `*`. `None` if the target is in `dir` or in no folder.
+fn map_name(
+    files: &Source,
+    name: &str,
+    target: &Utf8Path,
+    dir: &Utf8Path,
+) -> Option<ImportMapping> {
+    let (before, after) = target.as_str().split_once('*').unwrap_or((target.as_str(), ""));
+    let path = normalize(Utf8Path::new(before))?;
+    let is_folder = before.is_empty() || before.ends_with('/');
+    let (folder, start) = match path.file_name() {
+        Some(start) if !is_folder => (path.parent()?, start),
+        _ => (path.as_path(), ""),
+    };
+    let is_outside = !path.starts_with(dir) && !folder.starts_with(dir);
+    (is_outside && files.exists(folder)).then(|| ImportMapping::new(name, folder, start, after))
 }
 
 /// Returns the config that a relative `extends` means, with or without its extension.

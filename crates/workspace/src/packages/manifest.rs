@@ -33,6 +33,8 @@ pub(crate) struct PackageManifest {
     pub(crate) rules: InstallRules,
     /// The paths in `main`, `exports` and similar fields, as written.
     pub(crate) exported: Vec<String>,
+    /// `true` if `imports` or `exports` map names to its files.
+    pub(crate) maps_imports: bool,
     pub(crate) xtask: Settings,
 }
 
@@ -197,7 +199,12 @@ impl<'de> Visitor<'de> for ManifestVisitor {
                 "main" | "module" | "browser" | "types" | "typings" | "bin" | "exports"
                 | "files" => {
                     let section: Value = map.next_value()?;
+                    manifest.maps_imports |= key == "exports";
                     visit_texts(&section, &mut |text| manifest.exported.push(text.to_owned()));
+                }
+                "imports" => {
+                    let _: IgnoredAny = map.next_value()?;
+                    manifest.maps_imports = true;
                 }
                 "workspaces"
                 | "pnpm"

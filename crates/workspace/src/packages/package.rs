@@ -74,6 +74,9 @@ pub struct Package {
     /// The folders of the package that `main`, `exports` and similar fields refer to, such as `dist`.
     #[serde(skip)]
     pub exported_folders: BTreeSet<Utf8PathBuf>,
+    /// `true` if names may mean any file of the package (`imports`, `exports`), or if an install runs its code.
+    #[serde(skip)]
+    pub(crate) may_use_any_file: bool,
     /// `true` if it has any dependency, so that a build needs an install first.
     pub has_dependencies: bool,
     /// The optional `xtask` key.
@@ -119,6 +122,7 @@ impl Package {
             build_tasks: BuildTasks::find(&manifest.scripts, &own_build),
             deploy_script: DeployScript::find(&manifest.scripts, &build_commands(build, &settings)),
             needs_open_next: build_script::needs_open_next(&manifest.scripts),
+            may_use_any_file: manifest.maps_imports || has_install_script(&manifest.scripts),
             build,
             build_script: manifest.scripts.get("build").cloned(),
             scripts: names_of_scripts(manifest.scripts),
@@ -219,6 +223,26 @@ fn exported_folders(paths: &[String]) -> BTreeSet<Utf8PathBuf> {
     paths.iter().filter_map(first).filter(is_plain).collect()
 }
 
+/// Scripts of the repository's own packages that npm runs with an install. They may read and write anything.
+pub const INSTALL_SCRIPTS: [&str; 7] =
+    ["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"];
+
+/// Programs of install scripts that read no code: they set up git hooks, check the package manager or apply patches, which
+/// count anyway.
+const INSTALL_HELPERS: [&str; 6] =
+    ["husky", "lefthook", "simple-git-hooks", "is-ci", "only-allow", "patch-package"];
+
+/// Returns true if an install runs a script that may read any file of the package.
+fn has_install_script(scripts: &Specs) -> bool {
+    let texts = INSTALL_SCRIPTS.iter().filter_map(|name| scripts.get(*name));
+    let mut commands = texts.flat_map(|text| text.split("&&").flat_map(|part| part.split("||")));
+    commands.any(|command| {
+        let mut words = command.split_whitespace();
+        let program = words.find(|word| !["npx", "bunx"].contains(word));
+        !program.is_some_and(|program| INSTALL_HELPERS.contains(&program))
+    })
+}
+
 /// The text of the script `test` that `npm init` writes, which always fails.
 const NO_TEST: &str = "echo \"Error: no test specified\" && exit 1";
 
@@ -231,6 +255,29 @@ fn names_of_scripts(scripts: Specs) -> BTreeSet<String> {
 mod tests {
     use super::*;
     use crate::settings::steps::Runtime;
+
+    #[test]
+    fn install_scripts_that_may_read_code() {
+        for (scripts, expected) in [
+            (r#"{ "prepare": "husky" }"#, false),
+            (
+                r#"{ "prepare": "is-ci || husky install", "preinstall": "npx only-allow pnpm" }"#,
+                false,
+            ),
+            (r#"{ "postinstall": "patch-package && prisma generate" }"#, true),
+            (r#"{ "postinstall": "node scripts/setup.mjs" }"#, true),
+            (r#"{ "start": "node server.mjs" }"#, false),
+        ] {
+            let text = format!(r#"{{ "scripts": {scripts} }}"#);
+            let package = Package::parse(Utf8Path::new(""), &text).expect("valid");
+            assert_eq!(package.may_use_any_file, expected, "{scripts}");
+        }
+        for field in ["imports", "exports"] {
+            let text = format!(r##"{{ "{field}": {{ "#lib/*": "./lib/*.js" }} }}"##);
+            let package = Package::parse(Utf8Path::new(""), &text).expect("valid");
+            assert!(package.may_use_any_file, "{field}");
+        }
+    }
 
     #[test]
     fn the_test_of_npm_init_is_no_script() {

@@ -3,12 +3,12 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
-use crate::engine::build::npm_install::INSTALL_SCRIPTS;
 use crate::plan::ProjectPlan;
 use base::error::{Result, refused};
 use cloudflare::wrangler::REDIRECT;
 use workspace::Workspace;
 use workspace::build_script::{OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
+use workspace::package::INSTALL_SCRIPTS;
 use workspace::package::Package;
 use workspace::paths::normalize;
 use workspace::project::Project;

@@ -8,16 +8,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde_json::Value;
 
 use workspace::key;
+use workspace::package::INSTALL_SCRIPTS;
 
 /// The file with the digest of an install, which `npm ci` deletes with everything else.
 const DIGEST: &str = "node_modules/.xtask-install";
 
 /// npm's own list of the installed packages.
 const PACKAGE_LIST: &str = "node_modules/.package-lock.json";
-
-/// Scripts of the repository's own packages that npm runs with an install. They may write anything.
-pub(crate) const INSTALL_SCRIPTS: [&str; 7] =
-    ["preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare"];
 
 /// An install of npm.
 #[derive(Debug)]
