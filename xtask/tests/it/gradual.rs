@@ -156,3 +156,22 @@ fn flags_of_wrangler_go_to_their_step() {
     "]]
     .assert_eq(&ran.stderr);
 }
+
+#[test]
+fn a_rollback_whose_check_cannot_run_says_what_is_live() {
+    let env = TestEnv::with_tools();
+    env.worker("projects/api", "api");
+    env.commit("worker");
+    let first = env.xtask(&["deploy", "api", "--json"]).exits(0).record("api");
+    env.write("projects/api/worker.js", "export default { fetch: () => new Response('two') };\n");
+    let second = env.xtask(&["deploy", "api", "--json"]).exits(0).record("api");
+    // Cloudflare's token has no spaces.
+    let broken = [("CF_ACCESS_CLIENT_ID", "a b"), ("CF_ACCESS_CLIENT_SECRET", "c")];
+    let back = env.xtask_with(&["rollback", "api", "--json"], &broken).exits(4).record("api");
+    assert_eq!(back["live"]["version"], first["version"]);
+    let ids = [(&first["version"], "FIRST"), (&second["version"], "SECOND")];
+    expect![[r#"
+        FIRST is live, but the health check cannot tell whether it is right: was not asked: the variable CF_ACCESS_CLIENT_ID contains characters that are not allowed in a token
+        hint: set `xtask.health` in projects/api/package.json to the path that must answer, to a list of accepted status codes, or to `false`
+        hint: to go back: `cargo xtask rollback api --to SECOND`"#]].assert_eq(&with_names(&error_text(&back), &ids));
+}

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::context::RunLimits;
 use crate::engine::RunContext;
+use crate::engine::health::build_output::BuildOutput;
+use crate::engine::health::response::ExpectedResponse;
+use crate::engine::health::{Limits, Verdict, check_version};
 use crate::engine::lock::FileLock;
 use crate::engine::phases::Phase;
 use crate::engine::upload::engine_watch;
@@ -93,6 +96,22 @@ impl<'a> ProjectRun<'a> {
             lock.settle(|why| self.step(why))?;
         }
         Ok(lock)
+    }
+
+    /// Checks the responses of a version. `live` is the live version, if it is known. `built` is the output of the build that
+    /// it was made from, if that is known.
+    pub(crate) fn check_version(
+        &self,
+        live: Option<&Live>,
+        built: Option<&BuildOutput>,
+        urls: &[String],
+        own: impl FnOnce() -> Option<String>,
+        limits: Limits,
+    ) -> Verdict {
+        match ExpectedResponse::new(self.part, built) {
+            Some(expected) => check_version(self.run.ctx, &expected, live, urls, own, limits),
+            None => Verdict::Right { notes: Vec::new() },
+        }
     }
 
     /// Returns the command line of `command` for this project and environment.

@@ -4,7 +4,6 @@ use crate::context::Ctx;
 use crate::engine::health::response::{Cause, Unclear};
 use crate::engine::health::{Limits, Verdict};
 use crate::engine::job::ProjectRun;
-use crate::engine::verify::check;
 use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, ProjectPlan};
@@ -100,14 +99,14 @@ pub fn find_existing(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Opt
     };
     let Some(existing) = found else { return Ok(None) };
     let urls = &existing.urls;
-    let warnings =
-        match check(job, before.live.as_ref(), None, urls, || None, Limits::of_live_version()) {
-            Verdict::Right { notes } => notes,
-            // Another deployment of the same content would not remove the guard.
-            Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
-            Verdict::Unknown(Unclear { cause: Cause::Other, .. }) => Vec::new(),
-            Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(None),
-        };
+    let (live, limits) = (before.live.as_ref(), Limits::of_live_version());
+    let warnings = match job.check_version(live, None, urls, || None, limits) {
+        Verdict::Right { notes } => notes,
+        // Another deployment of the same content would not remove the guard.
+        Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
+        Verdict::Unknown(Unclear { cause: Cause::Other, .. }) => Vec::new(),
+        Verdict::Wrong(_) | Verdict::Unknown(_) => return Ok(None),
+    };
     Ok(Some(Existing { warnings, ..existing }))
 }
 

@@ -3,20 +3,20 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::deployment::UploadedVersion;
-use crate::engine::health::build_output::BuildOutput;
-use crate::engine::health::response::{Cause, ExpectedResponse, Unclear};
-use crate::engine::health::{Checker, Limits, ServiceToken, Verdict, advice, setting};
+use crate::engine::health::response::Unclear;
+use crate::engine::health::{Limits, Verdict, advice, setting};
 use crate::engine::job::ProjectRun;
 use crate::engine::live::{PreviousState, read_attached};
 use crate::engine::traffic::rollback::NOT_CHECKED;
-use crate::engine::traffic::{Traffic, divide, live_version, not_rolled_back, route_traffic};
+use crate::engine::traffic::{
+    Traffic, divide, live_version, not_rolled_back, route_traffic, version_url,
+};
 use crate::plan::Operation;
 use crate::record::DeployStatus;
 use base::error::{Error, Result, failed, interrupted, remote};
 use base::runner::is_interrupted;
 use cloudflare::api;
 use cloudflare::api::Live;
-use workspace::health::Health;
 use workspace::triggers;
 
 /// The findings of a verification, whether it succeeded or not.
@@ -81,7 +81,7 @@ impl<'a> Verifier<'a> {
 
     fn verify_deployment(&mut self) -> Result<VerifyOutcome> {
         self.require_uploaded_version("deployed")?;
-        let own_url = || own_address(self.job, &self.uploaded.version.id);
+        let own_url = || self.version_url();
         let urls = &self.uploaded.version.urls;
         match self.check(self.findings.live.as_ref(), urls, own_url) {
             Verdict::Right { notes } => {
@@ -115,7 +115,7 @@ impl<'a> Verifier<'a> {
         let Some(live) = &before.live else {
             return Err(failed("a gradual deployment needs a live version"));
         };
-        match own_address(job, &self.uploaded.version.id) {
+        match self.version_url() {
             None => self.findings.warnings.push(NOT_CHECKED.to_owned()),
             Some(url) => {
                 let verdict = self.check(None, &[url], || None);
@@ -189,7 +189,8 @@ impl<'a> Verifier<'a> {
         own: impl FnOnce() -> Option<String>,
     ) -> Verdict {
         let limits = Limits::of_new_version(&self.job.run.plan.destination);
-        check(self.job, live, self.uploaded.output.as_deref(), urls, own, limits)
+        let output = self.uploaded.output.as_deref();
+        self.job.check_version(live, output, urls, own, limits)
     }
 
     /// Returns the reason why a version without traffic fails the check. A guard in front of its URL is only a warning,
@@ -220,6 +221,13 @@ impl<'a> Verifier<'a> {
                 .hint(format!("then run `{}`", self.job.command_line("status")))
         })?;
         Ok(())
+    }
+
+    /// Returns the preview URL of the uploaded version, which has no zone in front of it.
+    fn version_url(&self) -> Option<String> {
+        let (destination, worker) = (&self.job.run.plan.destination, &self.job.part.target.worker);
+        let version = &self.uploaded.version.id;
+        self.job.ask(|api| Ok(version_url(api, destination, worker, version))).ok()?
     }
 
     /// Reads the live version, and errors if it is not the uploaded one.
@@ -275,42 +283,6 @@ impl<'a> Verifier<'a> {
             }
         }
     }
-}
-
-/// Checks the project at `urls`, and at the version's `own` URL if they prove nothing. `live` is the live
-/// version, if it is known. A Worker without a `fetch` handler is not requested.
-pub(crate) fn check(
-    job: &ProjectRun<'_>,
-    live: Option<&Live>,
-    built: Option<&BuildOutput>,
-    urls: &[String],
-    own: impl FnOnce() -> Option<String>,
-    limits: Limits,
-) -> Verdict {
-    let Some(expected) = ExpectedResponse::new(job.part, built) else {
-        return Verdict::Right { notes: Vec::new() };
-    };
-    let is_default = job.part.health == Health::Default && job.part.may_have_code();
-    if is_default && live.is_some_and(Live::answers_no_request) {
-        return Verdict::Right { notes: Vec::new() };
-    }
-    match ServiceToken::from_variables(job.run.ctx) {
-        Ok(token) => {
-            Checker { expected: &expected, token: token.as_ref() }.check(urls, own, limits)
-        }
-        Err(failure) => {
-            let what = format!("was not asked: {failure:#}");
-            Verdict::Unknown(Unclear { what, cause: Cause::Other })
-        }
-    }
-}
-
-/// Returns the preview URL of this version, which has no zone in front of it. `None` if preview URLs are
-/// off, too long, or cannot be read.
-fn own_address(job: &ProjectRun<'_>, version: &str) -> Option<String> {
-    let (worker, short) = (&job.part.target.worker, version.get(..8)?);
-    let suffix = job.ask(|api| api.preview_suffix(worker)).ok()??;
-    job.run.plan.destination.preview_url(short, worker, &suffix)
 }
 
 /// Errors if this run was interrupted. That is not a verdict on the version.

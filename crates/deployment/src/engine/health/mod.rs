@@ -18,6 +18,7 @@ use base::http;
 use base::http::HttpResponse;
 use base::runner::is_interrupted;
 use base::secret::Secret;
+use cloudflare::api::Live;
 
 /// The first delay between two attempts. Each further one is longer, up to [`MAX_RETRY_DELAY`].
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(300);
@@ -112,19 +113,39 @@ impl ServiceToken {
     }
 }
 
+/// Checks a version at `urls`, and at the version's `own` URL if they prove nothing. `live` is the live version, if it is
+/// known. A Worker without a `fetch` handler is not requested.
+pub fn check_version(
+    ctx: &Ctx,
+    expected: &ExpectedResponse,
+    live: Option<&Live>,
+    urls: &[String],
+    own: impl FnOnce() -> Option<String>,
+    limits: Limits,
+) -> Verdict {
+    if expected.needs_fetch_handler && live.is_some_and(Live::answers_no_request) {
+        return Verdict::Right { notes: Vec::new() };
+    }
+    match ServiceToken::from_variables(ctx) {
+        Ok(token) => Checker { expected, token: token.as_ref() }.check(urls, own, limits),
+        Err(failure) => {
+            let what = format!("was not asked: {failure:#}");
+            Verdict::Unknown(Unclear { what, cause: Cause::Other })
+        }
+    }
+}
+
 /// Checks the URLs of a project.
-pub struct Checker<'a> {
-    /// The expected response of the project.
-    pub expected: &'a ExpectedResponse,
+struct Checker<'a> {
+    expected: &'a ExpectedResponse,
     /// The service token for URLs behind Cloudflare Access.
-    pub token: Option<&'a ServiceToken>,
+    token: Option<&'a ServiceToken>,
 }
 
 impl Checker<'_> {
     /// Requests each of `urls` until it is right or the limits are reached. Then requests the version's
     /// `own` URL if the others proved nothing.
-    #[must_use]
-    pub fn check(
+    fn check(
         &self,
         urls: &[String],
         own: impl FnOnce() -> Option<String>,

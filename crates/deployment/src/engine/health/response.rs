@@ -75,6 +75,8 @@ pub struct ExpectedResponse {
     pub proof: Option<(String, Vec<u8>)>,
     /// Any response below 500 is right, because the expected one is unknown.
     pub any_answer: bool,
+    /// The Worker is not requested if its code has no `fetch` handler.
+    pub needs_fetch_handler: bool,
     /// The path must exist, because the project sets it, or the build has a file for it.
     pub must_exist: bool,
     /// The build's `_redirects` has a rule for the path.
@@ -88,7 +90,10 @@ impl ExpectedResponse {
     /// output of the build. `None` if it is unknown.
     #[must_use]
     pub fn new(part: &ProjectPlan, built: Option<&BuildOutput>) -> Option<ExpectedResponse> {
-        let expected = ExpectedResponse::of_existing(&part.health, &part.target)?;
+        let expected = ExpectedResponse {
+            needs_fetch_handler: part.health == Health::Default && part.may_have_code(),
+            ..ExpectedResponse::of_existing(&part.health, &part.target)?
+        };
         let built = built.filter(|_| part.target.main.is_none());
         Some(match built {
             Some(built) => {
@@ -108,6 +113,8 @@ impl ExpectedResponse {
             path: health.path().to_owned(),
             status: health.accepted_codes().map(<[u16]>::to_vec),
             must_exist: *health != Health::Default,
+            needs_fetch_handler: *health == Health::Default
+                && (target.main.is_some() || target.assets.is_none()),
             any_answer: *health == Health::Default && (target.assets.is_none() || flat),
             ..ExpectedResponse::default()
         })

@@ -4,8 +4,10 @@ pub mod rollback;
 
 use std::time::{Duration, Instant};
 
+use crate::plan::destination::Destination;
 use base::error::{Error, Result, failed, remote};
 use base::retry::RetryBudget;
+use base::text::short_version;
 use cloudflare::api::{self, Api, Live, Refusal};
 use cloudflare::wrangler::requests::is_definite;
 
@@ -28,6 +30,17 @@ impl Traffic<'_> {
         let percentage = |version: &str| live.map_or(0.0, |live| live.percentage_of(version));
         self.shares.iter().all(|(version, share)| (percentage(version) - share).abs() < 0.01)
     }
+}
+
+/// Returns the preview URL of a version. `None` if preview URLs are off, too long, or cannot be read.
+pub(crate) fn version_url(
+    api: &Api<'_>,
+    destination: &Destination,
+    worker: &str,
+    version: &str,
+) -> Option<String> {
+    let suffix = api.preview_suffix(worker).ok()??;
+    destination.preview_url(short_version(version), worker, &suffix)
 }
 
 /// Returns the shares if `to` gets `percent` of the traffic and `rest` keeps the others.

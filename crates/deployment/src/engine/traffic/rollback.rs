@@ -8,11 +8,11 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::context::Ctx;
-use crate::engine::health::response::{ExpectedResponse, Unclear};
-use crate::engine::health::{Checker, Limits, ServiceToken, Verdict, advice, setting};
+use crate::engine::health::response::ExpectedResponse;
+use crate::engine::health::{Limits, Verdict, advice, check_version, setting};
 use crate::engine::job::read_failure;
 use crate::engine::setup;
-use crate::engine::traffic::{Traffic, divide, live_version, route_traffic};
+use crate::engine::traffic::{Traffic, divide, live_version, route_traffic, version_url};
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::record::{DeployStatus, Record, ToolVersions};
@@ -203,15 +203,10 @@ impl Rollback {
     /// Checks the responses of the version that is live now.
     fn check(&self, ctx: &Ctx, api: &Api<'_>, record: &mut Record) -> Result<()> {
         let Some(expected) = &self.expected else { return Ok(()) };
-        if record.live.as_ref().is_some_and(Live::answers_no_request) && expected.any_answer {
-            return Ok(());
-        }
-        let token = ServiceToken::from_variables(ctx)?;
-        let checker = Checker { expected, token: token.as_ref() };
         let urls = match self.percent {
             100 => self.urls.clone(),
             // Each request to the Worker's URLs may reach either version.
-            _ => match own_address(api, &self.destination, &self.worker, &self.version) {
+            _ => match version_url(api, &self.destination, &self.worker, &self.version) {
                 Some(url) => vec![url],
                 None => {
                     record.warnings.push(NOT_CHECKED.to_owned());
@@ -219,19 +214,20 @@ impl Rollback {
                 }
             },
         };
-        let (what, hints) =
-            match checker.check(&urls, || None, Limits::of_new_version(&self.destination)) {
-                Verdict::Right { notes } => {
-                    record.warnings.extend(notes);
-                    return Ok(());
-                }
-                Verdict::Wrong(what) => (what, vec![setting(&self.manifest)]),
-                Verdict::Unknown(unclear) => {
-                    let hints = advice(&unclear, &self.manifest);
-                    let Unclear { what, .. } = unclear;
-                    (format!("the health check cannot tell whether it is right: {what}"), hints)
-                }
-            };
+        let limits = Limits::of_new_version(&self.destination);
+        let live = record.live.as_ref();
+        let (what, hints) = match check_version(ctx, expected, live, &urls, || None, limits) {
+            Verdict::Right { notes } => {
+                record.warnings.extend(notes);
+                return Ok(());
+            }
+            Verdict::Wrong(what) => (what, vec![setting(&self.manifest)]),
+            Verdict::Unknown(unclear) => {
+                let hints = advice(&unclear, &self.manifest);
+                let what = unclear.what;
+                (format!("the health check cannot tell whether it is right: {what}"), hints)
+            }
+        };
         let failure = if is_interrupted() {
             let message = format!("{} is live, and was not checked", self.version);
             interrupted().with_message(message)
@@ -290,17 +286,6 @@ fn other_version<'l>(live: &'l Live, version: &str) -> &'l str {
     let other = live.shares.iter().find(|share| share.version_id != version);
     let has_share = live.percentage_of(version) > 0.0;
     other.filter(|_| has_share).map_or(&live.version, |share| &share.version_id)
-}
-
-/// Returns the preview URL of this version. `None` if preview URLs are off, too long, or cannot be read.
-fn own_address(
-    api: &Api<'_>,
-    destination: &Destination,
-    worker: &str,
-    version: &str,
-) -> Option<String> {
-    let (suffix, short) = (api.preview_suffix(worker).ok()??, version.get(..8)?);
-    destination.preview_url(short, worker, &suffix)
 }
 
 /// Describes the settings of a Worker that do not depend on its live version.
