@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::engine::build::install::DependencyResult;
 use crate::engine::build::project::build_on_host;
 use crate::engine::health::build_output::BuildOutput;
-use crate::engine::job::{ProjectRun, millis};
 use crate::engine::live::{
     Existing, PreviousState, find_existing, read_live, require_preview_urls,
 };
 use crate::engine::lock::FileLock;
 use crate::engine::phases::Phase;
+use crate::engine::project_run::{ProjectRun, millis};
 use crate::engine::queue;
 use crate::engine::upload::before_deploy;
 use crate::engine::upload::dagger::build_in_container;
@@ -74,7 +74,7 @@ enum UploadStep {
 
 /// A project's deployment with the results of its steps so far.
 pub struct ProjectDeployment<'a> {
-    job: ProjectRun<'a>,
+    run: ProjectRun<'a>,
     /// The project's lock, which is held until the record is saved.
     lock: Option<FileLock>,
     started: String,
@@ -92,9 +92,9 @@ pub struct ProjectDeployment<'a> {
 }
 
 impl<'a> ProjectDeployment<'a> {
-    fn new(job: ProjectRun<'a>) -> ProjectDeployment<'a> {
+    fn new(run: ProjectRun<'a>) -> ProjectDeployment<'a> {
         ProjectDeployment {
-            job,
+            run,
             lock: None,
             started: rfc3339(unix_now()),
             before: PreviousState::default(),
@@ -110,9 +110,9 @@ impl<'a> ProjectDeployment<'a> {
 
     /// Runs the steps up to an uploaded version.
     #[must_use]
-    pub fn start(job: ProjectRun<'a>) -> Progress<'a> {
-        let mut deployment = ProjectDeployment::new(job);
-        let lock = match deployment.job.lock() {
+    pub fn start(run: ProjectRun<'a>) -> Progress<'a> {
+        let mut deployment = ProjectDeployment::new(run);
+        let lock = match deployment.run.lock() {
             Ok(lock) => lock,
             Err(error) => return Progress::Finished(Box::new(deployment.fail(&error))),
         };
@@ -129,14 +129,14 @@ impl<'a> ProjectDeployment<'a> {
 
     /// Ends with a refusal before the first step.
     #[must_use]
-    pub fn refuse(job: ProjectRun<'a>, refusal: &Error) -> Record {
-        ProjectDeployment::new(job).fail(refusal)
+    pub fn refuse(run: ProjectRun<'a>, refusal: &Error) -> Record {
+        ProjectDeployment::new(run).fail(refusal)
     }
 
     /// Checks the uploaded version, and rolls back if it is wrong.
     #[must_use]
     pub fn check(mut self, uploaded: UploadedVersion) -> Record {
-        let (verification, result) = Verifier::new(&self.job, &self.before, &uploaded).verify();
+        let (verification, result) = Verifier::new(&self.run, &self.before, &uploaded).verify();
         self.version = Some(uploaded.version);
         self.live.clone_from(&verification.live);
         self.verification = verification;
@@ -147,32 +147,32 @@ impl<'a> ProjectDeployment<'a> {
     }
 
     fn up_to_upload(&mut self, lock: &FileLock) -> Result<UploadStep> {
-        if self.job.run.plan.operation == Operation::Build {
-            self.job.phase(Phase::Build);
-            self.build = build(&self.job)?;
+        if self.run.plan.operation == Operation::Build {
+            self.run.phase(Phase::Build);
+            self.build = build(&self.run)?;
             return Ok(UploadStep::End(DeployStatus::Built));
         }
-        self.before = read_live(&self.job)?;
+        self.before = read_live(&self.run)?;
         self.live.clone_from(&self.before.live);
-        if let Some(status) = refuse_preview(&self.job, &self.before)? {
+        if let Some(status) = refuse_preview(&self.run, &self.before)? {
             return Ok(UploadStep::End(status));
         }
-        refuse_first_share(&self.job, &self.before)?;
+        refuse_first_share(&self.run, &self.before)?;
         // The live version may need the storage to answer.
-        provide_storage(self.job.run);
-        self.existing = find_existing(&self.job, &self.before)?;
+        provide_storage(self.run.shared);
+        self.existing = find_existing(&self.run, &self.before)?;
         if self.existing.is_some() {
             return Ok(UploadStep::End(DeployStatus::Unchanged));
         }
-        self.before.read_beside_version(&self.job);
-        upload::refuse(&self.job)?;
-        if self.job.run.plan.choice.engine == Engine::Host {
-            self.job.phase(Phase::Build);
-            self.build = build(&self.job)?;
+        self.before.read_beside_version(&self.run);
+        upload::refuse(&self.run)?;
+        if self.run.plan.choice.engine == Engine::Host {
+            self.run.phase(Phase::Build);
+            self.build = build(&self.run)?;
         }
-        let is_preview = self.job.run.plan.operation == Operation::Preview;
-        self.job.phase(if is_preview { Phase::Preview } else { Phase::Deploy });
-        let prepared = upload::prepare(&self.job)?;
+        let is_preview = self.run.plan.operation == Operation::Preview;
+        self.run.phase(if is_preview { Phase::Preview } else { Phase::Deploy });
+        let prepared = upload::prepare(&self.run)?;
         // The upload reads only the prepared folder.
         self.build.dependencies.locks.clear();
         Ok(UploadStep::Upload(self.upload(&prepared, lock)?))
@@ -181,12 +181,12 @@ impl<'a> ProjectDeployment<'a> {
     /// Runs the steps before the upload, and uploads. From here on the remote side may have changed. A saved record
     /// states this, in case we are killed.
     fn upload(&mut self, prepared: &PreparedUpload, lock: &FileLock) -> Result<UploadedVersion> {
-        let look = self.job.command_line("status");
-        self.record().begin(&self.job.run.ctx.root, &look)?;
-        if before_deploy::has_steps(&self.job) {
-            before_deploy::run(&self.job, lock, &mut self.steps)?;
+        let look = self.run.command_line("status");
+        self.record().begin(&self.run.ctx.root, &look)?;
+        if before_deploy::has_steps(&self.run) {
+            before_deploy::run(&self.run, lock, &mut self.steps)?;
         }
-        let upload = upload::upload(&self.job, prepared, lock);
+        let upload = upload::upload(&self.run, prepared, lock);
         self.upload_duration = upload.duration;
         self.steps.extend(upload.steps);
         let is_killed = upload.is_killed;
@@ -199,11 +199,11 @@ impl<'a> ProjectDeployment<'a> {
         let mut status: DeployStatus = failure.kind.into();
         if let Some(failed) = error.find::<FailedUpload>() {
             let hints = std::mem::take(&mut failure.hints);
-            let now = explain_failed_upload(&self.job, &self.before, failed, status, hints);
+            let now = explain_failed_upload(&self.run, &self.before, failed, status, hints);
             failure.message = format!("{}\n{}", failure.message, now.text);
             (self.live, status, failure.hints) = (now.live, now.status, now.hints);
             if self.before.live.is_none() {
-                let first = queue::first_deployment_hint(self.job.part, &failure.message);
+                let first = queue::first_deployment_hint(self.run.part, &failure.message);
                 failure.hints.splice(0..0, first);
             }
         }
@@ -216,17 +216,16 @@ impl<'a> ProjectDeployment<'a> {
             None => self.record(),
         };
         let mut record = Record { status, ended: rfc3339(unix_now()), ..record };
-        record.save_at_the_end(&self.job.run.ctx.root);
+        record.save_at_the_end(&self.run.ctx.root);
         // Released first, so that the next run may start.
         drop(self.lock);
-        self.job.end(record.status.is_done(), &crate::report::outcome(&record));
+        self.run.end(record.status.is_done(), &crate::report::outcome(&record));
         record
     }
 
     /// Creates the record of the steps so far. All records are created here.
     fn record(&self) -> Record {
-        let ProjectRun { run, part, .. } = &self.job;
-        let plan = run.plan;
+        let ProjectRun { shared, plan, part, .. } = &self.run;
         let base = Record::new(
             plan.operation,
             &part.project,
@@ -243,7 +242,7 @@ impl<'a> ProjectDeployment<'a> {
         };
         let is_preview = part.strategy == Some(Strategy::Preview);
         let (version, deployment) = if is_preview { (None, id) } else { (id, None) };
-        let mut tools = run.versions.clone();
+        let mut tools = shared.versions.clone();
         if let Some(wrangler) = new.and_then(|new| new.wrangler.clone()) {
             tools.wrangler = Some(wrangler);
         }
@@ -286,44 +285,44 @@ impl<'a> ProjectDeployment<'a> {
 }
 
 /// Builds with the engine of the plan. A project without a build is installed only.
-fn build(job: &ProjectRun<'_>) -> Result<BuildResult> {
-    match job.run.plan.choice.engine {
-        Engine::Host => build_on_host(job),
-        Engine::Dagger => build_in_container(job).map(|()| BuildResult::default()),
+fn build(run: &ProjectRun<'_>) -> Result<BuildResult> {
+    match run.plan.choice.engine {
+        Engine::Host => build_on_host(run),
+        Engine::Dagger => build_in_container(run).map(|()| BuildResult::default()),
     }
 }
 
 /// Refuses a gradual deployment of a Worker without a live version.
-fn refuse_first_share(job: &ProjectRun<'_>, before: &PreviousState) -> Result<()> {
-    let Some(percent) = job.run.plan.options.percent.filter(|_| before.live.is_none()) else {
+fn refuse_first_share(run: &ProjectRun<'_>, before: &PreviousState) -> Result<()> {
+    let Some(percent) = run.plan.options.percent.filter(|_| before.live.is_none()) else {
         return Ok(());
     };
-    let worker = &job.part.target.worker;
+    let worker = &run.part.target.worker;
     Err(refused(format!(
         "the Worker `{worker}` has no live version to keep {} % of the traffic",
         100 - percent
     ))
-    .hint(format!("run `{}` without `--percent`", job.command_line("deploy"))))
+    .hint(format!("run `{}` without `--percent`", run.command_line("deploy"))))
 }
 
 /// Refuses a preview of a Worker that cannot have one. Returns a status if the Worker was never deployed.
-fn refuse_preview(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<DeployStatus>> {
-    if job.run.plan.operation != Operation::Preview {
+fn refuse_preview(run: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<DeployStatus>> {
+    if run.plan.operation != Operation::Preview {
         return Ok(None);
     }
     // Otherwise a merge request that adds a project could not be merged.
-    if before.live.is_none() && job.run.ctx.ci.is_merge_request() {
+    if before.live.is_none() && run.ctx.ci.is_merge_request() {
         return Ok(Some(DeployStatus::Undeployed));
     }
     if before.live.is_none() {
-        let worker = &job.part.target.worker;
+        let worker = &run.part.target.worker;
         return Err(refused(format!(
             "the Worker `{worker}` has never been deployed, and a preview needs one"
         ))
-        .hint(format!("run `{}` once", job.command_line("deploy"))));
+        .hint(format!("run `{}` once", run.command_line("deploy"))));
     }
-    match job.part.strategy {
-        Some(Strategy::Preview) => require_preview_urls(job).map(|()| None),
+    match run.part.strategy {
+        Some(Strategy::Preview) => require_preview_urls(run).map(|()| None),
         Some(Strategy::Alias) | None => Ok(None),
     }
 }

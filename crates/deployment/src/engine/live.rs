@@ -3,7 +3,7 @@
 use crate::context::Ctx;
 use crate::engine::health::response::{Cause, Unclear};
 use crate::engine::health::{Limits, Verdict};
-use crate::engine::job::ProjectRun;
+use crate::engine::project_run::ProjectRun;
 use crate::plan::alias;
 use crate::plan::destination::Destination;
 use crate::plan::{Operation, ProjectPlan};
@@ -35,15 +35,15 @@ impl PreviousState {
 
     /// Reads the newest version, and the crons, routes and domains that a deployment replaces. A token without
     /// the permission to read them does not stop a deployment.
-    pub(crate) fn read_beside_version(&mut self, job: &ProjectRun<'_>) {
-        let part = job.part;
-        let is_whole = job.run.plan.options.percent.is_none();
-        if job.run.plan.operation != Operation::Deploy || !is_whole || self.live.is_none() {
+    pub(crate) fn read_beside_version(&mut self, run: &ProjectRun<'_>) {
+        let part = run.part;
+        let is_whole = run.plan.options.percent.is_none();
+        if run.plan.operation != Operation::Deploy || !is_whole || self.live.is_none() {
             return;
         }
-        let versions = job.ask(|api| api.newest_versions(&part.target.worker));
+        let versions = run.ask(|api| api.newest_versions(&part.target.worker));
         self.newest = versions.ok().and_then(|versions| Some(versions.first()?.id.clone()));
-        match read_attached(job.run.ctx, &job.run.plan.destination, &part.target.worker) {
+        match read_attached(run.ctx, &run.plan.destination, &part.target.worker) {
             Ok(attached) => {
                 let removed = attached.removed_by(&part.triggers).into_iter();
                 let removed = removed.map(|what| format!("this deployment removes {what}"));
@@ -80,27 +80,27 @@ impl Existing {
 }
 
 /// Reads the live version. An error is a refusal, because nothing has changed yet.
-pub fn read_live(job: &ProjectRun<'_>) -> Result<PreviousState> {
-    job.step("read what is live");
-    let live = job.read("what is live", |api| api.live(&job.part.target.worker))?;
+pub fn read_live(run: &ProjectRun<'_>) -> Result<PreviousState> {
+    run.step("read what is live");
+    let live = run.read("what is live", |api| api.live(&run.part.target.worker))?;
     Ok(PreviousState { live, ..PreviousState::default() })
 }
 
 /// Returns the version or preview that has the content of the plan. `None` if there is none, if its own
 /// responses are wrong, or if the plan forces an upload.
-pub fn find_existing(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<Existing>> {
-    if job.run.plan.options.force {
+pub fn find_existing(run: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<Existing>> {
+    if run.plan.options.force {
         return Ok(None);
     }
-    let found = match (job.run.plan.operation, job.part.strategy) {
-        (Operation::Preview, Some(Strategy::Preview)) => latest_preview(job)?,
-        (Operation::Preview, _) => newest_of_alias(job)?,
-        _ => live_by_key(job, before)?,
+    let found = match (run.plan.operation, run.part.strategy) {
+        (Operation::Preview, Some(Strategy::Preview)) => latest_preview(run)?,
+        (Operation::Preview, _) => newest_of_alias(run)?,
+        _ => live_by_key(run, before)?,
     };
     let Some(existing) = found else { return Ok(None) };
     let urls = &existing.urls;
     let (live, limits) = (before.live.as_ref(), Limits::of_live_version());
-    let warnings = match job.check_version(live, None, urls, || None, limits) {
+    let warnings = match run.check_version(live, None, urls, || None, limits) {
         Verdict::Right { notes } => notes,
         // Another deployment of the same content would not remove the guard.
         Verdict::Unknown(Unclear { what, cause }) if cause.is_guard() => vec![what],
@@ -112,19 +112,19 @@ pub fn find_existing(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Opt
 
 /// Refuses a Worker Preview if the Worker's preview URLs are off, because `wrangler preview` would create one
 /// without a URL and succeed.
-pub fn require_preview_urls(job: &ProjectRun<'_>) -> Result<()> {
-    let worker = &job.part.target.worker;
-    if job.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
+pub fn require_preview_urls(run: &ProjectRun<'_>) -> Result<()> {
+    let worker = &run.part.target.worker;
+    if run.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
         return Ok(());
     }
     Err(refused(format!("the preview addresses of the Worker `{worker}` are off"))
-        .hint(format!("{} has `preview_urls`, but a deployment turns it on", job.part.config))
-        .hint(format!("run `{} --force` once", job.command_line("deploy"))))
+        .hint(format!("{} has `preview_urls`, but a deployment turns it on", run.part.config))
+        .hint(format!("run `{} --force` once", run.command_line("deploy"))))
 }
 
 /// Returns the live version if it has the plan's content key and the triggers were applied.
-fn live_by_key(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<Existing>> {
-    let (part, destination) = (job.part, &job.run.plan.destination);
+fn live_by_key(run: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<Existing>> {
+    let (part, destination) = (run.part, &run.plan.destination);
     let is_same = |live: &&Live| {
         live.shares.is_empty()
             && live.tag.as_deref() == Some(&part.key)
@@ -132,58 +132,58 @@ fn live_by_key(job: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<Ex
     };
     let Some(live) = before.live.as_ref().filter(is_same) else { return Ok(None) };
     let worker = &part.target.worker;
-    let address = || job.read("its address", |api| api.address(worker));
+    let address = || run.read("its address", |api| api.address(worker));
     let urls = destination.live_urls(&part.target, address)?;
     Ok(Some(Existing::new(live.version.clone(), urls)))
 }
 
 /// Returns the newest version of the plan's alias if it has the plan's key.
-fn newest_of_alias(job: &ProjectRun<'_>) -> Result<Option<Existing>> {
-    let (worker, Some(alias)) = (&job.part.target.worker, &job.part.alias) else {
+fn newest_of_alias(run: &ProjectRun<'_>) -> Result<Option<Existing>> {
+    let (worker, Some(alias)) = (&run.part.target.worker, &run.part.alias) else {
         return Ok(None);
     };
     let has_alias = |version: &ListedVersion| version.alias() == Some(alias);
-    let versions = job.read("its versions", |api| api.versions_until(worker, has_alias))?;
+    let versions = run.read("its versions", |api| api.versions_until(worker, has_alias))?;
     let newest = versions.iter().find(|version| has_alias(version));
-    let same = newest.filter(|version| version.annotation("workers/tag") == Some(&job.part.key));
+    let same = newest.filter(|version| version.annotation("workers/tag") == Some(&run.part.key));
     let Some(version) = same else { return Ok(None) };
-    if let Some(urls) = preview_urls(job, &version.id) {
+    if let Some(urls) = preview_urls(run, &version.id) {
         return Ok(Some(Existing::new(version.id.clone(), urls)));
     }
-    let suffix = job.read("its addresses", |api| api.preview_suffix(worker))?;
+    let suffix = run.read("its addresses", |api| api.preview_suffix(worker))?;
     let Some(suffix) = suffix else { return Ok(None) };
     let short = version.id.get(..8).unwrap_or(&version.id);
-    let url = |label: &str| job.run.plan.destination.preview_url(label, worker, &suffix);
+    let url = |label: &str| run.plan.destination.preview_url(label, worker, &suffix);
     let urls = [url(alias), url(short)].into_iter().flatten().collect();
     Ok(Some(Existing::new(version.id.clone(), urls)))
 }
 
 /// Returns the latest deployment of the plan's Worker Preview if it has the plan's key.
-fn latest_preview(job: &ProjectRun<'_>) -> Result<Option<Existing>> {
-    let (worker, Some(name)) = (&job.part.target.worker, &job.part.alias) else {
+fn latest_preview(run: &ProjectRun<'_>) -> Result<Option<Existing>> {
+    let (worker, Some(name)) = (&run.part.target.worker, &run.part.alias) else {
         return Ok(None);
     };
-    let Some(preview) = job.read("the preview", |api| api.preview(worker, name))? else {
+    let Some(preview) = run.read("the preview", |api| api.preview(worker, name))? else {
         return Ok(None);
     };
     let latest = |api: &Api<'_>| api.preview_deployment(worker, &preview.id);
-    let Some(latest) = job.read("the preview", latest)? else { return Ok(None) };
-    if latest.tag() != Some(&job.part.key) {
+    let Some(latest) = run.read("the preview", latest)? else { return Ok(None) };
+    if latest.tag() != Some(&run.part.key) {
         return Ok(None);
     }
     let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
-    let mut urls = preview_urls(job, &latest.id).unwrap_or_else(|| known_urls().collect());
+    let mut urls = preview_urls(run, &latest.id).unwrap_or_else(|| known_urls().collect());
     urls.retain(|url| alias::has_valid_host(url));
     Ok((!urls.is_empty()).then(|| Existing::new(latest.id, urls)))
 }
 
 /// Returns the URLs of a preview in the sandbox, without one that would be too long. `None` at Cloudflare.
-pub(crate) fn preview_urls(job: &ProjectRun<'_>, version: &str) -> Option<Vec<String>> {
-    let (worker, alias) = (&job.part.target.worker, job.part.alias.as_ref()?);
+pub(crate) fn preview_urls(run: &ProjectRun<'_>, version: &str) -> Option<Vec<String>> {
+    let (worker, alias) = (&run.part.target.worker, run.part.alias.as_ref()?);
     let short = version.get(..8)?;
     let labels = [alias::label(alias, worker), alias::label(short, worker)];
     let labels = labels.into_iter().flatten();
-    labels.map(|label| job.run.plan.destination.sandbox_url(&label)).collect()
+    labels.map(|label| run.plan.destination.sandbox_url(&label)).collect()
 }
 
 /// Reads the crons, routes and domains of a Worker. Does not retry, because no deployment fails without them.

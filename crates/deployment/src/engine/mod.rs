@@ -4,11 +4,11 @@ pub mod build;
 pub mod choice;
 mod deployment;
 pub mod health;
-pub mod job;
 pub mod live;
 pub mod lock;
 pub mod phases;
 pub mod previews;
+pub mod project_run;
 pub mod queue;
 pub mod setup;
 pub mod traffic;
@@ -30,8 +30,8 @@ use crate::record::{Record, ToolVersions};
 use base::error::Result;
 use build::install::{OncePerFolder, RunLocks};
 use deployment::{Progress, ProjectDeployment};
-use job::ProjectRun;
 use phases::Phases;
+use project_run::ProjectRun;
 use queue::{DeployQueue, NextProject};
 
 /// Values that the deployments of one run share.
@@ -95,12 +95,12 @@ impl<'a> RunContext<'a> {
             let queue = &all;
             let work = move || {
                 while let Some(NextProject { index, part, blocked_by }) = queue.next() {
-                    let job = ProjectRun::new(self, part);
+                    let run = ProjectRun::new(self, part);
                     if let Some(refusal) = blocked_by {
-                        queue.finish(index, ProjectDeployment::refuse(job, &refusal));
+                        queue.finish(index, ProjectDeployment::refuse(run, &refusal));
                         continue;
                     }
-                    match ProjectDeployment::start(job) {
+                    match ProjectDeployment::start(run) {
                         Progress::Finished(record) => queue.finish(index, *record),
                         Progress::Uploaded(deployment, uploaded) => {
                             scope.spawn(move || queue.finish(index, deployment.check(uploaded)));

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::engine::deployment::UploadedVersion;
 use crate::engine::health::response::Unclear;
 use crate::engine::health::{Limits, Verdict, advice, setting};
-use crate::engine::job::ProjectRun;
 use crate::engine::live::{PreviousState, read_attached};
+use crate::engine::project_run::ProjectRun;
 use crate::engine::traffic::rollback::NOT_CHECKED;
 use crate::engine::traffic::{
     Traffic, divide, live_version, not_rolled_back, route_traffic, version_url,
@@ -49,7 +49,7 @@ impl VerifyOutcome {
 
 /// Verifies an uploaded version.
 pub struct Verifier<'a> {
-    job: &'a ProjectRun<'a>,
+    run: &'a ProjectRun<'a>,
     before: &'a PreviousState,
     uploaded: &'a UploadedVersion,
     started: Instant,
@@ -60,18 +60,18 @@ impl<'a> Verifier<'a> {
     /// Creates a verifier of a version that was `uploaded` after the state `before`.
     #[must_use]
     pub fn new(
-        job: &'a ProjectRun<'a>,
+        run: &'a ProjectRun<'a>,
         before: &'a PreviousState,
         uploaded: &'a UploadedVersion,
     ) -> Verifier<'a> {
         let findings = Verification::default();
-        Verifier { job, before, uploaded, started: Instant::now(), findings }
+        Verifier { run, before, uploaded, started: Instant::now(), findings }
     }
 
     /// Verifies the version. Returns the findings even after a failure.
     pub fn verify(mut self) -> (Verification, Result<VerifyOutcome>) {
-        self.job.step("check that it answers");
-        let result = match (self.job.run.plan.operation, self.job.run.plan.options.percent) {
+        self.run.step("check that it answers");
+        let result = match (self.run.plan.operation, self.run.plan.options.percent) {
             (Operation::Preview, _) => self.verify_preview(),
             (_, Some(percent)) => self.verify_share(percent),
             (_, None) => self.verify_deployment(),
@@ -90,18 +90,18 @@ impl<'a> Verifier<'a> {
                 Ok(VerifyOutcome::new(DeployStatus::Live))
             }
             Verdict::Wrong(what) => {
-                not_interrupted(self.job, "this version is live, and was not checked")?;
+                not_interrupted(self.run, "this version is live, and was not checked")?;
                 self.roll_back(&format!("deployed, but {what}"))
             }
             Verdict::Unknown(unclear) => {
-                not_interrupted(self.job, "this version is live, and was not checked")?;
+                not_interrupted(self.run, "this version is live, and was not checked")?;
                 let failure = remote(format!(
                     "deployed, and version {} is live, but the health check cannot tell whether it is right: {}",
                     self.uploaded.version.id, unclear.what
                 ));
-                let hints = advice(&unclear, &self.job.part.manifest);
+                let hints = advice(&unclear, &self.run.part.manifest);
                 let failure = hints.into_iter().fold(failure, Error::hint);
-                let undo = self.job.command_line("rollback");
+                let undo = self.run.command_line("rollback");
                 Err(failure.hint(format!("check the project yourself; to undo, run `{undo}`")))
             }
         }
@@ -110,7 +110,7 @@ impl<'a> Verifier<'a> {
     /// Routes its percentage of the traffic to the uploaded version after the check of its preview URL. Before that it
     /// gets no traffic, so a wrong version needs no rollback.
     fn verify_share(&mut self, percent: u8) -> Result<VerifyOutcome> {
-        let (job, before) = (self.job, self.before);
+        let (run, before) = (self.run, self.before);
         self.findings.live.clone_from(&before.live);
         let Some(live) = &before.live else {
             return Err(failed("a gradual deployment needs a live version"));
@@ -120,45 +120,45 @@ impl<'a> Verifier<'a> {
             Some(url) => {
                 let verdict = self.check(None, &[url], || None);
                 if let Some(what) = self.reason_against(verdict) {
-                    not_interrupted(job, "the version was uploaded and gets no traffic")?;
+                    not_interrupted(run, "the version was uploaded and gets no traffic")?;
                     return Err(failed(format!(
                         "uploaded, but {what}; the version gets no traffic, and {} is still live",
                         live.version
                     ))
-                    .hint(setting(&job.part.manifest)));
+                    .hint(setting(&run.part.manifest)));
                 }
             }
         }
-        not_interrupted(job, "the version was uploaded and gets no traffic")?;
-        job.step(&format!("give it {percent} % of the traffic"));
+        not_interrupted(run, "the version was uploaded and gets no traffic")?;
+        run.step(&format!("give it {percent} % of the traffic"));
         let triggers = live.triggers.as_deref().map(triggers::mark).unwrap_or_default();
-        let glass = job.run.plan.destination.break_glass.as_ref();
+        let glass = run.plan.destination.break_glass.as_ref();
         let glass = glass.map(|reason| format!(": {reason}")).unwrap_or_default();
         let message = format!("xtask: {percent} % of the traffic{triggers}{glass}");
         let from = &live.version;
         let shares = divide(&self.uploaded.version.id, percent, from);
-        let worker = &job.part.target.worker;
+        let worker = &run.part.target.worker;
         let traffic = Traffic { worker, from, shares, message: &message };
-        let retry_budget = &job.run.ctx.retry_budget;
-        let routed = job.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
+        let retry_budget = &run.ctx.retry_budget;
+        let routed = run.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
         self.findings.live = routed.live;
         routed
             .result
-            .map_err(|failure| failure.hint(format!("run `{}`", job.command_line("status"))))?;
+            .map_err(|failure| failure.hint(format!("run `{}`", run.command_line("status"))))?;
         self.findings.is_routed = true;
         self.findings.duration = Some(self.started.elapsed());
-        if live.triggers.as_deref() != Some(&job.part.triggers.digest) {
+        if live.triggers.as_deref() != Some(&run.part.triggers.digest) {
             self.findings.warnings.push(format!(
                 "the crons, routes, domains and settings of {} were not applied; `{}` applies them",
-                job.part.config,
-                job.command_line("deploy")
+                run.part.config,
+                run.command_line("deploy")
             ));
         }
         Ok(VerifyOutcome::new(DeployStatus::Live))
     }
 
     fn verify_preview(&mut self) -> Result<VerifyOutcome> {
-        let (job, before) = (self.job, self.before);
+        let (run, before) = (self.run, self.before);
         self.findings.live.clone_from(&before.live);
         let urls = &self.uploaded.version.urls;
         if urls.is_empty() {
@@ -167,16 +167,16 @@ impl<'a> Verifier<'a> {
         }
         let verdict = self.check(before.live.as_ref(), urls, || None);
         if let Some(what) = self.reason_against(verdict) {
-            not_interrupted(job, "the preview was uploaded, and not checked")?;
+            not_interrupted(run, "the preview was uploaded, and not checked")?;
             return Err(failed(format!("uploaded, but {what}"))
                 .hint("check the URL and the code; nothing of it is live")
-                .hint(setting(&job.part.manifest)));
+                .hint(setting(&run.part.manifest)));
         }
         self.read_live("uploaded")?;
         let now = self.findings.live.as_ref().map(|live| live.version.as_str());
         if now != before.version() {
             return Err(remote("another version was deployed while this preview was made")
-                .hint(format!("run `{}`", job.command_line("status"))));
+                .hint(format!("run `{}`", run.command_line("status"))));
         }
         self.findings.duration = Some(self.started.elapsed());
         Ok(VerifyOutcome::new(DeployStatus::Ready))
@@ -188,9 +188,9 @@ impl<'a> Verifier<'a> {
         urls: &[String],
         own: impl FnOnce() -> Option<String>,
     ) -> Verdict {
-        let limits = Limits::of_new_version(&self.job.run.plan.destination);
+        let limits = Limits::of_new_version(&self.run.plan.destination);
         let output = self.uploaded.output.as_deref();
-        self.job.check_version(live, output, urls, own, limits)
+        self.run.check_version(live, output, urls, own, limits)
     }
 
     /// Returns the reason why a version without traffic fails the check. A guard in front of its URL is only a warning,
@@ -199,7 +199,7 @@ impl<'a> Verifier<'a> {
         match verdict {
             Verdict::Right { notes } => self.findings.warnings.extend(notes),
             Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
-                let advice = advice(&unclear, &self.job.part.manifest).join("; ");
+                let advice = advice(&unclear, &self.run.part.manifest).join("; ");
                 self.findings.warnings.push(format!("not checked: {}; {advice}", unclear.what));
             }
             Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => return Some(what),
@@ -211,23 +211,23 @@ impl<'a> Verifier<'a> {
     /// be out of date.
     fn read_live(&mut self, done: &str) -> Result<()> {
         self.findings.live = None;
-        let read = self.job.live();
+        let read = self.run.live();
         if read.is_err() {
-            not_interrupted(self.job, &format!("{done}, and not checked"))?;
+            not_interrupted(self.run, &format!("{done}, and not checked"))?;
         }
         self.findings.live = read.map_err(|error| {
             remote(format!("{done}, but what is live cannot be read: {error:#}"))
                 .hint(api::next_step(&error))
-                .hint(format!("then run `{}`", self.job.command_line("status")))
+                .hint(format!("then run `{}`", self.run.command_line("status")))
         })?;
         Ok(())
     }
 
     /// Returns the preview URL of the uploaded version, which has no zone in front of it.
     fn version_url(&self) -> Option<String> {
-        let (destination, worker) = (&self.job.run.plan.destination, &self.job.part.target.worker);
+        let (destination, worker) = (&self.run.plan.destination, &self.run.part.target.worker);
         let version = &self.uploaded.version.id;
-        self.job.ask(|api| Ok(version_url(api, destination, worker, version))).ok()?
+        self.run.ask(|api| Ok(version_url(api, destination, worker, version))).ok()?
     }
 
     /// Reads the live version, and errors if it is not the uploaded one.
@@ -237,7 +237,7 @@ impl<'a> Verifier<'a> {
         if serving == self.uploaded.version.id {
             return Ok(());
         }
-        let status = self.job.command_line("status");
+        let status = self.run.command_line("status");
         if self.before.version() == Some(serving) {
             return Err(remote(format!(
                 "{done} {}, but version {serving} is still live, as before",
@@ -251,18 +251,18 @@ impl<'a> Verifier<'a> {
 
     /// Makes the previous version live again. `why` is the problem of the new one.
     fn roll_back(&mut self, why: &str) -> Result<VerifyOutcome> {
-        let (job, before) = (self.job, self.before);
-        let Some(previous) = before.version().filter(|_| job.run.plan.options.rollback) else {
+        let (run, before) = (self.run, self.before);
+        let Some(previous) = before.version().filter(|_| run.plan.options.rollback) else {
             return Err(remote(why.to_owned())
                 .hint("this version is live; fix it and deploy again")
-                .hint(setting(&job.part.manifest)));
+                .hint(setting(&run.part.manifest)));
         };
         // Another run may have fixed it in the meantime. We do not undo that.
         self.require_uploaded_version(why)?;
-        job.step("roll back");
+        run.step("roll back");
         let message = format!(
             "xtask: back to {previous}, its successor is wrong{}",
-            triggers::mark(&job.part.triggers.digest)
+            triggers::mark(&run.part.triggers.digest)
         );
         // Restores the percentages of versions that shared the traffic.
         let shared = before.live.as_ref().map(|live| live.shares.as_slice()).unwrap_or_default();
@@ -270,15 +270,15 @@ impl<'a> Verifier<'a> {
             [] => vec![(previous, 100.0)],
             _ => shared.iter().map(|one| (one.version_id.as_str(), one.percentage)).collect(),
         };
-        let (worker, from) = (&job.part.target.worker, &self.uploaded.version.id);
+        let (worker, from) = (&run.part.target.worker, &self.uploaded.version.id);
         let traffic = Traffic { worker, from, shares, message: &message };
-        let retry_budget = &job.run.ctx.retry_budget;
-        let routed = job.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
+        let retry_budget = &run.ctx.retry_budget;
+        let routed = run.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
         self.findings.live = routed.live.or(self.findings.live.take());
         match routed.result {
-            Ok(()) => rolled_back(job, before, previous, why),
+            Ok(()) => rolled_back(run, before, previous, why),
             Err(failure) => {
-                let retry = format!("run `{} --to {previous}`", job.command_line("rollback"));
+                let retry = format!("run `{} --to {previous}`", run.command_line("rollback"));
                 Err(not_rolled_back(why, previous, &failure.hint(retry)))
             }
         }
@@ -286,19 +286,19 @@ impl<'a> Verifier<'a> {
 }
 
 /// Errors if this run was interrupted. That is not a verdict on the version.
-fn not_interrupted(job: &ProjectRun<'_>, state: &str) -> Result<()> {
+fn not_interrupted(run: &ProjectRun<'_>, state: &str) -> Result<()> {
     if is_interrupted() {
         let message = format!("interrupted; {state}");
         return Err(interrupted()
             .with_message(message)
-            .hint(format!("run `{}`", job.command_line("status"))));
+            .hint(format!("run `{}`", run.command_line("status"))));
     }
     Ok(())
 }
 
 /// Ends a rollback. Errors if triggers or settings of the deployment remain.
 fn rolled_back(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     before: &PreviousState,
     previous: &str,
     why: &str,
@@ -309,17 +309,15 @@ fn rolled_back(
     let back = format!("{why}\nthe previous version {previous} is live again{part}");
     let remaining = match &before.attached {
         None => Err("the crons, routes and domains from before are not known".to_owned()),
-        Some(attached) => {
-            read_attached(job.run.ctx, &job.run.plan.destination, &job.part.target.worker)
-                .map(|now| now.changes_since(attached))
-                .map_err(|error| format!("crons, routes and domains cannot be read: {error:#}"))
-        }
+        Some(attached) => read_attached(run.ctx, &run.plan.destination, &run.part.target.worker)
+            .map(|now| now.changes_since(attached))
+            .map_err(|error| format!("crons, routes and domains cannot be read: {error:#}")),
     };
     let rest = match remaining {
         Ok(remaining) if remaining.is_empty() => {
             let reason = failed(back)
                 .hint("fix it and deploy again; `--no-rollback` leaves a wrong version live")
-                .hint(setting(&job.part.manifest));
+                .hint(setting(&run.part.manifest));
             return Ok(VerifyOutcome { status: DeployStatus::RolledBack, rollback: Some(reason) });
         }
         Ok(remaining) => remaining.join(", "),
@@ -329,5 +327,5 @@ fn rolled_back(
         "{back}, but a rollback does not undo what the deployment changed beside it: {rest}"
     ))
     .hint("check out the previous commit and deploy it with `--force`, which sets them again")
-    .hint(setting(&job.part.manifest)))
+    .hint(setting(&run.part.manifest)))
 }

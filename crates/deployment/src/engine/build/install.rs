@@ -10,8 +10,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use crate::engine::build::npm_install::NpmInstall;
 use crate::engine::build::package::build_package;
 use crate::engine::build::variables::digests;
-use crate::engine::job::ProjectRun;
 use crate::engine::lock::{FileLock, lock};
+use crate::engine::project_run::ProjectRun;
 use crate::tools::packages::failure;
 use base::command::ProcessCommand;
 use base::error::Result;
@@ -77,51 +77,51 @@ pub fn lock_path(root: &Utf8Path, name: &str) -> Utf8PathBuf {
 }
 
 /// Installs the dependencies of the project and builds the packages that it imports.
-pub(crate) fn install_dependencies(job: &ProjectRun<'_>) -> Result<DependencyResult> {
+pub(crate) fn install_dependencies(run: &ProjectRun<'_>) -> Result<DependencyResult> {
     let mut dependencies = DependencyResult::default();
-    if let Some(installation) = &job.part.build_plan.toolchain.installation {
-        dependencies.locks.push(lock_for_run(job, &install_lock(installation))?);
-        job.step("install dependencies");
-        let install = || install_packages(job, installation);
-        dependencies.duration = Some(job.run.installs.once(&installation.dir, install)?);
+    if let Some(installation) = &run.part.build_plan.toolchain.installation {
+        dependencies.locks.push(lock_for_run(run, &install_lock(installation))?);
+        run.step("install dependencies");
+        let install = || install_packages(run, installation);
+        dependencies.duration = Some(run.shared.installs.once(&installation.dir, install)?);
     }
-    if !job.part.build_plan.dependencies.is_empty() {
-        dependencies.locks.push(lock_for_run(job, PACKAGES)?);
+    if !run.part.build_plan.dependencies.is_empty() {
+        dependencies.locks.push(lock_for_run(run, PACKAGES)?);
     }
-    for build in &job.part.build_plan.dependencies {
-        job.step(&format!("build {}", build.dir));
-        job.run.builds.once(&build.dir, || build_package(job, build))?;
+    for build in &run.part.build_plan.dependencies {
+        run.step(&format!("build {}", build.dir));
+        run.shared.builds.once(&build.dir, || build_package(run, build))?;
     }
     Ok(dependencies)
 }
 
 /// Acquires a lock that other projects of this run may share.
-fn lock_for_run(job: &ProjectRun<'_>, name: &str) -> Result<Arc<FileLock>> {
-    let mut all = mutex::lock(&job.run.locks.0);
+fn lock_for_run(run: &ProjectRun<'_>, name: &str) -> Result<Arc<FileLock>> {
+    let mut all = mutex::lock(&run.shared.locks.0);
     let shared = Arc::clone(all.entry(name.to_owned()).or_default());
     drop(all);
     let mut shared = mutex::lock(&shared);
     if let Some(held) = shared.upgrade() {
         return Ok(held);
     }
-    let path = lock_path(&job.run.ctx.root, name);
-    let own = Arc::new(lock(&path, |holder| job.step(&format!("wait for {holder}")))?);
+    let path = lock_path(&run.ctx.root, name);
+    let own = Arc::new(lock(&path, |holder| run.step(&format!("wait for {holder}")))?);
     *shared = Arc::downgrade(&own);
     Ok(own)
 }
 
 /// Returns the duration.
-fn install_packages(job: &ProjectRun<'_>, installation: &Installation) -> Result<Duration> {
+fn install_packages(run: &ProjectRun<'_>, installation: &Installation) -> Result<Duration> {
     let mut duration = Duration::ZERO;
-    let commands = job.run.paths.install(&job.part.build_plan.toolchain, installation);
-    let npm = npm_install(job, installation, &commands);
-    let may_keep = !job.run.plan.options.force;
+    let commands = run.shared.paths.install(&run.part.build_plan.toolchain, installation);
+    let npm = npm_install(run, installation, &commands);
+    let may_keep = !run.plan.options.force;
     if may_keep && npm.as_ref().is_some_and(NpmInstall::is_current) {
         return Ok(duration);
     }
     for command in &commands {
-        let finished = job.execute_install(command)?;
-        let hint = failure::hint(installation, &job.run.paths.variables, &finished.tail);
+        let finished = run.execute_install(command)?;
+        let hint = failure::hint(installation, &run.shared.paths.variables, &finished.tail);
         let finished = finished.success().map_err(|failure| failure.hint_if_failed(&hint))?;
         duration += finished.took;
     }
@@ -131,20 +131,20 @@ fn install_packages(job: &ProjectRun<'_>, installation: &Installation) -> Result
 
 /// Describes an install of npm whose packages may be there already.
 fn npm_install(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     installation: &Installation,
     commands: &[ProcessCommand],
 ) -> Option<NpmInstall> {
     if installation.manager != PackageManager::Npm {
         return None;
     }
-    let (root, paths) = (&job.run.ctx.root, &job.run.paths);
-    let node = job.part.build_plan.toolchain.node.as_ref().map(|node| paths.program(node));
+    let (root, paths) = (&run.ctx.root, &run.shared.paths);
+    let node = run.part.build_plan.toolchain.node.as_ref().map(|node| paths.program(node));
     let node = node.and_then(|node| std::fs::metadata(node).ok());
     let node = node.map(|node| (node.len(), node.modified().ok()));
     let facts = BTreeMap::from([
         ("commands", format!("{commands:?}")),
-        ("node", format!("{node:?} {:?}", job.part.build_plan.toolchain.fact())),
+        ("node", format!("{node:?} {:?}", run.part.build_plan.toolchain.fact())),
         ("variables", format!("{:?}", digests(&paths.variables.install))),
     ]);
     NpmInstall::new(&root.join(&installation.dir), installation.lock, facts)

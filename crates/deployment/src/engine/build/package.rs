@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::cache::{BuildCache, Lookup};
 use crate::engine::build::project::{BuildFacts, CHANGED, FileStamps, key_of, stamps};
-use crate::engine::job::ProjectRun;
+use crate::engine::project_run::ProjectRun;
 use crate::plan::PackageBuild;
 use crate::tools::packages::failure;
 use base::error::{Error, ErrorContext as _, ErrorKind, Result, failed};
@@ -26,36 +26,36 @@ const LOGS: &str = ".turbo";
 type Keys = BTreeMap<Utf8PathBuf, String>;
 
 /// Builds a package that the project imports, or restores the output of an earlier build of the same content.
-pub(crate) fn build_package(job: &ProjectRun<'_>, build: &PackageBuild) -> Result<()> {
-    let outputs = outputs(job, build)?;
+pub(crate) fn build_package(run: &ProjectRun<'_>, build: &PackageBuild) -> Result<()> {
+    let outputs = outputs(run, build)?;
     // Trouble with the cache does not stop the build.
-    let keys = package_keys(job, build, &outputs);
+    let keys = package_keys(run, build, &outputs);
     if let Ok(keys) = &keys
-        && !job.run.plan.options.rebuild
-        && restore_package(job, build, keys)?
+        && !run.plan.options.rebuild
+        && restore_package(run, build, keys)?
     {
-        job.step(&format!("{} is cached", build.dir));
+        run.step(&format!("{} is cached", build.dir));
         return Ok(());
     }
-    let before = files(job, build);
-    for command in job.run.paths.build(build, None) {
-        let finished = job.execute(&command)?;
-        failure::check_build(finished).map_err(|failure| explain(job, build, failure))?;
+    let before = files(run, build);
+    for command in run.shared.paths.build(build, None) {
+        let finished = run.execute(&command)?;
+        failure::check_build(finished).map_err(|failure| explain(run, build, failure))?;
     }
-    let stored = keys.and_then(|keys| store_package(job, build, &outputs, &keys, &before));
+    let stored = keys.and_then(|keys| store_package(run, build, &outputs, &keys, &before));
     if let Err(because) = stored {
-        job.step(&format!("the output of {} is not cached: {because:#}", build.dir));
+        run.step(&format!("the output of {} is not cached: {because:#}", build.dir));
     }
     Ok(())
 }
 
-fn explain(job: &ProjectRun<'_>, build: &PackageBuild, failure: Error) -> Error {
+fn explain(run: &ProjectRun<'_>, build: &PackageBuild, failure: Error) -> Error {
     if failure.kind != ErrorKind::Failed {
         return failure;
     }
     let message = format!(
         "{} could not be built, and {} imports it: {failure:#}",
-        build.dir, job.part.project
+        build.dir, run.part.project
     );
     failure
         .with_message(message)
@@ -63,8 +63,8 @@ fn explain(job: &ProjectRun<'_>, build: &PackageBuild, failure: Error) -> Error 
 }
 
 /// Returns the exported folders that git ignores. Git does not ignore a folder of sources.
-fn outputs(job: &ProjectRun<'_>, build: &PackageBuild) -> Result<Vec<Utf8PathBuf>> {
-    let root = &job.run.ctx.root;
+fn outputs(run: &ProjectRun<'_>, build: &PackageBuild) -> Result<Vec<Utf8PathBuf>> {
+    let root = &run.ctx.root;
     let mut outputs = Vec::new();
     for folder in &build.exported {
         let is_folder = !root.join(folder).is_file();
@@ -77,7 +77,7 @@ fn outputs(job: &ProjectRun<'_>, build: &PackageBuild) -> Result<Vec<Utf8PathBuf
 
 /// Returns the key of each output folder.
 fn package_keys(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     build: &PackageBuild,
     outputs: &[Utf8PathBuf],
 ) -> Result<Keys> {
@@ -85,10 +85,10 @@ fn package_keys(
         return Err(failed("no folder that git ignores is exported by its package.json"));
     }
     let key = key_of(
-        job,
+        run,
         &BuildFacts {
             inputs: &build.inputs,
-            commands: &job.run.paths.build(build, None),
+            commands: &run.shared.paths.build(build, None),
             toolchain: &build.toolchain,
             folders: format!("package {} {outputs:?}", build.dir),
             dirs: &[&build.dir],
@@ -100,8 +100,8 @@ fn package_keys(
 }
 
 /// Restores all folders or none. Returns false if one is not cached.
-fn restore_package(job: &ProjectRun<'_>, build: &PackageBuild, keys: &Keys) -> Result<bool> {
-    let root = &job.run.ctx.root;
+fn restore_package(run: &ProjectRun<'_>, build: &PackageBuild, keys: &Keys) -> Result<bool> {
+    let root = &run.ctx.root;
     let cache = BuildCache::at(root);
     let is_in_place = |(folder, key): (&Utf8PathBuf, &String)| {
         cache.is_in_place(key, &root.join(folder)).unwrap_or(false)
@@ -109,7 +109,7 @@ fn restore_package(job: &ProjectRun<'_>, build: &PackageBuild, keys: &Keys) -> R
     if keys.iter().all(is_in_place) {
         return Ok(true);
     }
-    let temporary = root.join(".xtask/tmp").join(format!("{}-package", job.part.nonce));
+    let temporary = root.join(".xtask/tmp").join(format!("{}-package", run.part.nonce));
     let copies = || {
         keys.iter().enumerate().all(|(number, (_, key))| {
             let copied = cache.restore(key, &temporary.join(number.to_string()));
@@ -118,7 +118,7 @@ fn restore_package(job: &ProjectRun<'_>, build: &PackageBuild, keys: &Keys) -> R
     };
     let is_complete = copies();
     if is_complete {
-        remove_outputs(job, build, keys)?;
+        remove_outputs(run, build, keys)?;
         for (number, folder) in keys.keys().enumerate() {
             std::fs::rename(temporary.join(number.to_string()), root.join(folder))
                 .with_context(|| format!("cannot create {folder}"))?;
@@ -130,16 +130,16 @@ fn restore_package(job: &ProjectRun<'_>, build: &PackageBuild, keys: &Keys) -> R
 
 /// Caches the output folders. Errors if something that the build wrote or read is not known.
 fn store_package(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     build: &PackageBuild,
     outputs: &[Utf8PathBuf],
     keys: &Keys,
     before: &FileStamps,
 ) -> Result<()> {
-    if package_keys(job, build, outputs)? != *keys {
+    if package_keys(run, build, outputs)? != *keys {
         return Err(failed(CHANGED));
     }
-    for (path, at) in files(job, build) {
+    for (path, at) in files(run, build) {
         let is_written = before.get(&path) != Some(&at);
         let is_output = outputs.iter().any(|folder| path.starts_with(folder));
         match (is_written, is_output) {
@@ -151,7 +151,7 @@ fn store_package(
             _ => {}
         }
     }
-    let root = &job.run.ctx.root;
+    let root = &run.ctx.root;
     for (folder, key) in keys {
         let path = root.join(folder);
         if !path.is_dir() {
@@ -164,20 +164,20 @@ fn store_package(
 }
 
 /// Removes the output folders, which git ignores, and the build info files.
-fn remove_outputs(job: &ProjectRun<'_>, build: &PackageBuild, outputs: &Keys) -> Result<()> {
-    let root = &job.run.ctx.root;
+fn remove_outputs(run: &ProjectRun<'_>, build: &PackageBuild, outputs: &Keys) -> Result<()> {
+    let root = &run.ctx.root;
     for folder in outputs.keys().map(|folder| root.join(folder)).filter(|path| path.is_dir()) {
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {folder}"))?;
     }
-    for path in notes(job, &build.dir)? {
+    for path in notes(run, &build.dir)? {
         std::fs::remove_file(&path).with_context(|| format!("cannot remove {path}"))?;
     }
     Ok(())
 }
 
 /// Returns the build info files of `tsc`, in the package and in the folder that Vite's templates use.
-fn notes(job: &ProjectRun<'_>, dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
-    let root = &job.run.ctx.root;
+fn notes(run: &ProjectRun<'_>, dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
+    let root = &run.ctx.root;
     let mut found = Vec::new();
     for folder in [dir.to_owned(), dir.join("node_modules/.tmp")] {
         let Ok(entries) = root.join(&folder).read_dir_utf8() else { continue };
@@ -192,8 +192,8 @@ fn notes(job: &ProjectRun<'_>, dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
 }
 
 /// Returns the stamps of the package's files.
-fn files(job: &ProjectRun<'_>, build: &PackageBuild) -> FileStamps {
-    stamps(&job.run.ctx.root, vec![build.dir.clone()], |path| {
+fn files(run: &ProjectRun<'_>, build: &PackageBuild) -> FileStamps {
+    stamps(&run.ctx.root, vec![build.dir.clone()], |path| {
         let name = path.file_name().unwrap_or_default();
         name == LOGS || name.ends_with(NOTES)
     })

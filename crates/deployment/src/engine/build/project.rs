@@ -12,7 +12,7 @@ use crate::engine::build::install::{DependencyResult, install_dependencies};
 use crate::engine::build::output_parts::{OutputFolders, generated_files};
 use crate::engine::build::variables::digests;
 use crate::engine::deployment::BuildResult;
-use crate::engine::job::ProjectRun;
+use crate::engine::project_run::ProjectRun;
 use crate::engine::upload::host::is_redirected;
 use crate::plan::Operation;
 use crate::record::BuildSource;
@@ -51,43 +51,43 @@ pub(crate) struct BuildFacts<'a> {
 
 /// Installs and builds, with a lock on the package's folder. Or restores the output of an earlier
 /// build of the same content.
-pub(crate) fn build_on_host(job: &ProjectRun<'_>) -> Result<BuildResult> {
-    let lock = job.run.package_lock(job.part);
+pub(crate) fn build_on_host(run: &ProjectRun<'_>) -> Result<BuildResult> {
+    let lock = run.shared.package_lock(run.part);
     let _guard = mutex::lock(&lock);
-    let Some(dir) = job.part.build.as_ref().filter(|_| !job.part.is_built_by_wrangler) else {
-        return Ok(BuildResult::new(install_dependencies(job)?));
+    let Some(dir) = run.part.build.as_ref().filter(|_| !run.part.is_built_by_wrangler) else {
+        return Ok(BuildResult::new(install_dependencies(run)?));
     };
     // Trouble with the cache does not stop the build.
-    let key = build_key(job, dir);
-    let usable = key.as_ref().ok().filter(|_| !job.run.plan.options.rebuild);
-    let corrupt = match usable.map_or(Lookup::Miss, |key| restore(job, key)) {
-        Lookup::Hit { built, .. } => return use_restored(job, built),
+    let key = build_key(run, dir);
+    let usable = key.as_ref().ok().filter(|_| !run.plan.options.rebuild);
+    let corrupt = match usable.map_or(Lookup::Miss, |key| restore(run, key)) {
+        Lookup::Hit { built, .. } => return use_restored(run, built),
         Lookup::Miss => None,
         Lookup::Corrupt(damage) => Some(damage),
     };
     if let Some(damage) = &corrupt {
-        job.step(&format!("build again, because the cached output is corrupt: {damage}"));
+        run.step(&format!("build again, because the cached output is corrupt: {damage}"));
     }
-    let dependencies = install_dependencies(job)?;
-    let before = project_files(job);
-    job.step("build");
-    clear_outputs(job)?;
+    let dependencies = install_dependencies(run)?;
+    let before = project_files(run);
+    run.step("build");
+    clear_outputs(run)?;
     let started = Instant::now();
-    let command = xtask_line(&["build", &job.part.project]);
-    let hint = match job.run.plan.operation {
+    let command = xtask_line(&["build", &run.part.project]);
+    let hint = match run.plan.operation {
         Operation::Build => format!("correct the build, then run `{command}`"),
         _ => format!("nothing was uploaded; run the build alone with `{command}`"),
     };
-    for command in build_commands(job) {
-        let finished = job.execute(&command)?;
+    for command in build_commands(run) {
+        let finished = run.execute(&command)?;
         failure::check_build(finished).map_err(|failure| failure.hint_if_failed(&hint))?;
     }
     let duration = Some(started.elapsed());
     let built = rfc3339(unix_now());
-    let stored = key.and_then(|key| store(job, dir, &key, &before, &built));
+    let stored = key.and_then(|key| store(run, dir, &key, &before, &built));
     let not_stored = stored.err().map(|because| format!("{because:#}"));
     if let Some(because) = &not_stored {
-        job.step(&format!("the output is not cached: {because}"));
+        run.step(&format!("the output is not cached: {because}"));
     }
     let output = Some(BuildSource { from_cache: false, built, not_stored, corrupt });
     Ok(BuildResult { duration, output, dependencies })
@@ -95,24 +95,24 @@ pub(crate) fn build_on_host(job: &ProjectRun<'_>) -> Result<BuildResult> {
 
 /// Returns the result for a restored output, after the install of the packages that wrangler bundles. An adapter has
 /// bundled its code already.
-fn use_restored(job: &ProjectRun<'_>, built: String) -> Result<BuildResult> {
-    let is_bundled = OutputFolders::find(&job.run.ctx.root, job.part)?.is_bundled;
-    let needs_packages = job.part.may_have_code() && !is_bundled;
+fn use_restored(run: &ProjectRun<'_>, built: String) -> Result<BuildResult> {
+    let is_bundled = OutputFolders::find(&run.ctx.root, run.part)?.is_bundled;
+    let needs_packages = run.part.may_have_code() && !is_bundled;
     let dependencies =
-        if needs_packages { install_dependencies(job)? } else { DependencyResult::default() };
+        if needs_packages { install_dependencies(run)? } else { DependencyResult::default() };
     let output = BuildSource { from_cache: true, built, not_stored: None, corrupt: None };
     Ok(BuildResult { output: Some(output), ..BuildResult::new(dependencies) })
 }
 
 /// Removes the output of an earlier build, such as the config of an adapter that the project no longer uses.
 /// Deletes only folders that git ignores, and that config if git does not track it.
-fn clear_outputs(job: &ProjectRun<'_>) -> Result<()> {
-    let root = &job.run.ctx.root;
-    for folder in OutputFolders::find(root, job.part)?.folders {
+fn clear_outputs(run: &ProjectRun<'_>) -> Result<()> {
+    let root = &run.ctx.root;
+    for folder in OutputFolders::find(root, run.part)?.folders {
         clear(root, &folder)?;
     }
-    let redirect = job.part.dir.join(REDIRECT);
-    if is_redirected(root, job.part) && !git::is_tracked(root, &redirect)? {
+    let redirect = run.part.dir.join(REDIRECT);
+    if is_redirected(root, run.part) && !git::is_tracked(root, &redirect)? {
         std::fs::remove_file(root.join(&redirect))
             .with_context(|| format!("cannot remove {redirect}"))?;
     }
@@ -121,9 +121,9 @@ fn clear_outputs(job: &ProjectRun<'_>) -> Result<()> {
 
 /// Restores the cached output to the folders of the build. If the cache cannot be read, the project
 /// is built.
-fn restore(job: &ProjectRun<'_>, key: &str) -> Lookup {
-    let root = &job.run.ctx.root;
-    let temporary = root.join(".xtask/tmp").join(format!("{}-output", job.part.nonce));
+fn restore(run: &ProjectRun<'_>, key: &str) -> Lookup {
+    let root = &run.ctx.root;
+    let temporary = root.join(".xtask/tmp").join(format!("{}-output", run.part.nonce));
     let restored = BuildCache::at(root).restore(key, &temporary).and_then(|found| {
         let Lookup::Hit { parts, .. } = &found else { return Ok(found) };
         for folder in &parts.folders {
@@ -135,7 +135,7 @@ fn restore(job: &ProjectRun<'_>, key: &str) -> Lookup {
         if git::ignored_paths(root, &files)?.len() < files.len() {
             return Ok(Lookup::Miss);
         }
-        clear_outputs(job)?;
+        clear_outputs(run)?;
         for folder in &parts.folders {
             clear(root, folder)?;
         }
@@ -156,17 +156,17 @@ fn restore(job: &ProjectRun<'_>, key: &str) -> Lookup {
 
 /// Caches the output. Errors if something that the build wrote or read is not known.
 fn store(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     dir: &Utf8Path,
     key: &str,
     before: &FileStamps,
     built: &str,
 ) -> Result<()> {
-    if build_key(job, dir)? != key {
+    if build_key(run, dir)? != key {
         return Err(failed(CHANGED));
     }
-    let root = &job.run.ctx.root;
-    let output = OutputFolders::find(root, job.part)?;
+    let root = &run.ctx.root;
+    let output = OutputFolders::find(root, run.part)?;
     if let Some(problem) = output.problem {
         return Err(failed(problem));
     }
@@ -174,7 +174,7 @@ fn store(
         return Err(failed(NO_OUTPUT));
     }
     let is_output = |path: &Utf8Path| output.folders.iter().any(|dir| path.starts_with(dir));
-    let after = project_files(job);
+    let after = project_files(run);
     // Most folders were cleared before the build. A new one may have had files.
     if let Some((path, _)) = after
         .iter()
@@ -185,34 +185,34 @@ fn store(
     }
     let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
     // Wrangler bundles the code with its imports.
-    if job.part.may_have_code() && !output.is_bundled {
+    if run.part.may_have_code() && !output.is_bundled {
         let mut outside = after;
         // Types are not code.
         outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));
-        parts.files = generated_files(root, job.part, before, &outside)?;
+        parts.files = generated_files(root, run.part, before, &outside)?;
     }
     BuildCache::at(root).store_parts(key, root, parts, built.to_owned())
 }
 
-fn build_commands(job: &ProjectRun<'_>) -> Vec<ProcessCommand> {
-    let environment = job.part.build_environment.as_deref();
-    let build = |build| job.run.paths.build(build, environment);
-    job.part.build_plan.own.as_ref().map(build).unwrap_or_default()
+fn build_commands(run: &ProjectRun<'_>) -> Vec<ProcessCommand> {
+    let environment = run.part.build_environment.as_deref();
+    let build = |build| run.shared.paths.build(build, environment);
+    run.part.build_plan.own.as_ref().map(build).unwrap_or_default()
 }
 
 /// Returns the digest of everything that affects the output.
-fn build_key(job: &ProjectRun<'_>, dir: &Utf8Path) -> Result<String> {
-    let (root, part) = (&job.run.ctx.root, job.part);
+fn build_key(run: &ProjectRun<'_>, dir: &Utf8Path) -> Result<String> {
+    let (root, part) = (&run.ctx.root, run.part);
     if let Some(dist) = &part.dist
         && !git::is_generated(root, dist)?
     {
         return Err(failed(format!("git does not ignore {dist}")));
     }
     key_of(
-        job,
+        run,
         &BuildFacts {
             inputs: &part.inputs,
-            commands: &build_commands(job),
+            commands: &build_commands(run),
             toolchain: &part.build_plan.toolchain,
             folders: format!(
                 "{:?}",
@@ -224,8 +224,8 @@ fn build_key(job: &ProjectRun<'_>, dir: &Utf8Path) -> Result<String> {
 }
 
 /// Returns the digest of everything that affects the output of a build.
-pub(crate) fn key_of(job: &ProjectRun<'_>, build: &BuildFacts<'_>) -> Result<String> {
-    let root = &job.run.ctx.root;
+pub(crate) fn key_of(run: &ProjectRun<'_>, build: &BuildFacts<'_>) -> Result<String> {
+    let root = &run.ctx.root;
     let inputs: Vec<&Utf8Path> = build.inputs.iter().map(Utf8PathBuf::as_path).collect();
     let blobs = git::contents(root, &inputs, None)?.blobs;
     for (path, blob) in &blobs {
@@ -244,11 +244,11 @@ pub(crate) fn key_of(job: &ProjectRun<'_>, build: &BuildFacts<'_>) -> Result<Str
     let inherited = BUILD_ENV.map(variable);
     let facts = BTreeMap::from([
         ("xtask", env!("CARGO_PKG_VERSION").to_owned()),
-        ("bun", job.run.versions.bun.clone().unwrap_or_default()),
+        ("bun", run.shared.versions.bun.clone().unwrap_or_default()),
         ("system", format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH)),
         ("commands", format!("{commands:?}")),
         ("tools", format!("{:?}", build.toolchain.fact())),
-        ("variables", format!("{:?}", digests(&job.run.paths.variables.build))),
+        ("variables", format!("{:?}", digests(&run.shared.paths.variables.build))),
         ("inherited", format!("{inherited:?}")),
         ("folders", build.folders.clone()),
         ("environment files", format!("{:?}", environment_files(root, build.dirs)?)),
@@ -257,8 +257,8 @@ pub(crate) fn key_of(job: &ProjectRun<'_>, build: &BuildFacts<'_>) -> Result<Str
 }
 
 /// Returns the stamps of every file of the project and of its imported packages, except dependencies.
-fn project_files(job: &ProjectRun<'_>) -> FileStamps {
-    stamps(&job.run.ctx.root, job.part.inputs.iter().cloned().collect(), |_| false)
+fn project_files(run: &ProjectRun<'_>) -> FileStamps {
+    stamps(&run.ctx.root, run.part.inputs.iter().cloned().collect(), |_| false)
 }
 
 /// The reason why a build is not cached if its inputs no longer match its key.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::context::Ctx;
 use crate::engine::health::response::ExpectedResponse;
 use crate::engine::health::{Limits, Verdict, advice, check_version, setting};
-use crate::engine::job::read_failure;
+use crate::engine::project_run::read_failure;
 use crate::engine::setup;
 use crate::engine::traffic::{Traffic, divide, live_version, route_traffic, version_url};
 use crate::plan::Operation;

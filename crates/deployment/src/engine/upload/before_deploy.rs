@@ -1,7 +1,7 @@
 //! Runs the steps of `xtask.beforeDeploy` on this machine: after the build, before the upload.
 
-use crate::engine::job::{ProjectRun, millis};
 use crate::engine::lock::FileLock;
+use crate::engine::project_run::{ProjectRun, millis};
 use crate::engine::upload::host::log;
 use crate::plan::{Engine, Operation};
 use crate::record::StepResult;
@@ -15,19 +15,19 @@ pub const HINT: &str =
 
 /// Returns true if steps run on this machine. Dagger runs them in the container of the upload.
 #[must_use]
-pub fn has_steps(job: &ProjectRun<'_>) -> bool {
-    let plan = job.run.plan;
+pub fn has_steps(run: &ProjectRun<'_>) -> bool {
+    let plan = run.plan;
     let is_here = plan.choice.engine == Engine::Host && plan.operation == Operation::Deploy;
-    is_here && !job.part.before_deploy.is_empty()
+    is_here && !run.part.before_deploy.is_empty()
 }
 
 /// Runs the steps in order with the environment's token. Adds each started step to `results`, and stops at the first
 /// failure.
-pub fn run(job: &ProjectRun<'_>, lock: &FileLock, results: &mut Vec<StepResult>) -> Result<()> {
-    let commands = job.run.paths.before_deploy(job.part, &job.run.plan.destination);
-    for (step, command) in job.part.before_deploy.steps().iter().zip(commands) {
-        job.step(&step.text);
-        let finished = job.execute_upload(&command, lock)?;
+pub fn run(run: &ProjectRun<'_>, lock: &FileLock, results: &mut Vec<StepResult>) -> Result<()> {
+    let commands = run.shared.paths.before_deploy(run.part, &run.plan.destination);
+    for (step, command) in run.part.before_deploy.steps().iter().zip(commands) {
+        run.step(&step.text);
+        let finished = run.execute_upload(&command, lock)?;
         let is_ok = finished.exit_reason == ExitReason::Code(0);
         results.push(StepResult {
             command: step.text.clone(),
@@ -35,13 +35,13 @@ pub fn run(job: &ProjectRun<'_>, lock: &FileLock, results: &mut Vec<StepResult>)
             is_ok,
         });
         if !is_ok {
-            return Err(failure(job, &step.text, &finished));
+            return Err(failure(run, &step.text, &finished));
         }
     }
     Ok(())
 }
 
-fn failure(job: &ProjectRun<'_>, step: &str, finished: &CompletedProcess) -> Error {
+fn failure(run: &ProjectRun<'_>, step: &str, finished: &CompletedProcess) -> Error {
     if finished.exit_reason == ExitReason::Interrupted {
         return interrupted()
             .hint(format!("`{step}` was stopped; what it did to the data is not undone"));
@@ -50,5 +50,5 @@ fn failure(job: &ProjectRun<'_>, step: &str, finished: &CompletedProcess) -> Err
         "the step `{step}` of `xtask.beforeDeploy` {}; nothing was uploaded",
         finished.ending()
     );
-    failed(wrangler::excerpt(&reason, &finished.tail, Some(log(job, finished)))).hint(HINT)
+    failed(wrangler::excerpt(&reason, &finished.tail, Some(log(run, finished)))).hint(HINT)
 }

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use crate::engine::job::ProjectRun;
+use crate::engine::project_run::ProjectRun;
 use crate::engine::upload::NewVersion;
 use crate::engine::upload::before_deploy;
 use crate::engine::upload::host;
@@ -46,9 +46,9 @@ struct Results<'a> {
 
 impl<'a> Results<'a> {
     /// Returns the results of this attempt. `None` if the folder has none, or those of another attempt.
-    fn read(job: &ProjectRun<'_>, folder: &'a Utf8Path) -> Option<Results<'a>> {
+    fn read(run: &ProjectRun<'_>, folder: &'a Utf8Path) -> Option<Results<'a>> {
         let results = Results { folder };
-        (results.text(upload::NONCE) == job.part.nonce).then_some(results)
+        (results.text(upload::NONCE) == run.part.nonce).then_some(results)
     }
 
     fn text(&self, name: &str) -> String {
@@ -69,23 +69,23 @@ impl<'a> Results<'a> {
 }
 
 /// Reads the results in the folder.
-pub fn read(job: &ProjectRun<'_>, folder: &Utf8Path) -> AttemptResult {
-    let Some(results) = Results::read(job, folder) else { return AttemptResult::Missing };
-    for step in upload::steps(job.run.plan, job.part) {
+pub fn read(run: &ProjectRun<'_>, folder: &Utf8Path) -> AttemptResult {
+    let Some(results) = Results::read(run, folder) else { return AttemptResult::Missing };
+    for step in upload::steps(run.plan, run.part) {
         match results.exit_code(&step) {
             None => return AttemptResult::Missing,
-            Some(code) if step == upload::UPLOAD => return new_version(job, &results, code).into(),
+            Some(code) if step == upload::UPLOAD => return new_version(run, &results, code).into(),
             Some(0) => {}
-            Some(code) => return AttemptResult::Failed(failure(job, &results, &step, code)),
+            Some(code) => return AttemptResult::Failed(failure(run, &results, &step, code)),
         }
     }
     AttemptResult::Missing
 }
 
 /// Returns the steps before the upload that ran.
-pub fn read_steps(job: &ProjectRun<'_>, folder: &Utf8Path) -> Vec<StepResult> {
-    let Some(results) = Results::read(job, folder) else { return Vec::new() };
-    let steps = job.part.before_deploy.steps().iter().enumerate();
+pub fn read_steps(run: &ProjectRun<'_>, folder: &Utf8Path) -> Vec<StepResult> {
+    let Some(results) = Results::read(run, folder) else { return Vec::new() };
+    let steps = run.part.before_deploy.steps().iter().enumerate();
     let result = |(index, step): (usize, &workspace::before_deploy::WranglerStep)| {
         let code = results.exit_code(&upload::before_deploy_step(index))?;
         Some(StepResult { command: step.text.clone(), took: None, is_ok: code == 0 })
@@ -94,19 +94,19 @@ pub fn read_steps(job: &ProjectRun<'_>, folder: &Utf8Path) -> Vec<StepResult> {
 }
 
 /// Returns true if a signal ended the step that uploads.
-pub fn is_upload_killed(job: &ProjectRun<'_>, folder: &Utf8Path) -> bool {
-    let results = Results::read(job, folder);
+pub fn is_upload_killed(run: &ProjectRun<'_>, folder: &Utf8Path) -> bool {
+    let results = Results::read(run, folder);
     results.and_then(|results| results.exit_code(upload::UPLOAD)).is_some_and(|code| code > SIGNALS)
 }
 
 /// Returns the new version, by wrangler's exit code and output file.
-fn new_version(job: &ProjectRun<'_>, results: &Results<'_>, code: i32) -> Result<NewVersion> {
+fn new_version(run: &ProjectRun<'_>, results: &Results<'_>, code: i32) -> Result<NewVersion> {
     let entries = results.text(upload::ENTRIES);
     let log = results.log(upload::UPLOAD);
-    match host::verdict(job, exit_reason(code), &entries, &log) {
+    match host::verdict(run, exit_reason(code), &entries, &log) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => Ok(NewVersion {
             id: version,
-            urls: host::urls(job, &targets, previews),
+            urls: host::urls(run, &targets, previews),
             wrangler: wrangler::version_in(&entries),
             warnings: host::warnings(&results.log(upload::PREPARE)),
         }),
@@ -118,7 +118,7 @@ fn new_version(job: &ProjectRun<'_>, results: &Results<'_>, code: i32) -> Result
 }
 
 /// Returns why a step before the upload failed.
-fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -> Error {
+fn failure(run: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -> Error {
     let log = results.log(step);
     let ending = exit_reason(code);
     if step == upload::BUNDLE {
@@ -126,7 +126,7 @@ fn failure(job: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -
         let hint = wrangler::bundle_hint(&log.join("\n"));
         return failed(wrangler::excerpt(&reason, &log, None)).hint(hint);
     }
-    let mut own = job.part.before_deploy.steps().iter().enumerate();
+    let mut own = run.part.before_deploy.steps().iter().enumerate();
     if let Some((_, own)) = own.find(|(index, _)| upload::before_deploy_step(*index) == step) {
         let reason = format!(
             "the step `{}` of `xtask.beforeDeploy` {ending}; nothing was uploaded",

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use workspace::modules;
 
 use crate::context::RunLimits;
-use crate::engine::job::ProjectRun;
+use crate::engine::project_run::ProjectRun;
 use crate::engine::upload::before_deploy;
 use crate::engine::upload::container_results::{self, AttemptResult, SIGNALS};
 use crate::engine::upload::{NewVersion, PreparedUpload};
@@ -96,47 +96,47 @@ pub fn module_record(text: &str, nonce: &str, strategy: Option<Strategy>) -> Att
 }
 
 /// Returns the steps before the upload that ran.
-pub fn read_steps(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepResult> {
-    if job.part.build_plan.containers.upload == ContainerUpload::Api {
-        return container_results::read_steps(job, &prepared.report);
+pub fn read_steps(run: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepResult> {
+    if run.part.build_plan.containers.upload == ContainerUpload::Api {
+        return container_results::read_steps(run, &prepared.report);
     }
     let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    ModuleRecord::parse(&text, &job.part.nonce).map(|record| record.steps).unwrap_or_default()
+    ModuleRecord::parse(&text, &run.part.nonce).map(|record| record.steps).unwrap_or_default()
 }
 
 /// Returns true if wrangler was killed in its container while it uploaded.
-pub fn is_upload_killed(job: &ProjectRun<'_>, prepared: &PreparedUpload) -> bool {
-    job.part.build_plan.containers.upload == ContainerUpload::Api
-        && container_results::is_upload_killed(job, &prepared.report)
+pub fn is_upload_killed(run: &ProjectRun<'_>, prepared: &PreparedUpload) -> bool {
+    run.part.build_plan.containers.upload == ContainerUpload::Api
+        && container_results::is_upload_killed(run, &prepared.report)
 }
 
 /// Prepares the run of the project's script, which builds and uploads in containers.
-pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
-    let (command, report) = container_command(job)?;
+pub fn prepare(run: &ProjectRun<'_>) -> Result<PreparedUpload> {
+    let (command, report) = container_command(run)?;
     Ok(PreparedUpload { command, report, folder: None, warnings: Vec::new() })
 }
 
 /// Reads the results of the upload. Exit code 0 proves nothing. Only results with our nonce count.
 pub fn read_report(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<NewVersion> {
-    let result = match job.part.build_plan.containers.upload {
-        ContainerUpload::Api => container_results::read(job, &prepared.report),
+    let result = match run.part.build_plan.containers.upload {
+        ContainerUpload::Api => container_results::read(run, &prepared.report),
         ContainerUpload::Module => {
             let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-            module_record(&text, &job.part.nonce, job.part.strategy)
+            module_record(&text, &run.part.nonce, run.part.strategy)
         }
     };
     match result {
         AttemptResult::Uploaded(version) => {
-            check_success(job, finished)?;
+            check_success(run, finished)?;
             Ok(version)
         }
         AttemptResult::Failed(failure) => Err(failure),
         AttemptResult::Missing => {
-            check_success(job, finished)?;
+            check_success(run, finished)?;
             Err(failed("dagger exited with 0 but left no record of this attempt: it ran nothing, or answered from a cache")
                 .hint(format!("look for the record at {}", prepared.report)))
         }
@@ -176,24 +176,24 @@ pub(crate) fn container_exit(mut finished: CompletedProcess) -> ContainerExit {
 }
 
 /// Builds in a container, if there is a build.
-pub(crate) fn build_in_container(job: &ProjectRun<'_>) -> Result<()> {
-    if job.part.build.is_none() {
+pub(crate) fn build_in_container(run: &ProjectRun<'_>) -> Result<()> {
+    if run.part.build.is_none() {
         return Ok(());
     }
-    let (command, _) = container_command(job)?;
-    job.step("dagger: build");
-    let finished = job.execute_within(&command, RunLimits::default())?;
-    check_success(job, container_exit(finished).finished).map(|_| ())
+    let (command, _) = container_command(run)?;
+    run.step("dagger: build");
+    let finished = run.execute_within(&command, RunLimits::default())?;
+    check_success(run, container_exit(finished).finished).map(|_| ())
 }
 
 /// Returns the command that runs the project's script, and the path of its record.
-fn container_command(job: &ProjectRun<'_>) -> Result<(command::ProcessCommand, Utf8PathBuf)> {
-    let root = &job.run.ctx.root;
-    check_modules(root, job.part)?;
-    check_wipe(job)?;
-    let report = match job.part.build_plan.containers.upload {
-        ContainerUpload::Api => root.join(script::upload::results(job.part)),
-        ContainerUpload::Module => root.join(&job.part.dir).join(script::RECORD),
+fn container_command(run: &ProjectRun<'_>) -> Result<(command::ProcessCommand, Utf8PathBuf)> {
+    let root = &run.ctx.root;
+    check_modules(root, run.part)?;
+    check_wipe(run)?;
+    let report = match run.part.build_plan.containers.upload {
+        ContainerUpload::Api => root.join(script::upload::results(run.part)),
+        ContainerUpload::Module => root.join(&run.part.dir).join(script::RECORD),
     };
     let removed = match report.symlink_metadata() {
         Ok(found) if found.is_dir() => std::fs::remove_dir_all(&report),
@@ -201,29 +201,29 @@ fn container_command(job: &ProjectRun<'_>) -> Result<(command::ProcessCommand, U
         Err(_) => Ok(()),
     };
     removed.with_context(|| format!("cannot remove {report}"))?;
-    if job.run.plan.operation != Operation::Build {
-        for (path, text) in upload_files(job.part, root) {
+    if run.plan.operation != Operation::Build {
+        for (path, text) in upload_files(run.part, root) {
             write_whole(&root.join(path), &text)?;
         }
     }
-    Ok((command(job.run.plan, job.part, root)?, report))
+    Ok((command(run.plan, run.part, root)?, report))
 }
 
 /// Refuses an export folder that is not only for build output, because `export --wipe` deletes everything else
 /// in it.
-fn check_wipe(job: &ProjectRun<'_>) -> Result<()> {
-    let exported = job.part.build.as_ref().and_then(|_| script::exports(job.part));
+fn check_wipe(run: &ProjectRun<'_>) -> Result<()> {
+    let exported = run.part.build.as_ref().and_then(|_| script::exports(run.part));
     let Some(dist) = exported else {
         return Ok(());
     };
-    let root = &job.run.ctx.root;
+    let root = &run.ctx.root;
     symlinks::check(root, &dist)?;
     if !root.join(&dist).is_dir() || git::is_ignored(root, &dist)? {
         return Ok(());
     }
     let failure =
         refused(format!("{dist} is not ignored by git, and the build would replace all of it"));
-    Err(match job.part.dist {
+    Err(match run.part.dist {
         Some(_) => failure.hint(format!("add `{dist}` to .gitignore")),
         None => failure.hint(
             "Dagger exports the folder of `main`, so a build has to write it: into a folder that git \
@@ -301,7 +301,7 @@ fn refusal(output: &[String]) -> Option<Error> {
     Some(refused(text).hint(container_results::REFUSAL_HINT))
 }
 
-fn check_success(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result<CompletedProcess> {
+fn check_success(run: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result<CompletedProcess> {
     if finished.exit_reason == ExitReason::Code(0) {
         return Ok(finished);
     }
@@ -311,9 +311,9 @@ fn check_success(job: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
     let output =
         dagger_output::failure_in_log(&finished.log).unwrap_or_else(|| finished.tail.clone());
     let install = || {
-        let installation = job.part.build_plan.toolchain.installation.as_ref();
-        let installation = installation.filter(|_| script::container::is_used(job.part))?;
-        failure::specific_hint(installation, &job.part.build_plan.containers.variables, &output)
+        let installation = run.part.build_plan.toolchain.installation.as_ref();
+        let installation = installation.filter(|_| script::container::is_used(run.part))?;
+        failure::specific_hint(installation, &run.part.build_plan.containers.variables, &output)
     };
     let hint = dagger::hint(&output).map(str::to_owned).or_else(install);
     let hint = hint.or_else(|| dagger::step_hint(&output).map(str::to_owned));

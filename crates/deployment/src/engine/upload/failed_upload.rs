@@ -3,8 +3,8 @@
 
 use std::fmt;
 
-use crate::engine::job::ProjectRun;
 use crate::engine::live::PreviousState;
+use crate::engine::project_run::ProjectRun;
 use crate::engine::traffic::watch_for_effect;
 use crate::record::DeployStatus;
 use base::error::Error;
@@ -51,7 +51,7 @@ pub struct AfterFailure {
 /// Reads the live version after a failed upload and describes the state. `status` and `hints` are those
 /// of the failure.
 pub fn explain_failed_upload(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     before: &PreviousState,
     failed: &FailedUpload,
     status: DeployStatus,
@@ -59,18 +59,18 @@ pub fn explain_failed_upload(
 ) -> AfterFailure {
     let previous = before.version();
     // An upload for a preview or a gradual deployment does not make its version live.
-    let deploys = job.run.plan.kind(job.part) == UploadKind::Deployment;
-    let is_open = deploys && may_go_live(job, before, failed);
+    let deploys = run.plan.kind(run.part) == UploadKind::Deployment;
+    let is_open = deploys && may_go_live(run, before, failed);
     let changed = match status {
         DeployStatus::Interrupted => DeployStatus::Interrupted,
         _ => DeployStatus::Unknown,
     };
     let is_previous = |live: Option<&Live>| live.map(|live| live.version.as_str()) == previous;
-    let mut now = job.live();
+    let mut now = run.live();
     if is_open {
-        now = watch_for_effect(now, is_previous, || job.live());
+        now = watch_for_effect(now, is_previous, || run.live());
     }
-    let status_command = format!("run `{}`", job.command_line("status"));
+    let status_command = format!("run `{}`", run.command_line("status"));
     match now {
         Ok(live) if is_previous(live.as_ref()) => {
             let as_before = match previous {
@@ -95,7 +95,7 @@ pub fn explain_failed_upload(
                 }
                 None => format!("nothing is live now; before it was {previous}"),
             };
-            hints.push(next_step(job, before, live.as_ref(), status_command));
+            hints.push(next_step(run, before, live.as_ref(), status_command));
             AfterFailure { live, status: changed, text, hints }
         }
         Err(error) => {
@@ -109,8 +109,8 @@ pub fn explain_failed_upload(
 
 /// Returns true if a failed upload may still make its version live: the request was or may have been
 /// sent and has no response. Without a new version this is impossible.
-fn may_go_live(job: &ProjectRun<'_>, before: &PreviousState, failed: &FailedUpload) -> bool {
-    let order = deploying_order(&format!("{:#}", failed.error), &job.part.target.worker);
+fn may_go_live(run: &ProjectRun<'_>, before: &PreviousState, failed: &FailedUpload) -> bool {
+    let order = deploying_order(&format!("{:#}", failed.error), &run.part.target.worker);
     if before.live.is_none() {
         // The first upload of a Worker makes its version live.
         return failed.is_killed || order == Some(Order::Open);
@@ -118,26 +118,26 @@ fn may_go_live(job: &ProjectRun<'_>, before: &PreviousState, failed: &FailedUplo
     if order == Some(Order::Refused) {
         return false;
     }
-    let newest = job.ask(|api| api.newest_versions(&job.part.target.worker));
+    let newest = run.ask(|api| api.newest_versions(&run.part.target.worker));
     let newest = newest.ok().and_then(|versions| Some(versions.first()?.id.clone()));
     newest.is_none() || before.newest.is_none() || newest != before.newest
 }
 
 /// Returns the next step if the live version changed.
 fn next_step(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     before: &PreviousState,
     now: Option<&Live>,
     status_command: String,
 ) -> String {
-    let is_ours = now.is_some_and(|live| live.tag.as_deref() == Some(&job.part.key));
-    let again = job.command_line("deploy");
+    let is_ours = now.is_some_and(|live| live.tag.as_deref() == Some(&run.part.key));
+    let again = run.command_line("deploy");
     match &before.live {
         _ if !is_ours => status_command,
         None => format!("to finish (addresses, schedules), run `{again} --force`"),
         Some(previous) => format!(
             "to finish (addresses, schedules), run `{again} --force`; to go back, run `{} --to {}`",
-            job.command_line("rollback"),
+            run.command_line("rollback"),
             previous.version
         ),
     }

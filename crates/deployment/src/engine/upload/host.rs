@@ -6,7 +6,7 @@
 use camino::Utf8Path;
 
 use crate::engine::build::expected_output::{check_entry, check_output, is_beside_code};
-use crate::engine::job::ProjectRun;
+use crate::engine::project_run::ProjectRun;
 use crate::engine::upload::{NewVersion, PreparedUpload, kept_variables};
 use crate::plan::commands::Bundling;
 use crate::plan::guard::check_containers;
@@ -21,44 +21,44 @@ use workspace::symlinks;
 use workspace::wrangler::{Target, WranglerConfig, is_default_config};
 
 /// Bundles the code and writes the folder to upload from.
-pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
-    let (paths, part) = (&job.run.paths, job.part);
+pub fn prepare(run: &ProjectRun<'_>) -> Result<PreparedUpload> {
+    let (paths, part) = (&run.shared.paths, run.part);
     // First, because an output for another host may have no assets.
-    if !is_redirected(&job.run.ctx.root, part) {
-        check_entry(&job.run.ctx.root, part)?;
+    if !is_redirected(&run.ctx.root, part) {
+        check_entry(&run.ctx.root, part)?;
     }
     if !part.is_built_by_wrangler {
-        check_assets(job)?;
+        check_assets(run)?;
     }
-    let command = paths.upload(part, &job.run.plan.destination, job.run.plan.kind(part));
+    let command = paths.upload(part, &run.plan.destination, run.plan.kind(part));
     let folder = Some(paths.upload_folder(part));
     let warnings = Vec::new();
     let mut prepared =
         PreparedUpload { command, report: paths.output_file(part), folder, warnings };
-    prepared.warnings = prepare_folder(job)?;
-    prepared.warnings.extend(ignored_redirect(&job.run.ctx.root, part));
-    kept_variables::add(job, &mut prepared)?;
+    prepared.warnings = prepare_folder(run)?;
+    prepared.warnings.extend(ignored_redirect(&run.ctx.root, part));
+    kept_variables::add(run, &mut prepared)?;
     Ok(prepared)
 }
 
 /// Refuses a folder of assets that the build did not write.
-fn check_assets(job: &ProjectRun<'_>) -> Result<()> {
-    let part = job.part;
+fn check_assets(run: &ProjectRun<'_>) -> Result<()> {
+    let part = run.part;
     let Some(dist) = &part.dist else { return Ok(()) };
     let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
-    check_output(&job.run.ctx.root, dist, is_beside_code(part, dist), &manifest)
+    check_output(&run.ctx.root, dist, is_beside_code(part, dist), &manifest)
 }
 
 /// Reads wrangler's output file. Exit code 0 alone proves nothing.
 pub fn read_report(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     prepared: &PreparedUpload,
     finished: &CompletedProcess,
 ) -> Result<NewVersion> {
     let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    match verdict(job, finished.exit_reason, &output, &finished.tail) {
+    match verdict(run, finished.exit_reason, &output, &finished.tail) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => {
-            let urls = urls(job, &targets, previews);
+            let urls = urls(run, &targets, previews);
             // The folder is kept after a failure, for debugging.
             let _left = std::fs::remove_file(&prepared.report);
             let warnings = prepared.warnings.clone();
@@ -69,7 +69,7 @@ pub fn read_report(
                 ExitReason::Deadline => format!("wrangler {}", finished.ending()),
                 _ => reason,
             };
-            let text = wrangler::excerpt(&reason, &finished.tail, Some(log(job, finished)));
+            let text = wrangler::excerpt(&reason, &finished.tail, Some(log(run, finished)));
             let failure = match finished.exit_reason {
                 ExitReason::Interrupted => interrupted(),
                 _ => failed(text),
@@ -82,14 +82,14 @@ pub fn read_report(
 /// Returns wrangler's result, by its exit and its output file. `lines` are what it printed: the file has the code of an
 /// error, and not its text.
 pub(crate) fn verdict(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     exit_reason: ExitReason,
     output: &str,
     lines: &[String],
 ) -> wrangler::WranglerOutcome {
-    match wrangler::verdict(job.run.plan.kind(job.part), exit_reason, output) {
+    match wrangler::verdict(run.plan.kind(run.part), exit_reason, output) {
         wrangler::WranglerOutcome::Failed { reason, hint } => {
-            let next_step = next_step(job, exit_reason, lines);
+            let next_step = next_step(run, exit_reason, lines);
             wrangler::WranglerOutcome::Failed { reason, hint: next_step.or(hint) }
         }
         done @ wrangler::WranglerOutcome::Done { .. } => done,
@@ -97,30 +97,30 @@ pub(crate) fn verdict(
 }
 
 /// Returns the next step after a failure that wrangler's output explains better than its output file.
-fn next_step(job: &ProjectRun<'_>, exit_reason: ExitReason, lines: &[String]) -> Option<String> {
+fn next_step(run: &ProjectRun<'_>, exit_reason: ExitReason, lines: &[String]) -> Option<String> {
     if let Some(stop) = StrictStop::find(lines).filter(|_| exit_reason == ExitReason::Code(1)) {
-        return Some(stop.hint(&job.command_line("wrangler")));
+        return Some(stop.hint(&run.command_line("wrangler")));
     }
     let output = lines.join("\n");
     wrangler::error_hint_in_output(&output)
         .map(str::to_owned)
-        .or_else(|| deploy_bound_project(job, &output))
+        .or_else(|| deploy_bound_project(run, &output))
 }
 
 /// Returns the command that deploys the missing Worker of a service binding. `None` if no project has it.
-fn deploy_bound_project(job: &ProjectRun<'_>, output: &str) -> Option<String> {
+fn deploy_bound_project(run: &ProjectRun<'_>, output: &str) -> Option<String> {
     if !output.contains("[code: 10143]") && !output.contains("[code: 10144]") {
         return None;
     }
     let is_named = |worker: &str| output.contains(&format!("'{worker}'"));
-    let (worker, project) = job.part.bound_projects.iter().find(|(worker, _)| is_named(worker))?;
-    let command = job.run.plan.destination.command_line("deploy", project);
+    let (worker, project) = run.part.bound_projects.iter().find(|(worker, _)| is_named(worker))?;
+    let command = run.plan.destination.command_line("deploy", project);
     Some(format!("run `{command}` first, which creates the Worker `{worker}`"))
 }
 
 /// Returns the URLs of the new version.
-pub(crate) fn urls(job: &ProjectRun<'_>, targets: &[String], previews: Vec<String>) -> Vec<String> {
-    match job.run.plan.operation {
+pub(crate) fn urls(run: &ProjectRun<'_>, targets: &[String], previews: Vec<String>) -> Vec<String> {
+    match run.plan.operation {
         Operation::Preview => previews,
         _ => wrangler::urls(targets),
     }
@@ -141,12 +141,12 @@ fn build_command_output(root: &Utf8Path, log: &str, tail: &[String]) -> Option<V
 }
 
 /// Bundles the code if there is any, and writes the folder to upload from. Returns warnings.
-fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
-    let (paths, part) = (&job.run.paths, job.part);
+fn prepare_folder(run: &ProjectRun<'_>) -> Result<Vec<String>> {
+    let (paths, part) = (&run.shared.paths, run.part);
     let folder = paths.upload_folder(part);
     std::fs::create_dir_all(folder.join("empty"))
         .map_err(|error| unwritable(format!("cannot create {folder}: {error}")))?;
-    let root = &job.run.ctx.root;
+    let root = &run.ctx.root;
     let is_redirected = is_redirected(root, part);
     let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
     let target = generated.as_ref().unwrap_or(&part.target);
@@ -154,11 +154,11 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
     check_containers(&part.config, target)?;
     let is_bundled = target.main.is_some() || target.has_build_command;
     if is_bundled {
-        job.step("bundle");
+        run.step("bundle");
         let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
-        let finished = job.execute(&paths.bundle(part, bundling))?;
+        let finished = run.execute(&paths.bundle(part, bundling))?;
         if matches!(finished.exit_reason, ExitReason::Code(code) if code != 0) {
-            let log = log(job, &finished);
+            let log = log(run, &finished);
             let command_output = build_command_output(root, log, &finished.tail);
             let reason = match command_output {
                 Some(_) => {
@@ -172,12 +172,12 @@ fn prepare_folder(job: &ProjectRun<'_>) -> Result<Vec<String>> {
         }
         finished.success().map_err(|failure| failure.hint_if_failed(wrangler::BUNDLE))?;
         if part.is_built_by_wrangler {
-            check_assets(job)?;
+            check_assets(run)?;
         }
     }
-    let destination = &job.run.plan.destination;
+    let destination = &run.plan.destination;
     let command = paths.prepare_upload(part, destination, is_redirected, is_bundled);
-    let finished = job.execute(&command)?;
+    let finished = run.execute(&command)?;
     match finished.exit_reason {
         ExitReason::Code(wrangler::REFUSAL_EXIT_CODE) => Err(refusal(&finished)),
         _ => Ok(warnings(&finished.success()?.tail)),
@@ -204,8 +204,8 @@ fn ignored_redirect(root: &Utf8Path, part: &ProjectPlan) -> Option<String> {
 }
 
 /// Returns the path of the log with all of a command's output, relative to the repository's root.
-pub(crate) fn log<'f>(job: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {
-    finished.log.strip_prefix(&job.run.ctx.root).unwrap_or(&finished.log).as_str()
+pub(crate) fn log<'f>(run: &ProjectRun<'_>, finished: &'f CompletedProcess) -> &'f str {
+    finished.log.strip_prefix(&run.ctx.root).unwrap_or(&finished.log).as_str()
 }
 
 /// Reads the config of an adapter. The program that prepares the upload checks it.

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::engine::job::ProjectRun;
+use crate::engine::project_run::ProjectRun;
 use crate::engine::upload::PreparedUpload;
 use base::error::{Result, unwritable};
 use cloudflare::api::WorkerVariable;
@@ -16,12 +16,12 @@ use cloudflare::wrangler::UploadKind;
 const KEEP_VARS: &str = "--keep-vars";
 
 /// Adds the variables of the dashboard to a prepared upload that keeps them.
-pub fn add(job: &ProjectRun<'_>, prepared: &mut PreparedUpload) -> Result<()> {
-    let part = job.part;
-    if job.run.plan.kind(part) == UploadKind::Preview {
+pub fn add(run: &ProjectRun<'_>, prepared: &mut PreparedUpload) -> Result<()> {
+    let part = run.part;
+    if run.plan.kind(part) == UploadKind::Preview {
         return Ok(());
     }
-    let path = job.run.paths.upload_folder(part).join("upload/config.json");
+    let path = run.shared.paths.upload_folder(part).join("upload/config.json");
     let text = std::fs::read_to_string(&path)
         .map_err(|error| unwritable(format!("cannot read {path}: {error}")))?;
     let Ok(Value::Object(mut config)) = serde_json::from_str(&text) else { return Ok(()) };
@@ -29,7 +29,7 @@ pub fn add(job: &ProjectRun<'_>, prepared: &mut PreparedUpload) -> Result<()> {
     if !has_flag && config.get("keep_vars") != Some(&Value::Bool(true)) {
         return Ok(());
     }
-    let set = job.read("the variables of the Worker", |api| api.variables(&part.target.worker))?;
+    let set = run.read("the variables of the Worker", |api| api.variables(&part.target.worker))?;
     let overrides = merge(&mut config, set);
     prepared
         .command

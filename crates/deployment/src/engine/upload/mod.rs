@@ -16,9 +16,9 @@ use camino::Utf8PathBuf;
 
 use crate::engine::deployment::UploadedVersion;
 use crate::engine::health::build_output::BuildOutput;
-use crate::engine::job::ProjectRun;
 use crate::engine::live;
 use crate::engine::lock::FileLock;
+use crate::engine::project_run::ProjectRun;
 use crate::engine::setup;
 use crate::plan::{Engine, Operation, alias, guard};
 use crate::record::StepResult;
@@ -74,31 +74,31 @@ pub struct Upload {
 }
 
 /// Checks the rules that need the working tree, Cloudflare, or a wrangler that this run installed. Nothing is built yet.
-pub fn refuse(job: &ProjectRun<'_>) -> Result<()> {
-    if let Some(main) = &job.part.target.main {
-        symlinks::check(&job.run.ctx.root, &job.part.dir.join(main))?;
+pub fn refuse(run: &ProjectRun<'_>) -> Result<()> {
+    if let Some(main) = &run.part.target.main {
+        symlinks::check(&run.ctx.root, &run.part.dir.join(main))?;
     }
-    check_links_of_steps(job)?;
-    secrets::refuse_missing(job)?;
-    match job.run.plan.choice.engine {
-        Engine::Host => check_fields(job),
+    check_links_of_steps(run)?;
+    secrets::refuse_missing(run)?;
+    match run.plan.choice.engine {
+        Engine::Host => check_fields(run),
         Engine::Dagger => Ok(()),
     }
 }
 
 /// Prepares the upload. Nothing is uploaded yet, and the project's code runs without the token.
-pub fn prepare(job: &ProjectRun<'_>) -> Result<PreparedUpload> {
-    match job.run.plan.choice.engine {
-        Engine::Host => host::prepare(job),
-        Engine::Dagger => dagger::prepare(job),
+pub fn prepare(run: &ProjectRun<'_>) -> Result<PreparedUpload> {
+    match run.plan.choice.engine {
+        Engine::Host => host::prepare(run),
+        Engine::Dagger => dagger::prepare(run),
     }
 }
 
 /// Uploads, and for a deployment makes the version live.
-pub fn upload(job: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) -> Upload {
-    let engine = job.run.plan.choice.engine;
-    job.step(if engine == Engine::Dagger { "dagger: build and upload" } else { "upload" });
-    let finished = match job.execute_upload(&prepared.command, lock) {
+pub fn upload(run: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) -> Upload {
+    let engine = run.plan.choice.engine;
+    run.step(if engine == Engine::Dagger { "dagger: build and upload" } else { "upload" });
+    let finished = match run.execute_upload(&prepared.command, lock) {
         Ok(finished) => finished,
         Err(error) => {
             return Upload {
@@ -117,66 +117,65 @@ pub fn upload(job: &ProjectRun<'_>, prepared: &PreparedUpload, lock: &FileLock) 
         }
         Engine::Dagger => {
             let dagger::ContainerExit { finished, is_killed } = dagger::container_exit(finished);
-            (finished, is_killed || dagger::is_upload_killed(job, prepared))
+            (finished, is_killed || dagger::is_upload_killed(run, prepared))
         }
     };
     let steps = match engine {
         Engine::Host => Vec::new(),
-        Engine::Dagger => dagger::read_steps(job, prepared),
+        Engine::Dagger => dagger::read_steps(run, prepared),
     };
-    Upload { duration, is_killed, steps, result: read_upload(job, prepared, finished) }
+    Upload { duration, is_killed, steps, result: read_upload(run, prepared, finished) }
 }
 
 fn read_upload(
-    job: &ProjectRun<'_>,
+    run: &ProjectRun<'_>,
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<UploadedVersion> {
-    let mut version = match job.run.plan.choice.engine {
-        Engine::Host => host::read_report(job, prepared, &finished)?,
-        Engine::Dagger => dagger::read_report(job, prepared, finished)?,
+    let mut version = match run.plan.choice.engine {
+        Engine::Host => host::read_report(run, prepared, &finished)?,
+        Engine::Dagger => dagger::read_report(run, prepared, finished)?,
     };
-    let in_sandbox = match job.run.plan.operation {
-        Operation::Preview => live::preview_urls(job, &version.id),
-        _ => job.run.plan.destination.sandbox_url(&job.part.target.worker).map(|url| vec![url]),
+    let in_sandbox = match run.plan.operation {
+        Operation::Preview => live::preview_urls(run, &version.id),
+        _ => run.plan.destination.sandbox_url(&run.part.target.worker).map(|url| vec![url]),
     };
-    let is_share =
-        job.run.plan.operation == Operation::Deploy && job.run.plan.options.percent.is_some();
+    let is_share = run.plan.operation == Operation::Deploy && run.plan.options.percent.is_some();
     if let Some(urls) = in_sandbox {
         version.urls = urls;
     } else if is_share {
         // wrangler prints the URLs of the version, which is not live yet.
-        version.urls = live_urls(job);
+        version.urls = live_urls(run);
     }
     // wrangler names the address of a version also if it is too long for a host name.
     version.urls.retain(|url| alias::has_valid_host(url));
-    let output = job.part.dist.as_ref().map(|dist| {
-        let handling = job.part.target.html_handling.as_deref();
-        let dist = job.run.ctx.root.join(dist);
-        Box::new(BuildOutput::read(&dist, job.part.health.path(), handling))
+    let output = run.part.dist.as_ref().map(|dist| {
+        let handling = run.part.target.html_handling.as_deref();
+        let dist = run.ctx.root.join(dist);
+        Box::new(BuildOutput::read(&dist, run.part.health.path(), handling))
     });
     Ok(UploadedVersion { version, output })
 }
 
 /// Returns the URLs of the Worker, without those that cannot be read.
-fn live_urls(job: &ProjectRun<'_>) -> Vec<String> {
-    let target = &job.part.target;
+fn live_urls(run: &ProjectRun<'_>) -> Vec<String> {
+    let target = &run.part.target;
     let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
-    let address = job.ask(|api| api.address(&target.worker)).ok().flatten();
+    let address = run.ask(|api| api.address(&target.worker)).ok().flatten();
     domains.chain(address).collect()
 }
 
 /// Refuses links out of the repository in what steps before the upload read. The program that prepares the upload checks
 /// the paths again after the build.
-fn check_links_of_steps(job: &ProjectRun<'_>) -> Result<()> {
-    let files = job.part.read_by_steps();
-    files.iter().try_for_each(|file| symlinks::check(&job.run.ctx.root, file))
+fn check_links_of_steps(run: &ProjectRun<'_>) -> Result<()> {
+    let files = run.part.read_by_steps();
+    files.iter().try_for_each(|file| symlinks::check(&run.ctx.root, file))
 }
 
 /// Refuses unknown fields in the config, as the plan did if wrangler was installed then.
-fn check_fields(job: &ProjectRun<'_>) -> Result<()> {
-    let (root, part) = (&job.run.ctx.root, job.part);
+fn check_fields(run: &ProjectRun<'_>) -> Result<()> {
+    let (root, part) = (&run.ctx.root, run.part);
     let config = setup::wrangler_config(root, &part.config)?;
-    let unknown = guard::unknown_fields(&part.config, &config, job.run.wrangler_schema()?);
+    let unknown = guard::unknown_fields(&part.config, &config, run.shared.wrangler_schema()?);
     unknown.into_iter().next().map_or(Ok(()), Err)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::engine::job::ProjectRun;
+use crate::engine::project_run::ProjectRun;
 use crate::plan::Operation;
 use crate::plan::destination::Destination;
 use crate::tools::sandbox;
@@ -79,10 +79,10 @@ impl Subject<'_> {
 }
 
 /// Refuses an upload of a Worker without the secrets that its config requires.
-pub fn refuse_missing(job: &ProjectRun<'_>) -> Result<()> {
-    let part = job.part;
+pub fn refuse_missing(run: &ProjectRun<'_>) -> Result<()> {
+    let part = run.part;
     let is_own =
-        job.run.plan.operation == Operation::Preview && part.strategy == Some(Strategy::Preview);
+        run.plan.operation == Operation::Preview && part.strategy == Some(Strategy::Preview);
     // Worker Previews have their own secrets.
     if part.target.required_secrets.as_ref().is_none_or(Vec::is_empty) || is_own {
         return Ok(());
@@ -91,10 +91,10 @@ pub fn refuse_missing(job: &ProjectRun<'_>) -> Result<()> {
         project: &part.project,
         config: &part.config,
         target: &part.target,
-        destination: &job.run.plan.destination,
+        destination: &run.plan.destination,
     };
-    let set = job.read("its secrets", |api| api.secret_names(&part.target.worker))?;
-    subject.refuse(&subject.missing(&job.run.ctx.root, &set)?)
+    let set = run.read("its secrets", |api| api.secret_names(&part.target.worker))?;
+    subject.refuse(&subject.missing(&run.ctx.root, &set)?)
 }
 
 /// Refuses a deployment of `project` without its required secrets, without changing anything. Returns `false` if

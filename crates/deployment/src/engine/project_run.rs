@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::context::RunLimits;
+use crate::context::{Ctx, RunLimits};
 use crate::engine::RunContext;
 use crate::engine::health::build_output::BuildOutput;
 use crate::engine::health::response::ExpectedResponse;
@@ -10,7 +10,7 @@ use crate::engine::health::{Limits, Verdict, check_version};
 use crate::engine::lock::FileLock;
 use crate::engine::phases::Phase;
 use crate::engine::upload::engine_watch;
-use crate::plan::{Engine, Operation, ProjectPlan};
+use crate::plan::{Engine, Operation, Plan, ProjectPlan};
 use base::command::ProcessCommand;
 use base::error::{Error, Result, interrupted, refused};
 use base::runner::{CompletedProcess, is_interrupted};
@@ -22,17 +22,22 @@ use cloudflare::api::{Api, Live};
 /// One project's part of a run. It is immutable: the steps return their results.
 pub struct ProjectRun<'a> {
     /// Values that all projects of the run share.
-    pub run: &'a RunContext<'a>,
+    pub shared: &'a RunContext<'a>,
+    /// The context of the run.
+    pub ctx: &'a Ctx,
+    /// The plan of the whole run.
+    pub plan: &'a Plan,
     /// The project's plan.
     pub part: &'a ProjectPlan,
     task: ProgressLine,
 }
 
 impl<'a> ProjectRun<'a> {
-    /// Creates the job and shows it in the progress.
+    /// Creates it and shows it in the progress.
     #[must_use]
-    pub fn new(run: &'a RunContext<'a>, part: &'a ProjectPlan) -> ProjectRun<'a> {
-        ProjectRun { run, part, task: run.ctx.ui.task(&part.project) }
+    pub fn new(shared: &'a RunContext<'a>, part: &'a ProjectPlan) -> ProjectRun<'a> {
+        let (ctx, plan) = (shared.ctx, shared.plan);
+        ProjectRun { shared, ctx, plan, part, task: ctx.ui.task(&part.project) }
     }
 
     /// Ends the progress with the result.
@@ -47,17 +52,17 @@ impl<'a> ProjectRun<'a> {
 
     /// Sets the part of the run that the next steps belong to.
     pub(crate) fn phase(&self, phase: Phase) {
-        self.task.phase(self.run.phases.label(phase));
+        self.task.phase(self.shared.phases.label(phase));
     }
 
-    /// Runs a command with its output in the job's log.
+    /// Runs a command with its output in the project's log.
     pub(crate) fn execute(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
-        self.run.ctx.run(&self.part.nonce, command, &|line| self.task.output(line))
+        self.ctx.run(&self.part.nonce, command, &|line| self.task.output(line))
     }
 
     /// Runs a command that installs packages. Prints the registry if it waits for an unreachable one.
     pub(crate) fn execute_install(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
-        self.run.ctx.run_install(&self.part.nonce, command, &|line| self.task.output(line))
+        self.ctx.run_install(&self.part.nonce, command, &|line| self.task.output(line))
     }
 
     /// Runs the command that uploads. The child keeps the project's lock even if this process is killed.
@@ -77,9 +82,9 @@ impl<'a> ProjectRun<'a> {
     ) -> Result<CompletedProcess> {
         let on_line = |line: &str| self.task.output(line);
         let run = |limits: RunLimits<'_>| {
-            self.run.ctx.run_within(&self.part.nonce, command, limits, &on_line)
+            self.ctx.run_within(&self.part.nonce, command, limits, &on_line)
         };
-        match self.run.plan.choice.engine {
+        match self.plan.choice.engine {
             Engine::Host => run(limits),
             Engine::Dagger => {
                 engine_watch::run_beside(|stop| run(RunLimits { stop: Some(stop), ..limits }))
@@ -90,9 +95,8 @@ impl<'a> ProjectRun<'a> {
     /// Locks the project and waits for the last request of a run that was killed.
     pub(crate) fn lock(&self) -> Result<FileLock> {
         let waiting = |holder: &str| self.step(&format!("wait for {holder}"));
-        let lock =
-            crate::engine::setup::project_lock(&self.run.ctx.root, &self.part.slug, waiting)?;
-        if self.run.plan.operation != Operation::Build {
+        let lock = crate::engine::setup::project_lock(&self.ctx.root, &self.part.slug, waiting)?;
+        if self.plan.operation != Operation::Build {
             lock.settle(|why| self.step(why))?;
         }
         Ok(lock)
@@ -109,14 +113,14 @@ impl<'a> ProjectRun<'a> {
         limits: Limits,
     ) -> Verdict {
         match ExpectedResponse::new(self.part, built) {
-            Some(expected) => check_version(self.run.ctx, &expected, live, urls, own, limits),
+            Some(expected) => check_version(self.ctx, &expected, live, urls, own, limits),
             None => Verdict::Right { notes: Vec::new() },
         }
     }
 
     /// Returns the command line of `command` for this project and environment.
     pub(crate) fn command_line(&self, command: &str) -> String {
-        self.run.plan.destination.command_line(command, &self.part.project)
+        self.plan.destination.command_line(command, &self.part.project)
     }
 
     /// Reads from the API before anything changes. An error is a refusal.
@@ -131,10 +135,10 @@ impl<'a> ProjectRun<'a> {
 
     /// Reads from Cloudflare's API, within the run's retry budget.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
-        let destination = &self.run.plan.destination;
-        let token: Secret = self.run.ctx.credential(destination)?;
+        let destination = &self.plan.destination;
+        let token: Secret = self.ctx.credential(destination)?;
         let api = destination.client(&token);
-        ask(&api.patient(&self.run.ctx.retry_budget))
+        ask(&api.patient(&self.ctx.retry_budget))
     }
 }
 
