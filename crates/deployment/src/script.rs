@@ -28,33 +28,33 @@ pub const SANDBOX_TOKEN: &str = "SANDBOX_TOKEN";
 ///
 /// No called function has a list as an argument. The CLI would split it at commas, twice, and remove
 /// quotes from its items. A function that needs several values should accept one JSON string.
-pub fn script(plan: &Plan, part: &ProjectPlan) -> Result<String> {
+pub fn script(plan: &Plan, project: &ProjectPlan) -> Result<String> {
     let mut lines = Vec::new();
-    if container::is_used(part) && (part.build.is_some() || has_code(plan, part)) {
-        lines.extend(container::lines(part)?);
+    if container::is_used(project) && (project.build.is_some() || has_code(plan, project)) {
+        lines.extend(container::lines(project)?);
     }
     // The framework writes the config of such a project, so its folders are not known yet. They stay in the container.
-    let stays = part.is_named_by_adapter()
-        && container::is_used(part)
+    let stays = project.is_named_by_adapter()
+        && container::is_used(project)
         && plan.operation != Operation::Build;
-    if part.build.is_some() && !stays {
-        lines.push(build(part)?);
+    if project.build.is_some() && !stays {
+        lines.push(build(project)?);
     }
     if plan.operation != Operation::Build {
-        match part.build_plan.containers.upload {
-            ContainerUpload::Api => lines.extend(upload::lines(plan, part)?),
-            ContainerUpload::Module => lines.push(module_upload(plan, part)?),
+        match project.build_plan.containers.upload {
+            ContainerUpload::Api => lines.extend(upload::lines(plan, project)?),
+            ContainerUpload::Module => lines.push(module_upload(plan, project)?),
         }
     }
     Ok(lines.iter().map(|line| format!("{line}\n")).collect())
 }
 
 /// Returns true if the upload reads the project's folder, because its code is bundled or steps read its files.
-fn has_code(plan: &Plan, part: &ProjectPlan) -> bool {
-    let has_steps = plan.operation == Operation::Deploy && !part.before_deploy.is_empty();
-    let is_bundled = match part.build_plan.containers.upload {
-        ContainerUpload::Api => upload::is_bundled(part),
-        ContainerUpload::Module => part.may_have_code(),
+fn has_code(plan: &Plan, project: &ProjectPlan) -> bool {
+    let has_steps = plan.operation == Operation::Deploy && !project.before_deploy.is_empty();
+    let is_bundled = match project.build_plan.containers.upload {
+        ContainerUpload::Api => upload::is_bundled(project),
+        ContainerUpload::Module => project.may_have_code(),
     };
     plan.operation != Operation::Build && (is_bundled || has_steps)
 }
@@ -70,24 +70,25 @@ fn token_variable(destination: &Destination) -> &str {
 /// Returns the folder that a build writes and Dagger exports: that of the assets, or of `main` if the
 /// Worker has none. `None` if that is the project's own folder.
 #[must_use]
-pub fn exports(part: &ProjectPlan) -> Option<Utf8PathBuf> {
+pub fn exports(project: &ProjectPlan) -> Option<Utf8PathBuf> {
     let code = || {
-        let folder = part.target.main.as_deref()?.parent()?;
-        Some(normalize(&part.dir.join(folder))?).filter(|folder| !part.dir.starts_with(folder))
+        let folder = project.target.main.as_deref()?.parent()?;
+        Some(normalize(&project.dir.join(folder))?)
+            .filter(|folder| !project.dir.starts_with(folder))
     };
-    part.dist.clone().or_else(code)
+    project.dist.clone().or_else(code)
 }
 
-fn build(part: &ProjectPlan) -> Result<String> {
-    let dist = exports(part).ok_or_else(|| {
+fn build(project: &ProjectPlan) -> Result<String> {
+    let dist = exports(project).ok_or_else(|| {
         refused(format!(
             "{}: Dagger exports the folder that a build writes, but neither `assets.directory` nor `main` names one",
-            part.config
+            project.config
         ))
         .hint("let the build write into its own folder, such as `dist`, or take `--engine host`")
     })?;
-    let export = format!("export --wipe {}", quote(relative(&part.dir, &dist).as_str())?);
-    if part.module {
+    let export = format!("export --wipe {}", quote(relative(&project.dir, &dist).as_str())?);
+    if project.module {
         return Ok(format!("build | {export}"));
     }
     let folder = quote(container::container_path(&dist).as_str())?;
@@ -95,16 +96,17 @@ fn build(part: &ProjectPlan) -> Result<String> {
 }
 
 /// Returns the line that uploads by the Cloudflare module.
-fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String> {
+fn module_upload(plan: &Plan, project: &ProjectPlan) -> Result<String> {
     let destination = &plan.destination;
-    let module = quote(relative(&part.dir, Utf8Path::new(CLOUDFLARE)).as_str())?;
-    let config = part.config.file_name().unwrap_or_default();
+    let module = quote(relative(&project.dir, Utf8Path::new(CLOUDFLARE)).as_str())?;
+    let config = project.config.file_name().unwrap_or_default();
     let token = token_variable(destination);
     // The module requires a folder. A Worker without assets has none, so it gets the folder of its
     // code, which is not published.
-    let code = part.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| part.dir.join(dir));
-    let dist = part.dist.clone().or(code).unwrap_or_else(|| part.dir.clone());
-    let function = match plan.kind(part) {
+    let code =
+        project.target.main.as_deref().and_then(Utf8Path::parent).map(|dir| project.dir.join(dir));
+    let dist = project.dist.clone().or(code).unwrap_or_else(|| project.dir.clone());
+    let function = match plan.kind(project) {
         UploadKind::Deployment => "deploy",
         UploadKind::Version | UploadKind::Preview => "upload",
     };
@@ -114,24 +116,24 @@ fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String> {
         module += &format!(" --api={}", quote(&format!("tcp://127.0.0.1:{port}"))?);
     }
     calls.push(module);
-    let steps = if plan.operation == Operation::Deploy { before_deploy(part) } else { None };
-    if part.may_have_code() || steps.is_some() {
-        calls.push(match container::is_used(part) {
+    let steps = if plan.operation == Operation::Deploy { before_deploy(project) } else { None };
+    if project.may_have_code() || steps.is_some() {
+        calls.push(match container::is_used(project) {
             // With the installed and built files, so that wrangler bundles the build's output.
             true => format!(
                 "with-workspace $(${} | directory {}) {}",
                 container::BUILT,
                 quote(container::ROOT)?,
-                quote(part.dir.as_str())?
+                quote(project.dir.as_str())?
             ),
             false => "with-source '.'".to_owned(),
         });
     }
-    if !part.flags.is_empty() {
-        let flags = serde_json::json!(part.flags.all()).to_string();
+    if !project.flags.is_empty() {
+        let flags = serde_json::json!(project.flags.all()).to_string();
         calls.push(format!("with-flags {}", quote(&flags)?));
     }
-    if let Some(name) = &part.target.default_name {
+    if let Some(name) = &project.target.default_name {
         calls.push(format!("with-worker-name {}", quote(name)?));
     }
     if let Some(steps) = &steps {
@@ -139,17 +141,17 @@ fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String> {
     }
     let mut call = format!(
         "{function} {} {} {}",
-        quote(&with_dot(&relative(&part.dir, &dist)))?,
+        quote(&with_dot(&relative(&project.dir, &dist)))?,
         quote(config)?,
         quote(&format!("env://{token}"))?,
     );
-    let strategy = part.strategy.filter(|&strategy| strategy == Strategy::Preview);
+    let strategy = project.strategy.filter(|&strategy| strategy == Strategy::Preview);
     let options = [
-        ("alias", part.alias.as_deref()),
-        ("project", Some(part.project.as_str())),
-        ("tag", Some(part.key.as_str())),
-        ("message", Some(part.message.as_str())),
-        ("nonce", Some(part.nonce.as_str())),
+        ("alias", project.alias.as_deref()),
+        ("project", Some(project.name.as_str())),
+        ("tag", Some(project.key.as_str())),
+        ("message", Some(project.message.as_str())),
+        ("nonce", Some(project.nonce.as_str())),
         ("strategy", strategy.map(Strategy::name)),
     ];
     for (name, value) in options {
@@ -164,19 +166,19 @@ fn module_upload(plan: &Plan, part: &ProjectPlan) -> Result<String> {
 
 /// Returns the steps before the upload in the module's format. `None` if there are none. The paths are relative to the
 /// module's source: the repository, or the project's folder.
-fn before_deploy(part: &ProjectPlan) -> Option<String> {
-    let all = part.read_by_steps();
+fn before_deploy(project: &ProjectPlan) -> Option<String> {
+    let all = project.read_by_steps();
     let step = |step: &WranglerStep| {
-        let files = step.files_below(&part.dir).unwrap_or_default();
+        let files = step.files_below(&project.dir).unwrap_or_default();
         let migrations = all.iter().filter(|path| step.reads_migrations && !files.contains(path));
         let reads = files.iter().chain(migrations);
-        let reads: Vec<Utf8PathBuf> = match container::is_used(part) {
+        let reads: Vec<Utf8PathBuf> = match container::is_used(project) {
             true => reads.cloned().collect(),
-            false => reads.map(|path| relative(&part.dir, path)).collect(),
+            false => reads.map(|path| relative(&project.dir, path)).collect(),
         };
         serde_json::json!({ "command": step.text, "arguments": step.arguments, "reads": reads })
     };
-    let steps: Vec<serde_json::Value> = part.before_deploy.steps().iter().map(step).collect();
+    let steps: Vec<serde_json::Value> = project.before_deploy.steps().iter().map(step).collect();
     (!steps.is_empty()).then(|| serde_json::Value::from(steps).to_string())
 }
 
@@ -207,7 +209,7 @@ pub fn quote(value: &str) -> Result<String> {
 pub fn relative(from: &Utf8Path, to: &Utf8Path) -> Utf8PathBuf {
     let common = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
     let up = from.components().skip(common).map(|_| "..");
-    let down = to.components().skip(common).map(|part| part.as_str());
+    let down = to.components().skip(common).map(|project| project.as_str());
     let path: Utf8PathBuf = up.chain(down).collect();
     if path.as_str().is_empty() { Utf8PathBuf::from(".") } else { path }
 }

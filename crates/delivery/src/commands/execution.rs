@@ -57,13 +57,13 @@ pub fn nothing_to_do(ctx: &Ctx, because: &str) -> Exit {
 pub fn execute_or_print(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Result<Exit> {
     if ctx.dry_run {
         let destination = &plan.destination;
-        for part in plan.projects.iter_mut().filter(|_| plan.operation == Operation::Deploy) {
-            part.removes = live::removals(ctx, destination, part);
+        for project in plan.projects.iter_mut().filter(|_| plan.operation == Operation::Deploy) {
+            project.removes = live::removals(ctx, destination, project);
         }
         ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
         return Ok(tell_refused(ctx, &plan));
     }
-    if plan.projects.iter().any(|part| part.build.is_some()) {
+    if plan.projects.iter().any(|project| project.build.is_some()) {
         variables::notes(&workspace.config).iter().for_each(|note| ctx.ui.note(note));
     }
     cycle_note(&plan).iter().for_each(|note| ctx.ui.note(note));
@@ -134,7 +134,7 @@ fn refused_record(
     failure: &Error,
 ) -> Record {
     let ProjectRefusal { project, worker, .. } = refusal;
-    let nonce = plan.projects.first().map_or("", |part| part.nonce.as_str());
+    let nonce = plan.projects.first().map_or("", |project| project.nonce.as_str());
     let nonce = format!("{nonce}-refused-{index}");
     let base = Record::new(plan.operation, project, worker, &plan.destination, &nonce);
     let mut record = Record {

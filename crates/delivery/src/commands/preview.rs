@@ -120,7 +120,7 @@ impl PreviewCommand {
         let building = plan
             .projects
             .iter()
-            .map(|part| CommentRow::new(&part.project, PreviewStatus::Building));
+            .map(|project| CommentRow::new(&project.name, PreviewStatus::Building));
         let building: Vec<CommentRow> = building.chain(others.iter().cloned()).collect();
         let announced = comment.building(&building);
         if ctx.dry_run {
@@ -130,7 +130,7 @@ impl PreviewCommand {
             let exit = tell_refused(ctx, &plan);
             return Ok(selection::end(ctx, &workspace, exit, &broken));
         }
-        let planned = plan.projects.iter().map(|part| part.project.clone());
+        let planned = plan.projects.iter().map(|project| project.name.clone());
         for project in planned.collect::<Vec<_>>() {
             if let Err(failure) = comment.refuse_outdated(&project, &announced) {
                 plan.refuse(&project, RefusalRule::Pipeline, &failure);

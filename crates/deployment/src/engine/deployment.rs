@@ -203,7 +203,7 @@ impl<'a> ProjectDeployment<'a> {
             failure.message = format!("{}\n{}", failure.message, now.text);
             (self.live, status, failure.hints) = (now.live, now.status, now.hints);
             if self.before.live.is_none() {
-                let first = queue::first_deployment_hint(self.run.part, &failure.message);
+                let first = queue::first_deployment_hint(self.run.project, &failure.message);
                 failure.hints.splice(0..0, first);
             }
         }
@@ -225,13 +225,13 @@ impl<'a> ProjectDeployment<'a> {
 
     /// Creates the record of the steps so far. All records are created here.
     fn record(&self) -> Record {
-        let ProjectRun { shared, plan, part, .. } = &self.run;
+        let ProjectRun { shared, plan, project, .. } = &self.run;
         let base = Record::new(
             plan.operation,
-            &part.project,
-            &part.target.worker,
+            &project.name,
+            &project.target.worker,
             &plan.destination,
-            &part.nonce,
+            &project.nonce,
         );
         let new = self.version.as_ref();
         let from_upload = new.map(|new| (&new.id, &new.urls));
@@ -240,7 +240,7 @@ impl<'a> ProjectDeployment<'a> {
             Some((id, urls)) => (Some(id.clone()), urls.clone()),
             None => (None, Vec::new()),
         };
-        let is_preview = part.strategy == Some(Strategy::Preview);
+        let is_preview = project.strategy == Some(Strategy::Preview);
         let (version, deployment) = if is_preview { (None, id) } else { (id, None) };
         let mut tools = shared.versions.clone();
         if let Some(wrangler) = new.and_then(|new| new.wrangler.clone()) {
@@ -253,9 +253,9 @@ impl<'a> ProjectDeployment<'a> {
             engine: Some(plan.choice.engine.name().to_owned()),
             commit: plan.head.commit.clone(),
             dirty: plan.head.dirty,
-            key: part.key.clone(),
-            alias: part.alias.clone(),
-            strategy: part.strategy,
+            key: project.key.clone(),
+            alias: project.alias.clone(),
+            strategy: project.strategy,
             started: self.started.clone(),
             previous: self.before.live.clone(),
             live: self.live.clone(),
@@ -297,7 +297,7 @@ fn refuse_first_share(run: &ProjectRun<'_>, before: &PreviousState) -> Result<()
     let Some(percent) = run.plan.options.percent.filter(|_| before.live.is_none()) else {
         return Ok(());
     };
-    let worker = &run.part.target.worker;
+    let worker = &run.project.target.worker;
     Err(refused(format!(
         "the Worker `{worker}` has no live version to keep {} % of the traffic",
         100 - percent
@@ -315,13 +315,13 @@ fn refuse_preview(run: &ProjectRun<'_>, before: &PreviousState) -> Result<Option
         return Ok(Some(DeployStatus::Undeployed));
     }
     if before.live.is_none() {
-        let worker = &run.part.target.worker;
+        let worker = &run.project.target.worker;
         return Err(refused(format!(
             "the Worker `{worker}` has never been deployed, and a preview needs one"
         ))
         .hint(format!("run `{}` once", run.command_line("deploy"))));
     }
-    match run.part.strategy {
+    match run.project.strategy {
         Some(Strategy::Preview) => require_preview_urls(run).map(|()| None),
         Some(Strategy::Alias) | None => Ok(None),
     }

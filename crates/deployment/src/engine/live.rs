@@ -36,20 +36,20 @@ impl PreviousState {
     /// Reads the newest version, and the crons, routes and domains that a deployment replaces. A token without
     /// the permission to read them does not stop a deployment.
     pub(crate) fn read_beside_version(&mut self, run: &ProjectRun<'_>) {
-        let part = run.part;
+        let project = run.project;
         let is_whole = run.plan.options.percent.is_none();
         if run.plan.operation != Operation::Deploy || !is_whole || self.live.is_none() {
             return;
         }
-        let versions = run.ask(|api| api.newest_versions(&part.target.worker));
+        let versions = run.ask(|api| api.newest_versions(&project.target.worker));
         self.newest = versions.ok().and_then(|versions| Some(versions.first()?.id.clone()));
-        match read_attached(run.ctx, &run.plan.destination, &part.target.worker) {
+        match read_attached(run.ctx, &run.plan.destination, &project.target.worker) {
             Ok(attached) => {
-                let removed = attached.removed_by(&part.triggers).into_iter();
+                let removed = attached.removed_by(&project.triggers).into_iter();
                 let removed = removed.map(|what| format!("this deployment removes {what}"));
-                let remaining = attached.left_by(&part.triggers).into_iter();
+                let remaining = attached.left_by(&project.triggers).into_iter();
                 let remaining = remaining.map(|what| {
-                    format!("{what} stays set, although {} does not name it", part.config)
+                    format!("{what} stays set, although {} does not name it", project.config)
                 });
                 self.warnings.extend(removed.chain(remaining));
                 self.attached = Some(attached);
@@ -82,7 +82,7 @@ impl Existing {
 /// Reads the live version. An error is a refusal, because nothing has changed yet.
 pub fn read_live(run: &ProjectRun<'_>) -> Result<PreviousState> {
     run.step("read what is live");
-    let live = run.read("what is live", |api| api.live(&run.part.target.worker))?;
+    let live = run.read("what is live", |api| api.live(&run.project.target.worker))?;
     Ok(PreviousState { live, ..PreviousState::default() })
 }
 
@@ -92,7 +92,7 @@ pub fn find_existing(run: &ProjectRun<'_>, before: &PreviousState) -> Result<Opt
     if run.plan.options.force {
         return Ok(None);
     }
-    let found = match (run.plan.operation, run.part.strategy) {
+    let found = match (run.plan.operation, run.project.strategy) {
         (Operation::Preview, Some(Strategy::Preview)) => latest_preview(run)?,
         (Operation::Preview, _) => newest_of_alias(run)?,
         _ => live_by_key(run, before)?,
@@ -113,39 +113,39 @@ pub fn find_existing(run: &ProjectRun<'_>, before: &PreviousState) -> Result<Opt
 /// Refuses a Worker Preview if the Worker's preview URLs are off, because `wrangler preview` would create one
 /// without a URL and succeed.
 pub fn require_preview_urls(run: &ProjectRun<'_>) -> Result<()> {
-    let worker = &run.part.target.worker;
+    let worker = &run.project.target.worker;
     if run.read("its addresses", |api| api.preview_suffix(worker))?.is_some() {
         return Ok(());
     }
     Err(refused(format!("the preview addresses of the Worker `{worker}` are off"))
-        .hint(format!("{} has `preview_urls`, but a deployment turns it on", run.part.config))
+        .hint(format!("{} has `preview_urls`, but a deployment turns it on", run.project.config))
         .hint(format!("run `{} --force` once", run.command_line("deploy"))))
 }
 
 /// Returns the live version if it has the plan's content key and the triggers were applied.
 fn live_by_key(run: &ProjectRun<'_>, before: &PreviousState) -> Result<Option<Existing>> {
-    let (part, destination) = (run.part, &run.plan.destination);
+    let (project, destination) = (run.project, &run.plan.destination);
     let is_same = |live: &&Live| {
         live.shares.is_empty()
-            && live.tag.as_deref() == Some(&part.key)
-            && live.triggers.as_deref() == Some(&part.triggers.digest)
+            && live.tag.as_deref() == Some(&project.key)
+            && live.triggers.as_deref() == Some(&project.triggers.digest)
     };
     let Some(live) = before.live.as_ref().filter(is_same) else { return Ok(None) };
-    let worker = &part.target.worker;
+    let worker = &project.target.worker;
     let address = || run.read("its address", |api| api.address(worker));
-    let urls = destination.live_urls(&part.target, address)?;
+    let urls = destination.live_urls(&project.target, address)?;
     Ok(Some(Existing::new(live.version.clone(), urls)))
 }
 
 /// Returns the newest version of the plan's alias if it has the plan's key.
 fn newest_of_alias(run: &ProjectRun<'_>) -> Result<Option<Existing>> {
-    let (worker, Some(alias)) = (&run.part.target.worker, &run.part.alias) else {
+    let (worker, Some(alias)) = (&run.project.target.worker, &run.project.alias) else {
         return Ok(None);
     };
     let has_alias = |version: &ListedVersion| version.alias() == Some(alias);
     let versions = run.read("its versions", |api| api.versions_until(worker, has_alias))?;
     let newest = versions.iter().find(|version| has_alias(version));
-    let same = newest.filter(|version| version.annotation("workers/tag") == Some(&run.part.key));
+    let same = newest.filter(|version| version.annotation("workers/tag") == Some(&run.project.key));
     let Some(version) = same else { return Ok(None) };
     if let Some(urls) = preview_urls(run, &version.id) {
         return Ok(Some(Existing::new(version.id.clone(), urls)));
@@ -160,7 +160,7 @@ fn newest_of_alias(run: &ProjectRun<'_>) -> Result<Option<Existing>> {
 
 /// Returns the latest deployment of the plan's Worker Preview if it has the plan's key.
 fn latest_preview(run: &ProjectRun<'_>) -> Result<Option<Existing>> {
-    let (worker, Some(name)) = (&run.part.target.worker, &run.part.alias) else {
+    let (worker, Some(name)) = (&run.project.target.worker, &run.project.alias) else {
         return Ok(None);
     };
     let Some(preview) = run.read("the preview", |api| api.preview(worker, name))? else {
@@ -168,7 +168,7 @@ fn latest_preview(run: &ProjectRun<'_>) -> Result<Option<Existing>> {
     };
     let latest = |api: &Api<'_>| api.preview_deployment(worker, &preview.id);
     let Some(latest) = run.read("the preview", latest)? else { return Ok(None) };
-    if latest.tag() != Some(&run.part.key) {
+    if latest.tag() != Some(&run.project.key) {
         return Ok(None);
     }
     let known_urls = || preview.urls.first().into_iter().chain(latest.urls.first()).cloned();
@@ -179,7 +179,7 @@ fn latest_preview(run: &ProjectRun<'_>) -> Result<Option<Existing>> {
 
 /// Returns the URLs of a preview in the sandbox, without one that would be too long. `None` at Cloudflare.
 pub(crate) fn preview_urls(run: &ProjectRun<'_>, version: &str) -> Option<Vec<String>> {
-    let (worker, alias) = (&run.part.target.worker, run.part.alias.as_ref()?);
+    let (worker, alias) = (&run.project.target.worker, run.project.alias.as_ref()?);
     let short = version.get(..8)?;
     let labels = [alias::label(alias, worker), alias::label(short, worker)];
     let labels = labels.into_iter().flatten();
@@ -196,15 +196,15 @@ pub(crate) fn read_attached(
     destination.client(&token).triggers_in_use(worker)
 }
 
-/// Returns the crons, routes and domains that a deployment of `part` removes. Empty if they cannot be
+/// Returns the crons, routes and domains that a deployment of `project` removes. Empty if they cannot be
 /// read, because a plan is useful without a token too.
 #[must_use]
-pub fn removals(ctx: &Ctx, destination: &Destination, part: &ProjectPlan) -> Vec<String> {
+pub fn removals(ctx: &Ctx, destination: &Destination, project: &ProjectPlan) -> Vec<String> {
     // If the sandbox is not running, another program may use its port.
     let is_down = || sandbox::running(&ctx.root).map(|server| server.port) != destination.sandbox;
     if destination.sandbox.is_some() && is_down() {
         return Vec::new();
     }
-    let attached = read_attached(ctx, destination, &part.target.worker);
-    attached.map(|attached| attached.removed_by(&part.triggers)).unwrap_or_default()
+    let attached = read_attached(ctx, destination, &project.target.worker);
+    attached.map(|attached| attached.removed_by(&project.triggers)).unwrap_or_default()
 }

@@ -44,7 +44,7 @@ pub struct RunContext<'a> {
     pub paths: CommandPaths,
     /// The versions of the tools.
     pub versions: ToolVersions,
-    /// The numbered parts of the run.
+    /// The numbered phases of the run.
     pub phases: Phases,
     /// One lock per package, because two projects may share a package.
     packages: Mutex<BTreeMap<Utf8PathBuf, Arc<Mutex<()>>>>,
@@ -94,8 +94,8 @@ impl<'a> RunContext<'a> {
         std::thread::scope(|scope| {
             let queue = &all;
             let work = move || {
-                while let Some(NextProject { index, part, blocked_by }) = queue.next() {
-                    let run = ProjectRun::new(self, part);
+                while let Some(NextProject { index, project, blocked_by }) = queue.next() {
+                    let run = ProjectRun::new(self, project);
                     if let Some(refusal) = blocked_by {
                         queue.finish(index, ProjectDeployment::refuse(run, &refusal));
                         continue;
@@ -122,9 +122,9 @@ impl<'a> RunContext<'a> {
         self.schema.get_or_init(read).as_ref().map_err(Clone::clone)
     }
 
-    /// Returns the lock of the package that builds `part`.
-    pub(super) fn package_lock(&self, part: &ProjectPlan) -> Arc<Mutex<()>> {
-        let dir = part.build.as_ref().unwrap_or(&part.dir);
+    /// Returns the lock of the package that builds `project`.
+    pub(super) fn package_lock(&self, project: &ProjectPlan) -> Arc<Mutex<()>> {
+        let dir = project.build.as_ref().unwrap_or(&project.dir);
         let mut packages = mutex::lock(&self.packages);
         Arc::clone(packages.entry(dir.clone()).or_default())
     }

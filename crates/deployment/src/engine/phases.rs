@@ -1,8 +1,8 @@
-//! The numbered parts of a run with a setup: `[1/4] tools`, `[2/4] sandbox`.
+//! The numbered phases of a run with a setup: `[1/4] tools`, `[2/4] sandbox`.
 
 use crate::plan::{Engine, Operation, Plan};
 
-/// A part of a run.
+/// A phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Missing tools are installed.
@@ -28,15 +28,14 @@ impl Phase {
         }
     }
 
-    /// Returns the parts of a plan after its setup.
+    /// Returns the phases of a plan after its setup.
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Vec<Phase> {
         // One container builds and uploads.
         let is_separate = plan.choice.engine == Engine::Host || plan.operation == Operation::Build;
-        let has_work = plan
-            .projects
-            .iter()
-            .any(|part| part.build.is_some() || part.build_plan.toolchain.installation.is_some());
+        let has_work = plan.projects.iter().any(|project| {
+            project.build.is_some() || project.build_plan.toolchain.installation.is_some()
+        });
         let build = (is_separate && has_work).then_some(Phase::Build);
         let last = match plan.operation {
             Operation::Build => None,
@@ -49,20 +48,20 @@ impl Phase {
     }
 }
 
-/// The parts of a run in their order.
+/// The phases of a run in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Phases(Vec<Phase>);
 
 impl Phases {
-    /// Numbers the parts of a run whose setup has the parts `setup`. A run without a setup has no numbers, because its
+    /// Numbers the phases of a run whose setup has the phases `setup`. A run without a setup has no numbers, because its
     /// few steps take seconds.
     #[must_use]
     pub fn new(setup: &[Phase], rest: &[Phase]) -> Phases {
         if setup.is_empty() { Phases::default() } else { Phases([setup, rest].concat()) }
     }
 
-    /// Returns the label of a part, such as `[1/4] tools`. `None` if the run does not have the part, or has no
-    /// other part.
+    /// Returns the label of a phase, such as `[1/4] tools`. `None` if the run does not have the phase, or has no
+    /// other phase.
     #[must_use]
     pub fn label(&self, phase: Phase) -> Option<String> {
         let at = self.0.iter().position(|one| *one == phase).filter(|_| self.0.len() > 1)?;
@@ -87,7 +86,7 @@ mod tests {
         );
         assert_eq!(labels(&[Sandbox], &[Deploy]), ["", "[1/2] sandbox", "", "[2/2] deploy"]);
         assert_eq!(labels(&[Tools], &[Build]), ["[1/2] tools", "", "[2/2] build", ""]);
-        assert_eq!(labels(&[Sandbox], &[]), ["", "", "", ""], "one part needs no number");
+        assert_eq!(labels(&[Sandbox], &[]), ["", "", "", ""], "one phase needs no number");
         assert_eq!(labels(&[], &[Build, Deploy]), ["", "", "", ""], "nothing is set up");
     }
 }

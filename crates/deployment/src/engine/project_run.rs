@@ -1,4 +1,4 @@
-//! One project's part of a run, with the values that its steps share: the plan, the API, and the output.
+//! The run of one project, with the values that its steps share: the plan, the API, and the output.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use base::terminal::progress::ProgressLine;
 use cloudflare::api;
 use cloudflare::api::{Api, Live};
 
-/// One project's part of a run. It is immutable: the steps return their results.
+/// The run of one project. It is immutable: the steps return their results.
 pub struct ProjectRun<'a> {
     /// Values that all projects of the run share.
     pub shared: &'a RunContext<'a>,
@@ -28,16 +28,16 @@ pub struct ProjectRun<'a> {
     /// The plan of the whole run.
     pub plan: &'a Plan,
     /// The project's plan.
-    pub part: &'a ProjectPlan,
+    pub project: &'a ProjectPlan,
     task: ProgressLine,
 }
 
 impl<'a> ProjectRun<'a> {
     /// Creates it and shows it in the progress.
     #[must_use]
-    pub fn new(shared: &'a RunContext<'a>, part: &'a ProjectPlan) -> ProjectRun<'a> {
+    pub fn new(shared: &'a RunContext<'a>, project: &'a ProjectPlan) -> ProjectRun<'a> {
         let (ctx, plan) = (shared.ctx, shared.plan);
-        ProjectRun { shared, ctx, plan, part, task: ctx.ui.task(&part.project) }
+        ProjectRun { shared, ctx, plan, project, task: ctx.ui.task(&project.name) }
     }
 
     /// Ends the progress with the result.
@@ -50,19 +50,19 @@ impl<'a> ProjectRun<'a> {
         self.task.step(step);
     }
 
-    /// Sets the part of the run that the next steps belong to.
+    /// Sets the phase of the run that the next steps belong to.
     pub(crate) fn phase(&self, phase: Phase) {
         self.task.phase(self.shared.phases.label(phase));
     }
 
     /// Runs a command with its output in the project's log.
     pub(crate) fn execute(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
-        self.ctx.run(&self.part.nonce, command, &|line| self.task.output(line))
+        self.ctx.run(&self.project.nonce, command, &|line| self.task.output(line))
     }
 
     /// Runs a command that installs packages. Prints the registry if it waits for an unreachable one.
     pub(crate) fn execute_install(&self, command: &ProcessCommand) -> Result<CompletedProcess> {
-        self.ctx.run_install(&self.part.nonce, command, &|line| self.task.output(line))
+        self.ctx.run_install(&self.project.nonce, command, &|line| self.task.output(line))
     }
 
     /// Runs the command that uploads. The child keeps the project's lock even if this process is killed.
@@ -82,7 +82,7 @@ impl<'a> ProjectRun<'a> {
     ) -> Result<CompletedProcess> {
         let on_line = |line: &str| self.task.output(line);
         let run = |limits: RunLimits<'_>| {
-            self.ctx.run_within(&self.part.nonce, command, limits, &on_line)
+            self.ctx.run_within(&self.project.nonce, command, limits, &on_line)
         };
         match self.plan.choice.engine {
             Engine::Host => run(limits),
@@ -95,7 +95,7 @@ impl<'a> ProjectRun<'a> {
     /// Locks the project and waits for the last request of a run that was killed.
     pub(crate) fn lock(&self) -> Result<FileLock> {
         let waiting = |holder: &str| self.step(&format!("wait for {holder}"));
-        let lock = crate::engine::setup::project_lock(&self.ctx.root, &self.part.slug, waiting)?;
+        let lock = crate::engine::setup::project_lock(&self.ctx.root, &self.project.slug, waiting)?;
         if self.plan.operation != Operation::Build {
             lock.settle(|why| self.step(why))?;
         }
@@ -112,7 +112,7 @@ impl<'a> ProjectRun<'a> {
         own: impl FnOnce() -> Option<String>,
         limits: Limits,
     ) -> Verdict {
-        match ExpectedResponse::new(self.part, built) {
+        match ExpectedResponse::new(self.project, built) {
             Some(expected) => check_version(self.ctx, &expected, live, urls, own, limits),
             None => Verdict::Right { notes: Vec::new() },
         }
@@ -120,7 +120,7 @@ impl<'a> ProjectRun<'a> {
 
     /// Returns the command line of `command` for this project and environment.
     pub(crate) fn command_line(&self, command: &str) -> String {
-        self.plan.destination.command_line(command, &self.part.project)
+        self.plan.destination.command_line(command, &self.project.name)
     }
 
     /// Reads from the API before anything changes. An error is a refusal.
@@ -130,7 +130,7 @@ impl<'a> ProjectRun<'a> {
 
     /// Reads the live version.
     pub(crate) fn live(&self) -> Result<Option<Live>> {
-        self.ask(|api| api.live(&self.part.target.worker))
+        self.ask(|api| api.live(&self.project.target.worker))
     }
 
     /// Reads from Cloudflare's API, within the run's retry budget.

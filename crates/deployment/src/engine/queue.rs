@@ -23,7 +23,7 @@ pub struct NextProject<'p> {
     /// Its position in the plan.
     pub index: usize,
     /// Its plan.
-    pub part: &'p ProjectPlan,
+    pub project: &'p ProjectPlan,
     /// The reason why it must not be deployed.
     pub blocked_by: Option<Error>,
 }
@@ -53,17 +53,18 @@ impl<'p> DeployQueue<'p> {
         let mut state = self.lock();
         loop {
             let is_ready = |at: &usize| {
-                let part = &self.plan.projects[*at];
+                let project = &self.plan.projects[*at];
                 let is_done = |name: &String| state.record(self.plan, name).is_some();
                 let mut running = state.running.iter().map(|at| &self.plan.projects[*at]);
-                part.after.iter().all(is_done) && !running.any(|other| share_output(part, other))
+                project.after.iter().all(is_done)
+                    && !running.any(|other| share_output(project, other))
             };
             if let Some(at) = state.waiting.iter().position(is_ready) {
                 let index = state.waiting.remove(at);
                 state.running.push(index);
-                let part = &self.plan.projects[index];
-                let blocked_by = self.blocking_failure(&state, part);
-                return Some(NextProject { index, part, blocked_by });
+                let project = &self.plan.projects[index];
+                let blocked_by = self.blocking_failure(&state, project);
+                return Some(NextProject { index, project, blocked_by });
             }
             if state.waiting.is_empty() {
                 return None;
@@ -94,7 +95,7 @@ impl<'p> DeployQueue<'p> {
 
     /// Returns the reason why a project is not deployed: its config names the Worker of a project that was not
     /// deployed.
-    fn blocking_failure(&self, state: &QueueState, part: &ProjectPlan) -> Option<Error> {
+    fn blocking_failure(&self, state: &QueueState, project: &ProjectPlan) -> Option<Error> {
         if self.plan.operation != Operation::Deploy {
             return None;
         }
@@ -102,17 +103,17 @@ impl<'p> DeployQueue<'p> {
             let kind = state.record(self.plan, name).and_then(|record| record.status.error_kind());
             kind.is_some_and(|kind| kind != ErrorKind::Interrupted)
         };
-        let name = part.after.iter().find(is_failed)?;
-        Some(bound_to(part, name, "failed", &self.plan.destination))
+        let name = project.after.iter().find(is_failed)?;
+        Some(bound_to(project, name, "failed", &self.plan.destination))
     }
 }
 
 /// Returns true if one of two projects is built in a folder that the other one imports, or if the `build.command` of one runs
 /// in a folder of the other. wrangler bundles what it wrote last.
 fn share_output(one: &ProjectPlan, other: &ProjectPlan) -> bool {
-    let runs_in = |part: &ProjectPlan, other: &ProjectPlan| {
-        let folder = part.target.build_command_folder.as_ref();
-        let folder = folder.and_then(|folder| normalize(&part.dir.join(folder)));
+    let runs_in = |project: &ProjectPlan, other: &ProjectPlan| {
+        let folder = project.target.build_command_folder.as_ref();
+        let folder = folder.and_then(|folder| normalize(&project.dir.join(folder)));
         folder.is_some_and(|folder| {
             let of_command = other.target.build_command_folder.as_ref();
             let of_command = of_command.and_then(|path| normalize(&other.dir.join(path)));
@@ -134,24 +135,24 @@ fn share_output(one: &ProjectPlan, other: &ProjectPlan) -> bool {
 impl QueueState {
     fn record(&self, plan: &Plan, name: &str) -> Option<&Record> {
         self.records.iter().find_map(|(index, record)| {
-            plan.projects.get(*index).is_some_and(|part| part.project == name).then_some(record)
+            plan.projects.get(*index).is_some_and(|project| project.name == name).then_some(record)
         })
     }
 }
 
 /// Returns the way to deploy Workers for the first time that are bound to each other. `None` for others, and if
 /// `error` names none of them.
-pub(crate) fn first_deployment_hint(part: &ProjectPlan, error: &str) -> Option<String> {
+pub(crate) fn first_deployment_hint(project: &ProjectPlan, error: &str) -> Option<String> {
     let is_missing = |worker: &str| error.contains(&format!("'{worker}'"));
-    let others = part.cycle.iter().filter(|other| is_missing(&other.worker));
+    let others = project.cycle.iter().filter(|other| is_missing(&other.worker));
     let others: Vec<&str> = others.map(|other| other.project.as_str()).collect();
     (!others.is_empty()).then(|| {
         format!(
             "{} and {} are bound to each other, so the first one has to be deployed once without the binding: remove it \
              from {}, deploy both, put it back and deploy again",
-            part.project,
+            project.name,
             others.join(", "),
-            part.config
+            project.config
         )
     })
 }
@@ -162,8 +163,8 @@ pub fn cycle_note(plan: &Plan) -> Option<String> {
     let parts: Vec<String> = plan
         .projects
         .iter()
-        .filter(|part| !part.bound_later.is_empty())
-        .map(|part| format!("{} before {}", part.project, part.bound_later.join(", ")))
+        .filter(|project| !project.bound_later.is_empty())
+        .map(|project| format!("{} before {}", project.name, project.bound_later.join(", ")))
         .collect();
     (!parts.is_empty()).then(|| {
         format!("Workers are bound to each other; deployed in this order: {}", parts.join("; "))

@@ -36,7 +36,7 @@ pub struct Setup<'a> {
     lock: FileLock,
     /// `true` if the run needs a sandbox.
     needs_sandbox: bool,
-    /// The parts of the run after the setup.
+    /// The phases of the run after the setup.
     rest: Vec<Phase>,
     phases: Phases,
     /// The sandbox that ran at the start. Checked once.
@@ -52,13 +52,13 @@ impl<'a> Setup<'a> {
         Ok(Setup { ctx, config, task, lock, needs_sandbox: false, rest, phases, server })
     }
 
-    /// Numbers the parts of the run if something has to be set up: its own parts, that of the sandbox if the run needs
-    /// one, and the parts `rest` that follow.
+    /// Numbers the phases of the run if something has to be set up: its own phases, that of the sandbox if the run needs
+    /// one, and the phases `rest` that follow.
     pub fn number_phases(&mut self, needs_sandbox: bool, rest: Vec<Phase>) {
         (self.needs_sandbox, self.rest) = (needs_sandbox, rest);
     }
 
-    /// Returns the numbered parts of the run, for those after the setup.
+    /// Returns the numbered phases of the run, for those after the setup.
     #[must_use]
     pub fn phases(&self) -> Phases {
         self.phases.clone()

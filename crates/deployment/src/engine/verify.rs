@@ -99,7 +99,7 @@ impl<'a> Verifier<'a> {
                     "deployed, and version {} is live, but the health check cannot tell whether it is right: {}",
                     self.uploaded.version.id, unclear.what
                 ));
-                let hints = advice(&unclear, &self.run.part.manifest);
+                let hints = advice(&unclear, &self.run.project.manifest);
                 let failure = hints.into_iter().fold(failure, Error::hint);
                 let undo = self.run.command_line("rollback");
                 Err(failure.hint(format!("check the project yourself; to undo, run `{undo}`")))
@@ -125,7 +125,7 @@ impl<'a> Verifier<'a> {
                         "uploaded, but {what}; the version gets no traffic, and {} is still live",
                         live.version
                     ))
-                    .hint(setting(&run.part.manifest)));
+                    .hint(setting(&run.project.manifest)));
                 }
             }
         }
@@ -137,7 +137,7 @@ impl<'a> Verifier<'a> {
         let message = format!("xtask: {percent} % of the traffic{triggers}{glass}");
         let from = &live.version;
         let shares = divide(&self.uploaded.version.id, percent, from);
-        let worker = &run.part.target.worker;
+        let worker = &run.project.target.worker;
         let traffic = Traffic { worker, from, shares, message: &message };
         let retry_budget = &run.ctx.retry_budget;
         let routed = run.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
@@ -147,10 +147,10 @@ impl<'a> Verifier<'a> {
             .map_err(|failure| failure.hint(format!("run `{}`", run.command_line("status"))))?;
         self.findings.is_routed = true;
         self.findings.duration = Some(self.started.elapsed());
-        if live.triggers.as_deref() != Some(&run.part.triggers.digest) {
+        if live.triggers.as_deref() != Some(&run.project.triggers.digest) {
             self.findings.warnings.push(format!(
                 "the crons, routes, domains and settings of {} were not applied; `{}` applies them",
-                run.part.config,
+                run.project.config,
                 run.command_line("deploy")
             ));
         }
@@ -170,7 +170,7 @@ impl<'a> Verifier<'a> {
             not_interrupted(run, "the preview was uploaded, and not checked")?;
             return Err(failed(format!("uploaded, but {what}"))
                 .hint("check the URL and the code; nothing of it is live")
-                .hint(setting(&run.part.manifest)));
+                .hint(setting(&run.project.manifest)));
         }
         self.read_live("uploaded")?;
         let now = self.findings.live.as_ref().map(|live| live.version.as_str());
@@ -199,7 +199,7 @@ impl<'a> Verifier<'a> {
         match verdict {
             Verdict::Right { notes } => self.findings.warnings.extend(notes),
             Verdict::Unknown(unclear) if unclear.cause.is_guard() => {
-                let advice = advice(&unclear, &self.run.part.manifest).join("; ");
+                let advice = advice(&unclear, &self.run.project.manifest).join("; ");
                 self.findings.warnings.push(format!("not checked: {}; {advice}", unclear.what));
             }
             Verdict::Wrong(what) | Verdict::Unknown(Unclear { what, .. }) => return Some(what),
@@ -225,7 +225,7 @@ impl<'a> Verifier<'a> {
 
     /// Returns the preview URL of the uploaded version, which has no zone in front of it.
     fn version_url(&self) -> Option<String> {
-        let (destination, worker) = (&self.run.plan.destination, &self.run.part.target.worker);
+        let (destination, worker) = (&self.run.plan.destination, &self.run.project.target.worker);
         let version = &self.uploaded.version.id;
         self.run.ask(|api| Ok(version_url(api, destination, worker, version))).ok()?
     }
@@ -255,14 +255,14 @@ impl<'a> Verifier<'a> {
         let Some(previous) = before.version().filter(|_| run.plan.options.rollback) else {
             return Err(remote(why.to_owned())
                 .hint("this version is live; fix it and deploy again")
-                .hint(setting(&run.part.manifest)));
+                .hint(setting(&run.project.manifest)));
         };
         // Another run may have fixed it in the meantime. We do not undo that.
         self.require_uploaded_version(why)?;
         run.step("roll back");
         let message = format!(
             "xtask: back to {previous}, its successor is wrong{}",
-            triggers::mark(&run.part.triggers.digest)
+            triggers::mark(&run.project.triggers.digest)
         );
         // Restores the percentages of versions that shared the traffic.
         let shared = before.live.as_ref().map(|live| live.shares.as_slice()).unwrap_or_default();
@@ -270,7 +270,7 @@ impl<'a> Verifier<'a> {
             [] => vec![(previous, 100.0)],
             _ => shared.iter().map(|one| (one.version_id.as_str(), one.percentage)).collect(),
         };
-        let (worker, from) = (&run.part.target.worker, &self.uploaded.version.id);
+        let (worker, from) = (&run.project.target.worker, &self.uploaded.version.id);
         let traffic = Traffic { worker, from, shares, message: &message };
         let retry_budget = &run.ctx.retry_budget;
         let routed = run.ask(|api| Ok(route_traffic(&traffic, api, retry_budget)))?;
@@ -304,12 +304,13 @@ fn rolled_back(
     why: &str,
 ) -> Result<VerifyOutcome> {
     let live = before.live.as_ref().filter(|live| !live.shares.is_empty());
-    let part = live.map(|live| format!(", with {} % of the traffic", live.percentage_of(previous)));
-    let part = part.unwrap_or_default();
-    let back = format!("{why}\nthe previous version {previous} is live again{part}");
+    let share =
+        live.map(|live| format!(", with {} % of the traffic", live.percentage_of(previous)));
+    let share = share.unwrap_or_default();
+    let back = format!("{why}\nthe previous version {previous} is live again{share}");
     let remaining = match &before.attached {
         None => Err("the crons, routes and domains from before are not known".to_owned()),
-        Some(attached) => read_attached(run.ctx, &run.plan.destination, &run.part.target.worker)
+        Some(attached) => read_attached(run.ctx, &run.plan.destination, &run.project.target.worker)
             .map(|now| now.changes_since(attached))
             .map_err(|error| format!("crons, routes and domains cannot be read: {error:#}")),
     };
@@ -317,7 +318,7 @@ fn rolled_back(
         Ok(remaining) if remaining.is_empty() => {
             let reason = failed(back)
                 .hint("fix it and deploy again; `--no-rollback` leaves a wrong version live")
-                .hint(setting(&run.part.manifest));
+                .hint(setting(&run.project.manifest));
             return Ok(VerifyOutcome { status: DeployStatus::RolledBack, rollback: Some(reason) });
         }
         Ok(remaining) => remaining.join(", "),
@@ -327,5 +328,5 @@ fn rolled_back(
         "{back}, but a rollback does not undo what the deployment changed beside it: {rest}"
     ))
     .hint("check out the previous commit and deploy it with `--force`, which sets them again")
-    .hint(setting(&run.part.manifest)))
+    .hint(setting(&run.project.manifest)))
 }

@@ -67,23 +67,23 @@ pub struct PrepareRequest<'a> {
 impl PrepareRequest<'_> {
     /// Returns the program's last argument.
     #[must_use]
-    pub fn json(&self, part: &ProjectPlan, destination: &Destination) -> String {
-        let environment = part.wrangler_environment.as_deref().filter(|name| !name.is_empty());
+    pub fn json(&self, project: &ProjectPlan, destination: &Destination) -> String {
+        let environment = project.wrangler_environment.as_deref().filter(|name| !name.is_empty());
         // The sandbox accepts every account, so a project may name its own there. A generated config may not name
         // another one.
-        let written = part.target.account_id.as_ref().filter(|_| destination.sandbox.is_some());
-        let reads = part.read_by_steps().into_iter().map(|path| self.root.join(path));
+        let written = project.target.account_id.as_ref().filter(|_| destination.sandbox.is_some());
+        let reads = project.read_by_steps().into_iter().map(|path| self.root.join(path));
         let request = serde_json::json!({
             "root": self.root,
-            "project": self.root.join(&part.dir),
-            "config": self.root.join(&part.config),
+            "project": self.root.join(&project.dir),
+            "config": self.root.join(&project.config),
             "environment": environment,
             "redirected": self.is_redirected,
             "bundle": self.bundle,
             "upload": self.upload,
             "account": written.unwrap_or(&destination.account_id),
             "reads": reads.collect::<Vec<_>>(),
-            "name": part.target.default_name,
+            "name": project.target.default_name,
         });
         request.to_string()
     }
@@ -92,13 +92,13 @@ impl PrepareRequest<'_> {
 /// Returns the arguments of the wrangler that uploads.
 #[must_use]
 pub fn upload_arguments(
-    part: &ProjectPlan,
+    project: &ProjectPlan,
     destination: &Destination,
     kind: UploadKind,
 ) -> Vec<String> {
-    let environment = part.wrangler_environment.as_deref();
-    let (tag, message) = (&part.key, &part.message);
-    let alias = part.alias.as_deref();
+    let environment = project.wrangler_environment.as_deref();
+    let (tag, message) = (&project.key, &project.message);
+    let alias = project.alias.as_deref();
     let mut arguments = match kind {
         UploadKind::Preview => wrangler::preview_arguments(alias, environment, tag, message),
         UploadKind::Version => wrangler::upload_arguments(alias, environment, tag, message),
@@ -110,7 +110,7 @@ pub fn upload_arguments(
     }
     // `wrangler preview` has none of these options.
     if kind != UploadKind::Preview {
-        arguments.extend(part.flags.for_upload());
+        arguments.extend(project.flags.for_upload());
     }
     arguments
 }
@@ -377,41 +377,41 @@ impl CommandPaths {
     /// Bundles the Worker's code, without any credential in the environment, because a wrangler config can run a
     /// program, and a bundle can import any file. Its `build.command` sees what a build sees.
     #[must_use]
-    pub fn bundle(&self, part: &ProjectPlan, bundling: Bundling) -> ProcessCommand {
-        let config = part.config.file_name().filter(|_| !bundling.is_redirected);
-        let folder = self.upload_folder(part);
+    pub fn bundle(&self, project: &ProjectPlan, bundling: Bundling) -> ProcessCommand {
+        let config = project.config.file_name().filter(|_| !bundling.is_redirected);
+        let folder = self.upload_folder(project);
         let empty = folder.join("empty");
         let mut arguments = wrangler::bundle_arguments(
             config,
-            part.wrangler_environment.as_deref(),
+            project.wrangler_environment.as_deref(),
             bundling.has_assets.then_some(empty.as_str()),
             folder.join("bundle").as_str(),
-            self.bundle_file(part).as_str(),
+            self.bundle_file(project).as_str(),
         );
-        arguments.extend(part.bundle_flags());
-        let mut command = self.wrangler(self.root.join(&part.dir), arguments, BUILD_DEADLINE);
-        if !part.target.has_build_command || bundling.is_redirected {
+        arguments.extend(project.bundle_flags());
+        let mut command = self.wrangler(self.root.join(&project.dir), arguments, BUILD_DEADLINE);
+        if !project.target.has_build_command || bundling.is_redirected {
             return command;
         }
-        let toolchain = &part.build_plan.toolchain;
-        command.path = self.programs_of_packages(&part.dir, toolchain);
-        self.for_build(command, toolchain, part.build_environment.as_deref())
+        let toolchain = &project.build_plan.toolchain;
+        command.path = self.programs_of_packages(&project.dir, toolchain);
+        self.for_build(command, toolchain, project.build_environment.as_deref())
     }
 
     /// Prepares the folder from which [`CommandPaths::upload`] uploads. `is_bundled` is true if [`CommandPaths::bundle`] ran.
     #[must_use]
     pub fn prepare_upload(
         &self,
-        part: &ProjectPlan,
+        project: &ProjectPlan,
         destination: &Destination,
         is_redirected: bool,
         is_bundled: bool,
     ) -> ProcessCommand {
-        let bundle = is_bundled.then(|| self.bundle_file(part));
-        let upload = self.upload_folder(part).join("upload");
+        let bundle = is_bundled.then(|| self.bundle_file(project));
+        let upload = self.upload_folder(project).join("upload");
         let is_redirected = Some(is_redirected);
         let request = PrepareRequest { root: &self.root, is_redirected, bundle, upload: &upload };
-        let request = request.json(part, destination);
+        let request = request.json(project, destination);
         let bun = &self.bun;
         let line = cmd!(
             &self.root,
@@ -426,34 +426,34 @@ impl CommandPaths {
     #[must_use]
     pub fn before_deploy(
         &self,
-        part: &ProjectPlan,
+        project: &ProjectPlan,
         destination: &Destination,
     ) -> Vec<ProcessCommand> {
-        let config = part.config.file_name();
-        let environment = part.wrangler_environment.as_deref();
+        let config = project.config.file_name();
+        let environment = project.wrangler_environment.as_deref();
         let command = |step: &WranglerStep| {
             let arguments = wrangler::step_arguments(config, environment, &step.arguments);
-            self.wrangler(self.root.join(&part.dir), arguments, DEPLOY_DEADLINE)
+            self.wrangler(self.root.join(&project.dir), arguments, DEPLOY_DEADLINE)
                 .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
                 .text("CLOUDFLARE_API_BASE_URL", &destination.api)
                 .credential("CLOUDFLARE_API_TOKEN", destination.token())
         };
-        part.before_deploy.steps().iter().map(command).collect()
+        project.before_deploy.steps().iter().map(command).collect()
     }
 
     /// Uploads the prepared folder, and for a deployment makes it live.
     #[must_use]
     pub fn upload(
         &self,
-        part: &ProjectPlan,
+        project: &ProjectPlan,
         destination: &Destination,
         kind: UploadKind,
     ) -> ProcessCommand {
-        let arguments = upload_arguments(part, destination, kind);
-        self.wrangler(self.upload_folder(part).join("upload"), arguments, DEPLOY_DEADLINE)
+        let arguments = upload_arguments(project, destination, kind);
+        self.wrangler(self.upload_folder(project).join("upload"), arguments, DEPLOY_DEADLINE)
             .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
             .text("CLOUDFLARE_API_BASE_URL", &destination.api)
-            .text("WRANGLER_OUTPUT_FILE_PATH", self.output_file(part))
+            .text("WRANGLER_OUTPUT_FILE_PATH", self.output_file(project))
             .credential("CLOUDFLARE_API_TOKEN", destination.token())
     }
 
@@ -479,17 +479,17 @@ impl CommandPaths {
 
     /// Returns the folder with the bundle and the upload of one attempt.
     #[must_use]
-    pub fn upload_folder(&self, part: &ProjectPlan) -> Utf8PathBuf {
-        self.root.join(".xtask/tmp").join(&part.nonce)
+    pub fn upload_folder(&self, project: &ProjectPlan) -> Utf8PathBuf {
+        self.root.join(".xtask/tmp").join(&project.nonce)
     }
 
-    fn bundle_file(&self, part: &ProjectPlan) -> Utf8PathBuf {
-        self.upload_folder(part).join("bundle.form")
+    fn bundle_file(&self, project: &ProjectPlan) -> Utf8PathBuf {
+        self.upload_folder(project).join("bundle.form")
     }
 
     /// Returns the path of wrangler's output file, which has one JSON object per line.
     #[must_use]
-    pub fn output_file(&self, part: &ProjectPlan) -> Utf8PathBuf {
-        self.root.join(".xtask/tmp").join(format!("{}.ndjson", part.nonce))
+    pub fn output_file(&self, project: &ProjectPlan) -> Utf8PathBuf {
+        self.root.join(".xtask/tmp").join(format!("{}.ndjson", project.nonce))
     }
 }

@@ -146,12 +146,13 @@ pub struct Plan {
     pub refused: Vec<ProjectRefusal>,
 }
 
-/// One project's part of a run.
+/// The plan of one project.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectPlan {
     /// The project's name.
-    pub project: String,
+    #[serde(rename = "project")]
+    pub name: String,
     /// The project as one file name.
     pub slug: String,
     /// Its folder, relative to the root.
@@ -351,15 +352,15 @@ pub struct PlanRequest<'a> {
     pub schema: Option<ConfigSchema>,
     /// Returns true if a variable of the caller is set.
     pub is_set: fn(&str) -> bool,
-    /// The attempt's unique part.
+    /// The attempt's unique project.
     pub nonce: &'a str,
 }
 
 impl Plan {
     /// Returns the kind of a project's upload.
     #[must_use]
-    pub fn kind(&self, part: &ProjectPlan) -> UploadKind {
-        match (self.operation, part.strategy, self.options.percent) {
+    pub fn kind(&self, project: &ProjectPlan) -> UploadKind {
+        match (self.operation, project.strategy, self.options.percent) {
             (Operation::Preview, Some(Strategy::Preview), _) => UploadKind::Preview,
             (Operation::Preview, ..) | (_, _, Some(_)) => UploadKind::Version,
             _ => UploadKind::Deployment,
@@ -370,7 +371,7 @@ impl Plan {
     /// Cloudflare.
     #[must_use]
     pub fn new(workspace: &Workspace, input: PlanRequest<'_>) -> Plan {
-        let (mut parts, mut refused) = (Vec::new(), Vec::new());
+        let (mut plans, mut refused) = (Vec::new(), Vec::new());
         let rules = Rules::new(workspace, input.rule_context());
         for one in &input.projects {
             let mut broken = rules.refusals(&one.facts);
@@ -379,16 +380,16 @@ impl Plan {
             }
             if broken.is_empty() {
                 match ProjectPlan::new(one, &input, &workspace.config) {
-                    Ok(part) => parts.push(part),
+                    Ok(project) => plans.push(project),
                     Err(failure) => broken.push(input.refusal(one, RefusalRule::Build, failure)),
                 }
             }
             refused.extend(broken);
         }
         if input.request.operation == Operation::Deploy {
-            parts = order::sort(parts);
+            plans = order::sort(plans);
             let environment = &input.request.destination.environment;
-            order::find_cycles(&mut parts, &workspace.projects, environment);
+            order::find_cycles(&mut plans, &workspace.projects, environment);
         }
         let RunRequest { operation, choice, destination, options, .. } = input.request;
         let mut plan = Plan {
@@ -398,7 +399,7 @@ impl Plan {
             destination,
             head: input.head,
             options,
-            projects: parts,
+            projects: plans,
             refused,
         };
         plan.refuse_bound();
@@ -406,11 +407,11 @@ impl Plan {
     }
 
     /// Takes a project out that breaks a rule that was found later.
-    pub fn refuse(&mut self, project: &str, rule: RefusalRule, failure: &Error) {
-        let taken = self.projects.extract_if(.., |part| part.project == project);
-        self.refused.extend(taken.map(|part| ProjectRefusal {
-            project: part.project,
-            worker: part.target.worker,
+    pub fn refuse(&mut self, name: &str, rule: RefusalRule, failure: &Error) {
+        let taken = self.projects.extract_if(.., |project| project.name == name);
+        self.refused.extend(taken.map(|project| ProjectRefusal {
+            project: project.name,
+            worker: project.target.worker,
             rule,
             failure: failure.clone(),
         }));
@@ -422,15 +423,18 @@ impl Plan {
         if self.operation != Operation::Deploy {
             return;
         }
-        let refused = |plan: &Plan, part: &ProjectPlan| {
-            let bound = &part.target.bound_workers;
+        let refused = |plan: &Plan, project: &ProjectPlan| {
+            let bound = &project.target.bound_workers;
             let other = plan.refused.iter().find(|other| bound.contains(&other.worker))?;
-            Some(order::bound_to(part, &other.project, "is refused", &plan.destination))
+            Some(order::bound_to(project, &other.project, "is refused", &plan.destination))
         };
-        while let Some((at, failure)) =
-            self.projects.iter().enumerate().find_map(|(at, part)| Some((at, refused(self, part)?)))
+        while let Some((at, failure)) = self
+            .projects
+            .iter()
+            .enumerate()
+            .find_map(|(at, project)| Some((at, refused(self, project)?)))
         {
-            let ProjectPlan { project, target, .. } = self.projects.remove(at);
+            let ProjectPlan { name: project, target, .. } = self.projects.remove(at);
             let (worker, rule) = (target.worker, RefusalRule::Bound);
             self.refused.push(ProjectRefusal { project, worker, rule, failure });
         }
@@ -524,7 +528,7 @@ impl ProjectPlan {
         let build_plan = one.facts.build.clone()?;
         let install = build_plan.toolchain.installation.as_ref().map(|install| install.dir.clone());
         Ok(ProjectPlan {
-            project: project.name.clone(),
+            name: project.name.clone(),
             dir: project.dir.clone(),
             config: project.config.clone(),
             reason: one.reason.clone(),

@@ -20,42 +20,42 @@ pub struct CycleMember {
 }
 
 /// Sorts each project after those whose Workers its config names.
-pub(super) fn sort(mut parts: Vec<ProjectPlan>) -> Vec<ProjectPlan> {
-    let workers: Vec<(&str, &BTreeSet<String>)> = parts
+pub(super) fn sort(mut projects: Vec<ProjectPlan>) -> Vec<ProjectPlan> {
+    let workers: Vec<(&str, &BTreeSet<String>)> = projects
         .iter()
-        .map(|part| (part.target.worker.as_str(), &part.target.bound_workers))
+        .map(|project| (project.target.worker.as_str(), &project.target.bound_workers))
         .collect();
     let order = DeployOrder::new(&workers);
-    let names: Vec<String> = parts.iter().map(|part| part.project.clone()).collect();
+    let names: Vec<String> = projects.iter().map(|project| project.name.clone()).collect();
     let names_of = |positions: &BTreeSet<usize>| -> Vec<String> {
         positions.iter().map(|at| names[*at].clone()).collect()
     };
-    for (at, part) in parts.iter_mut().enumerate() {
-        part.after = names_of(&order.after[at]);
-        part.bound_later = names_of(&order.bound_later[at]);
+    for (at, project) in projects.iter_mut().enumerate() {
+        project.after = names_of(&order.after[at]);
+        project.bound_later = names_of(&order.bound_later[at]);
     }
-    let mut parts: Vec<Option<ProjectPlan>> = parts.into_iter().map(Some).collect();
-    order.order.iter().filter_map(|at| parts[*at].take()).collect()
+    let mut sorted: Vec<Option<ProjectPlan>> = projects.into_iter().map(Some).collect();
+    order.order.iter().filter_map(|at| sorted[*at].take()).collect()
 }
 
-/// Returns the refusal of a project that is bound to the project `name`, with the `reason` that one is not deployed.
+/// Returns the refusal of a project that is bound to the project `other`, with the `reason` that one is not deployed.
 pub(crate) fn bound_to(
-    part: &ProjectPlan,
-    name: &str,
+    project: &ProjectPlan,
+    other: &str,
     reason: &str,
     destination: &Destination,
 ) -> Error {
-    let project = &part.project;
-    let again = destination.command_line("deploy", project);
-    refused(format!("{project} was not deployed: it is bound to {name}, which {reason}"))
-        .hint(format!("fix {name} and deploy both again"))
-        .hint(format!("or run `{again}`, which binds it to what is live of {name}"))
+    let name = &project.name;
+    let again = destination.command_line("deploy", name);
+    refused(format!("{name} was not deployed: it is bound to {other}, which {reason}"))
+        .hint(format!("fix {other} and deploy both again"))
+        .hint(format!("or run `{again}`, which binds it to what is live of {other}"))
 }
 
 /// Finds the projects that each project is bound to, and those that are bound to each other, also outside of the run: a job of
 /// the pipeline deploys one project.
-pub(super) fn find_cycles(parts: &mut [ProjectPlan], projects: &[Project], environment: &str) {
-    if parts.iter().all(|part| part.target.bound_workers.is_empty()) {
+pub(super) fn find_cycles(plans: &mut [ProjectPlan], projects: &[Project], environment: &str) {
+    if plans.iter().all(|plan| plan.target.bound_workers.is_empty()) {
         return;
     }
     let (mut names, mut bound) = (BTreeMap::new(), BTreeMap::new());
@@ -64,14 +64,14 @@ pub(super) fn find_cycles(parts: &mut [ProjectPlan], projects: &[Project], envir
         names.insert(target.worker.clone(), project.name.clone());
         bound.insert(target.worker, target.bound_workers);
     }
-    for part in parts {
-        let worker = &part.target.worker;
-        let others = part.target.bound_workers.iter();
+    for plan in plans {
+        let worker = &plan.target.worker;
+        let others = plan.target.bound_workers.iter();
         let members = others.filter(|other| *other != worker && is_bound(&bound, other, worker));
-        let projects = part.target.bound_workers.iter().filter(|other| *other != worker);
-        part.bound_projects =
+        let projects = plan.target.bound_workers.iter().filter(|other| *other != worker);
+        plan.bound_projects =
             projects.filter_map(|other| Some((other.clone(), names.get(other)?.clone()))).collect();
-        part.cycle = members
+        plan.cycle = members
             .filter_map(|other| {
                 let project = names.get(other)?.clone();
                 Some(CycleMember { project, worker: other.clone() })

@@ -41,9 +41,9 @@ pub fn script(plan: &Plan, paths: &CommandPaths, setup: &[ProcessCommand]) -> Re
         let (project, reason) = (join_lines(&refusal.project), join_lines(&format!("{failure:#}")));
         text += &format!("\n# {project} is left out: {reason}\n");
     }
-    for part in &plan.projects {
-        text += &notes(plan, part);
-        text += &steps(plan, part, paths)?;
+    for project in &plan.projects {
+        text += &notes(plan, project);
+        text += &steps(plan, project, paths)?;
     }
     Ok(text)
 }
@@ -81,29 +81,29 @@ fn upload_program(plan: &Plan, paths: &CommandPaths) -> String {
             heredoc(PREPARE_UPLOAD)
         ),
         (_, Engine::Dagger) => {
-            let part = plan.projects.first();
-            part.map(|part| upload_files(part, &paths.root)).unwrap_or_default()
+            let project = plan.projects.first();
+            project.map(|project| upload_files(project, &paths.root)).unwrap_or_default()
         }
     }
 }
 
 /// Returns the comments above the commands of a project.
-fn notes(plan: &Plan, part: &ProjectPlan) -> String {
-    let (project, reason) = (join_lines(&part.project), join_lines(&part.reason));
-    let mut text = format!("\n# {project}: {reason}\n# content key: {}\n", part.key);
+fn notes(plan: &Plan, project: &ProjectPlan) -> String {
+    let (name, reason) = (join_lines(&project.name), join_lines(&project.reason));
+    let mut text = format!("\n# {name}: {reason}\n# content key: {}\n", project.key);
     if plan.operation == Operation::Deploy && !plan.options.force {
         text += "# skipped when the live version carries this key and answers\n";
     }
-    if let Some(note) = part.inheritance_note() {
+    if let Some(note) = project.inheritance_note() {
         text += &format!("# note: {}\n", join_lines(&note));
     }
-    for what in &part.removes {
+    for what in &project.removes {
         text += &format!("# removes {}\n", join_lines(what));
     }
-    if part.build.is_some() && plan.choice.engine == Engine::Host && !plan.options.rebuild {
+    if project.build.is_some() && plan.choice.engine == Engine::Host && !plan.options.rebuild {
         text += "# a build of the same content that is kept in .xtask/cache takes the place of this one\n";
     }
-    if part.strategy == Some(Strategy::Preview) {
+    if project.strategy == Some(Strategy::Preview) {
         text += "# strategy: preview, with the bindings of the config's `previews` block\n";
         text += "# refused when the Worker was never deployed: wrangler would make one unasked\n";
     }
@@ -111,15 +111,15 @@ fn notes(plan: &Plan, part: &ProjectPlan) -> String {
 }
 
 /// Returns the commands of a project, and the check after its deployment.
-fn steps(plan: &Plan, part: &ProjectPlan, paths: &CommandPaths) -> Result<String> {
+fn steps(plan: &Plan, project: &ProjectPlan, paths: &CommandPaths) -> Result<String> {
     let (token_file, program) = (token_file(&paths.root), paths.root.join(PROGRAM));
     let mut text = String::new();
     if plan.choice.engine == Engine::Host && plan.operation != Operation::Build {
-        let empty = paths.upload_folder(part).join("empty");
+        let empty = paths.upload_folder(project).join("empty");
         let folder = quote(empty.strip_prefix(&paths.root).unwrap_or(&empty).as_str());
         text += &format!("mkdir -p {folder}\n");
     }
-    for command in commands(plan, part, paths, &program)? {
+    for command in commands(plan, project, paths, &program)? {
         text += &command.script(&paths.root, &token_file);
     }
     if let Some(percent) = plan.options.percent {
@@ -129,21 +129,21 @@ fn steps(plan: &Plan, part: &ProjectPlan, paths: &CommandPaths) -> Result<String
              # wrangler versions deploy NEW@{percent}% LIVE@{rest}% --yes\n"
         );
     } else if plan.operation == Operation::Deploy
-        && let Some(url) = plan.destination.sandbox_url(&part.target.worker)
+        && let Some(url) = plan.destination.sandbox_url(&project.target.worker)
     {
-        text += &check(&url, &part.health);
+        text += &check(&url, &project.health);
     }
     Ok(text)
 }
 
 /// Returns the commands that write the files which containers get and which the repository does not have.
-fn upload_files(part: &ProjectPlan, root: &Utf8Path) -> String {
+fn upload_files(project: &ProjectPlan, root: &Utf8Path) -> String {
     let write = |(path, content): (Utf8PathBuf, String)| {
         let path = path.strip_prefix(root).unwrap_or(&path);
         let folder = path.parent().map(|folder| quote(folder.as_str())).unwrap_or_default();
         format!("mkdir -p {folder}\ncat > {} {}", quote(path.as_str()), heredoc(&content))
     };
-    let files: String = dagger::upload_files(part, root).into_iter().map(write).collect();
+    let files: String = dagger::upload_files(project, root).into_iter().map(write).collect();
     match files.is_empty() {
         true => files,
         false => {
@@ -155,40 +155,41 @@ fn upload_files(part: &ProjectPlan, root: &Utf8Path) -> String {
 /// Returns the commands of one project, in order. `program` is the file of the program that prepares an upload.
 fn commands(
     plan: &Plan,
-    part: &ProjectPlan,
+    project: &ProjectPlan,
     paths: &CommandPaths,
     program: &Utf8Path,
 ) -> Result<Vec<ProcessCommand>> {
     if plan.choice.engine == Engine::Dagger {
-        return Ok(vec![dagger::command(plan, part, &paths.root)?]);
+        return Ok(vec![dagger::command(plan, project, &paths.root)?]);
     }
     let mut commands = Vec::new();
-    let toolchain = &part.build_plan.toolchain;
+    let toolchain = &project.build_plan.toolchain;
     let installation = toolchain.installation.iter();
     commands.extend(installation.flat_map(|install| paths.install(toolchain, install)));
-    for build in &part.build_plan.dependencies {
+    for build in &project.build_plan.dependencies {
         commands.extend(paths.build(build, None));
     }
-    if let Some(build) = part.build_plan.own.as_ref().filter(|_| !part.is_built_by_wrangler) {
-        commands.extend(paths.build(build, part.build_environment.as_deref()));
+    if let Some(build) = project.build_plan.own.as_ref().filter(|_| !project.is_built_by_wrangler) {
+        commands.extend(paths.build(build, project.build_environment.as_deref()));
     }
     if plan.operation != Operation::Build {
-        let is_bundled = part.may_have_code() || part.target.has_build_command;
-        let is_redirected = part.is_named_by_adapter();
+        let is_bundled = project.may_have_code() || project.target.has_build_command;
+        let is_redirected = project.is_named_by_adapter();
         if is_bundled {
-            let has_assets = part.target.assets.is_some() || is_redirected;
-            commands.push(paths.bundle(part, Bundling { is_redirected, has_assets }));
+            let has_assets = project.target.assets.is_some() || is_redirected;
+            commands.push(paths.bundle(project, Bundling { is_redirected, has_assets }));
         }
-        let mut prepare = paths.prepare_upload(part, &plan.destination, is_redirected, is_bundled);
+        let mut prepare =
+            paths.prepare_upload(project, &plan.destination, is_redirected, is_bundled);
         prepare.stdin = None;
         for word in prepare.argv.iter_mut().filter(|word| *word == "-") {
             *word = program.to_string();
         }
         commands.push(prepare);
         if plan.operation == Operation::Deploy {
-            commands.extend(paths.before_deploy(part, &plan.destination));
+            commands.extend(paths.before_deploy(project, &plan.destination));
         }
-        commands.push(paths.upload(part, &plan.destination, plan.kind(part)));
+        commands.push(paths.upload(project, &plan.destination, plan.kind(project)));
     }
     Ok(commands)
 }

@@ -65,25 +65,28 @@ impl ContainerInputs {
 
 /// Returns true if the script itself installs or builds the project, because the project has no module.
 #[must_use]
-pub fn is_used(part: &ProjectPlan) -> bool {
-    let works = part.build_plan.own.is_some() || part.build_plan.toolchain.installation.is_some();
-    !part.module && works
+pub fn is_used(project: &ProjectPlan) -> bool {
+    let works =
+        project.build_plan.own.is_some() || project.build_plan.toolchain.installation.is_some();
+    !project.module && works
 }
 
 /// Returns the lines that set [`BUILT`] to the container after all builds.
-pub fn lines(part: &ProjectPlan) -> Result<Vec<String>> {
-    let own = part.build_plan.own.as_ref();
-    Ok(vec![source(part)?, assignment(BUILT, &pipeline(part, own)?)])
+pub fn lines(project: &ProjectPlan) -> Result<Vec<String>> {
+    let own = project.build_plan.own.as_ref();
+    Ok(vec![source(project)?, assignment(BUILT, &pipeline(project, own)?)])
 }
 
 /// Returns the lines that set the source and the container after the install, for a project that its module builds or
 /// that has no build, and the word for the repository's folder in it. The output of the project's own build is not in it.
-pub fn unbuilt_lines(part: &ProjectPlan) -> Result<(Vec<String>, String)> {
-    let mut lines = vec![source(part)?];
-    if part.build_plan.toolchain.installation.is_none() && part.build_plan.dependencies.is_empty() {
+pub fn unbuilt_lines(project: &ProjectPlan) -> Result<(Vec<String>, String)> {
+    let mut lines = vec![source(project)?];
+    if project.build_plan.toolchain.installation.is_none()
+        && project.build_plan.dependencies.is_empty()
+    {
         return Ok((lines, "$source".to_owned()));
     }
-    lines.push(assignment("installed", &pipeline(part, None)?));
+    lines.push(assignment("installed", &pipeline(project, None)?));
     Ok((lines, format!("$($installed | {})", call("directory", &[ROOT])?)))
 }
 
@@ -100,21 +103,21 @@ pub fn container_path(dir: &Utf8Path) -> Utf8PathBuf {
 
 /// Returns the line with the files of the build: only the inputs of the project, so that a change elsewhere does not
 /// invalidate the cache.
-fn source(part: &ProjectPlan) -> Result<String> {
-    let root = relative(&part.dir, Utf8Path::new(""));
+fn source(project: &ProjectPlan) -> Result<String> {
+    let root = relative(&project.dir, Utf8Path::new(""));
     let mut line = format!("source=$(host | directory {}", quote(root.as_str())?);
-    for path in include_paths(part) {
+    for path in include_paths(project) {
         line += &format!(" --include={}", quote(&pattern(&path))?);
     }
     for path in EXCLUDES {
         line += &format!(" --exclude={}", quote(path)?);
     }
     // The output of an earlier build must not count as this one's.
-    if let Some(dist) = super::exports(part).filter(|_| part.build_plan.own.is_some()) {
+    if let Some(dist) = super::exports(project).filter(|_| project.build_plan.own.is_some()) {
         line += &format!(" --exclude={}", quote(&pattern(dist.as_str()))?);
     }
-    let inputs = input_paths(part);
-    let env_files = part.build_plan.containers.tracked_env_files.iter();
+    let inputs = input_paths(project);
+    let env_files = project.build_plan.containers.tracked_env_files.iter();
     for path in env_files.filter(|path| is_covered(&inputs, path)) {
         let file = format!("$(host | file {})", quote(root.join(path).as_str())?);
         line += &format!(" | with-file {} {file}", quote(path.as_str())?);
@@ -123,10 +126,10 @@ fn source(part: &ProjectPlan) -> Result<String> {
 }
 
 /// Returns the folders and files that the install and the builds read.
-fn input_paths(part: &ProjectPlan) -> BTreeSet<Utf8PathBuf> {
-    let builds = part.build_plan.dependencies.iter().chain(&part.build_plan.own);
-    let dirs = builds.map(|build| &build.dir).chain([&part.dir]);
-    part.inputs.iter().chain(dirs).cloned().collect()
+fn input_paths(project: &ProjectPlan) -> BTreeSet<Utf8PathBuf> {
+    let builds = project.build_plan.dependencies.iter().chain(&project.build_plan.own);
+    let dirs = builds.map(|build| &build.dir).chain([&project.dir]);
+    project.inputs.iter().chain(dirs).cloned().collect()
 }
 
 fn is_covered(paths: &BTreeSet<Utf8PathBuf>, path: &Utf8Path) -> bool {
@@ -134,12 +137,12 @@ fn is_covered(paths: &BTreeSet<Utf8PathBuf>, path: &Utf8Path) -> bool {
 }
 
 /// Returns the paths of the inputs, and of the manifests that an install compares with the lock file.
-fn include_paths(part: &ProjectPlan) -> BTreeSet<String> {
-    let mut paths = input_paths(part);
+fn include_paths(project: &ProjectPlan) -> BTreeSet<String> {
+    let mut paths = input_paths(project);
     if is_covered(&paths, Utf8Path::new("")) {
         return BTreeSet::new();
     }
-    let manifests: Vec<Utf8PathBuf> = part
+    let manifests: Vec<Utf8PathBuf> = project
         .build_plan
         .containers
         .members
@@ -163,15 +166,15 @@ fn pattern(path: &str) -> String {
 }
 
 /// Returns the calls that create the container. `own_build` is the build of the project itself.
-fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<String>> {
-    let settings = &part.build_plan.containers;
-    let toolchains: Vec<&PackageToolchain> = part.toolchains().collect();
+fn pipeline(project: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<String>> {
+    let settings = &project.build_plan.containers;
+    let toolchains: Vec<&PackageToolchain> = project.toolchains().collect();
     let mut calls =
         vec!["container".to_owned(), call("from", &[&image(&settings.images, &toolchains)])?];
     for package in global_packages(&toolchains) {
         calls.push(exec(&["npm", "install", "--global", &package].map(str::to_owned))?);
     }
-    if let Some(installation) = &part.build_plan.toolchain.installation {
+    if let Some(installation) = &project.build_plan.toolchain.installation {
         let (name, variables) = cache(installation.manager);
         let volume = format!("$(cache-volume {})", quote(&format!("xtask-{name}"))?);
         calls.push(format!("with-mounted-cache {} {volume}", quote(CACHE)?));
@@ -180,24 +183,24 @@ fn pipeline(part: &ProjectPlan, own_build: Option<&PackageBuild>) -> Result<Vec<
         }
     }
     calls.push(format!("with-directory {} $source", quote(ROOT)?));
-    let all_builds = part.build_plan.dependencies.iter().chain(own_build);
+    let all_builds = project.build_plan.dependencies.iter().chain(own_build);
     if all_builds.into_iter().any(|build| !build.steps.is_empty()) {
         calls.push(call("with-env-variable", &["XTASK_PATH", "${PATH}"])? + " --expand");
     }
     let paths = paths(settings, &toolchains);
-    if let Some(installation) = &part.build_plan.toolchain.installation {
+    if let Some(installation) = &project.build_plan.toolchain.installation {
         let names: Vec<&str> = ContainerInputs::variables_in(&settings.variables.install).collect();
         calls.extend(secrets(&names)?);
-        for command in paths.install(&part.build_plan.toolchain, installation) {
+        for command in paths.install(&project.build_plan.toolchain, installation) {
             calls.extend(run(&command)?);
         }
         for name in names {
             calls.push(call("without-secret-variable", &[name])?);
         }
     }
-    let own = own_build.iter().map(|&build| (build, part.build_environment.as_deref()));
+    let own = own_build.iter().map(|&build| (build, project.build_environment.as_deref()));
     let builds: Vec<_> =
-        part.build_plan.dependencies.iter().map(|build| (build, None)).chain(own).collect();
+        project.build_plan.dependencies.iter().map(|build| (build, None)).chain(own).collect();
     if !builds.is_empty() {
         calls.extend(build_variables(settings)?);
     }

@@ -71,14 +71,14 @@ if (!(deployments?.length > 0)) {
 
 /// The folder of the results, relative to the root. Each run replaces it.
 #[must_use]
-pub fn results(part: &ProjectPlan) -> Utf8PathBuf {
-    Utf8Path::new(".xtask/deploy").join(&part.slug)
+pub fn results(project: &ProjectPlan) -> Utf8PathBuf {
+    Utf8Path::new(".xtask/deploy").join(&project.slug)
 }
 
 /// Returns true if the first container bundles.
 #[must_use]
-pub fn is_bundled(part: &ProjectPlan) -> bool {
-    part.may_have_code() || part.target.has_build_command
+pub fn is_bundled(project: &ProjectPlan) -> bool {
+    project.may_have_code() || project.target.has_build_command
 }
 
 /// Returns the name of a step of `xtask.beforeDeploy`.
@@ -89,49 +89,49 @@ pub fn before_deploy_step(index: usize) -> String {
 
 /// Returns the names of the steps in their order.
 #[must_use]
-pub fn steps(plan: &Plan, part: &ProjectPlan) -> Vec<String> {
-    let bundle = is_bundled(part).then_some(BUNDLE);
-    let exists = (plan.kind(part) == UploadKind::Preview).then_some(EXISTS);
+pub fn steps(plan: &Plan, project: &ProjectPlan) -> Vec<String> {
+    let bundle = is_bundled(project).then_some(BUNDLE);
+    let exists = (plan.kind(project) == UploadKind::Preview).then_some(EXISTS);
     let own =
-        if plan.operation == Operation::Deploy { part.before_deploy.steps().len() } else { 0 };
+        if plan.operation == Operation::Deploy { project.before_deploy.steps().len() } else { 0 };
     let first = bundle.into_iter().chain([PREPARE]).chain(exists).map(str::to_owned);
     first.chain((0..own).map(before_deploy_step)).chain([UPLOAD.to_owned()]).collect()
 }
 
 /// Returns the lines that upload a built project.
-pub fn lines(plan: &Plan, part: &ProjectPlan) -> Result<Vec<String>> {
+pub fn lines(plan: &Plan, project: &ProjectPlan) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let mut repository = None;
-    if has_code(plan, part) {
-        let (above, folder) = match container::is_used(part) {
+    if has_code(plan, project) {
+        let (above, folder) = match container::is_used(project) {
             true => {
                 (Vec::new(), format!("$(${} | {})", container::BUILT, call("directory", &[ROOT])?))
             }
-            false => unbuilt_lines(part)?,
+            false => unbuilt_lines(project)?,
         };
         lines.extend(above);
         repository = Some(folder);
     }
-    lines.push(assignment("wrangler", &wrangler_calls(part)?));
+    lines.push(assignment("wrangler", &wrangler_calls(project)?));
     let files = match &repository {
-        None => published_files(part)?,
+        None => published_files(project)?,
         Some(folder) => {
             let mut files = vec![format!("with-directory {} {folder}", quote(ROOT)?)];
             // The output of a project's own module is on this machine.
-            if part.build_plan.own.is_some() && !container::is_used(part) {
-                files.extend(build_output(part)?);
+            if project.build_plan.own.is_some() && !container::is_used(project) {
+                files.extend(build_output(project)?);
             }
             files
         }
     };
-    let files = if is_bundled(part) {
-        lines.push(assignment("bundled", &bundle_calls(part, files)?));
+    let files = if is_bundled(project) {
+        lines.push(assignment("bundled", &bundle_calls(project, files)?));
         vec![format!("with-directory {} {}", quote(ROOT)?, bundle_result("directory", ROOT)?)]
     } else {
         files
     };
-    lines.push(assignment("uploaded", &upload_calls(plan, part, files)?));
-    let export = relative(&part.dir, &results(part));
+    lines.push(assignment("uploaded", &upload_calls(plan, project, files)?));
+    let export = relative(&project.dir, &results(project));
     lines.push(format!(
         "$uploaded | {} | export --wipe {}",
         call("directory", &[OUTPUT])?,
@@ -142,15 +142,15 @@ pub fn lines(plan: &Plan, part: &ProjectPlan) -> Result<Vec<String>> {
 }
 
 /// Returns the calls that create the container with wrangler. They depend on its pins alone, so they are cached.
-fn wrangler_calls(part: &ProjectPlan) -> Result<Vec<String>> {
-    let pins = &part.build_plan.containers.toolchain;
+fn wrangler_calls(project: &ProjectPlan) -> Result<Vec<String>> {
+    let pins = &project.build_plan.containers.toolchain;
     let mut calls = vec![
         "container".to_owned(),
-        call("from", &[&part.build_plan.containers.images.bun])?,
+        call("from", &[&project.build_plan.containers.images.bun])?,
         call("with-workdir", &[TOOLCHAIN])?,
     ];
     for name in ["package.json", "bun.lock"] {
-        let file = from_host(part, "file", &pins.join(name))?;
+        let file = from_host(project, "file", &pins.join(name))?;
         calls.push(format!("with-file {} {file}", quote(&format!("{TOOLCHAIN}/{name}"))?));
     }
     // Without a cache volume, because code of a project could change it.
@@ -163,12 +163,12 @@ fn wrangler_calls(part: &ProjectPlan) -> Result<Vec<String>> {
 }
 
 /// Returns the calls that add the config and the published folder, for a project without code.
-fn published_files(part: &ProjectPlan) -> Result<Vec<String>> {
-    let config = from_host(part, "file", &part.config)?;
-    let place = container_path(&part.config);
+fn published_files(project: &ProjectPlan) -> Result<Vec<String>> {
+    let config = from_host(project, "file", &project.config)?;
+    let place = container_path(&project.config);
     let mut calls = vec![format!("with-file {} {config}", quote(place.as_str())?)];
-    match &part.dist {
-        Some(dist) if container::is_used(part) && part.build_plan.own.is_some() => {
+    match &project.dist {
+        Some(dist) if container::is_used(project) && project.build_plan.own.is_some() => {
             let place = container_path(dist);
             let folder = call("directory", &[place.as_str()])?;
             calls.push(format!(
@@ -177,27 +177,27 @@ fn published_files(part: &ProjectPlan) -> Result<Vec<String>> {
                 container::BUILT
             ));
         }
-        Some(dist) => calls.push(folder_from_host(part, dist)?),
+        Some(dist) => calls.push(folder_from_host(project, dist)?),
         None => {}
     }
     Ok(calls)
 }
 
 /// Returns the call that adds the output of a project's own module.
-fn build_output(part: &ProjectPlan) -> Result<Option<String>> {
-    super::exports(part).map(|folder| folder_from_host(part, &folder)).transpose()
+fn build_output(project: &ProjectPlan) -> Result<Option<String>> {
+    super::exports(project).map(|folder| folder_from_host(project, &folder)).transpose()
 }
 
-fn folder_from_host(part: &ProjectPlan, folder: &Utf8Path) -> Result<String> {
-    let there = from_host(part, "directory", folder)?;
+fn folder_from_host(project: &ProjectPlan, folder: &Utf8Path) -> Result<String> {
+    let there = from_host(project, "directory", folder)?;
     Ok(format!("with-directory {} {there}", quote(container_path(folder).as_str())?))
 }
 
 /// Returns a file or folder of this machine as a word. `path` is relative to the root or absolute.
-fn from_host(part: &ProjectPlan, kind: &str, path: &Utf8Path) -> Result<String> {
+fn from_host(project: &ProjectPlan, kind: &str, path: &Utf8Path) -> Result<String> {
     let path = match path.is_absolute() {
         true => path.to_owned(),
-        false => relative(&part.dir, path),
+        false => relative(&project.dir, path),
     };
     Ok(format!("$(host | {})", call(kind, &[path.as_str()])?))
 }
@@ -228,22 +228,22 @@ fn wrangler(arguments: Vec<String>) -> Vec<String> {
 }
 
 /// Returns the call that invalidates the cache and marks the results of this attempt.
-fn nonce(part: &ProjectPlan) -> Result<String> {
-    call("with-new-file", &[&result(NONCE), &part.nonce])
+fn nonce(project: &ProjectPlan) -> Result<String> {
+    call("with-new-file", &[&result(NONCE), &project.nonce])
 }
 
 /// Returns true if the build may write a config of an adapter, which wrangler then uses.
-fn may_redirect(part: &ProjectPlan) -> bool {
-    let is_built = container::is_used(part) && part.build_plan.own.is_some();
-    is_built && part.config.file_name().is_some_and(|name| CONFIG_NAMES.contains(&name))
+fn may_redirect(project: &ProjectPlan) -> bool {
+    let is_built = container::is_used(project) && project.build_plan.own.is_some();
+    is_built && project.config.file_name().is_some_and(|name| CONFIG_NAMES.contains(&name))
 }
 
 /// Returns the calls that bundle the code. All code of the project runs here, without a token.
-fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
-    let config = part.config.file_name();
-    let assets = part.target.assets.is_some().then_some(EMPTY);
-    let environment = part.wrangler_environment.as_deref();
-    let is_certain = !may_redirect(part);
+fn bundle_calls(project: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
+    let config = project.config.file_name();
+    let assets = project.target.assets.is_some().then_some(EMPTY);
+    let environment = project.wrangler_environment.as_deref();
+    let is_certain = !may_redirect(project);
     let mut arguments = wrangler::bundle_arguments(
         config.filter(|_| is_certain),
         environment,
@@ -251,7 +251,7 @@ fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
         "/bundle/dir",
         BUNDLE_FILE,
     );
-    arguments.extend(part.bundle_flags());
+    arguments.extend(project.bundle_flags());
     let script = match is_certain {
         true => RUN.to_owned(),
         false => {
@@ -271,13 +271,13 @@ fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
     calls.extend([
         call("with-new-file", &[BUNDLE_FILE, "not bundled"])?,
         format!("with-directory {} $(directory)", quote(EMPTY)?),
-        nonce(part)?,
-        call("with-workdir", &[container_path(&part.dir).as_str()])?,
+        nonce(project)?,
+        call("with-workdir", &[container_path(&project.dir).as_str()])?,
     ]);
     // It sees what a build sees.
-    if part.target.has_build_command {
-        calls.extend(container::build_variables(&part.build_plan.containers)?);
-        if let Some(environment) = &part.build_environment {
+    if project.target.has_build_command {
+        calls.extend(container::build_variables(&project.build_plan.containers)?);
+        if let Some(environment) = &project.build_environment {
             calls.push(call("with-env-variable", &[BUILD_ENVIRONMENT, environment])?);
         }
     }
@@ -286,14 +286,14 @@ fn bundle_calls(part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
 }
 
 /// Returns the calls that prepare the upload and upload, with the token. No code of the project runs here.
-fn upload_calls(plan: &Plan, part: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
+fn upload_calls(plan: &Plan, project: &ProjectPlan, files: Vec<String>) -> Result<Vec<String>> {
     let destination = &plan.destination;
-    let program = from_host(part, "file", &part.build_plan.containers.program)?;
+    let program = from_host(project, "file", &project.build_plan.containers.program)?;
     let mut calls =
         vec!["$wrangler".to_owned(), format!("with-file '/prepare-upload.js' {program}")];
     calls.extend(files);
     let variable = |name: &str, value: &str| call("with-env-variable", &[name, value]);
-    if is_bundled(part) {
+    if is_bundled(project) {
         let [exit, log] = ["exit", "log"].map(|kind| result(&format!("{BUNDLE}.{kind}")));
         for file in [BUNDLE_FILE, &exit, &log] {
             calls.push(format!("with-file {} {}", quote(file)?, bundle_result("file", file)?));
@@ -307,35 +307,35 @@ fn upload_calls(plan: &Plan, part: &ProjectPlan, files: Vec<String>) -> Result<V
     }
     let address = format!("env://{}", token_variable(destination));
     calls.push(call("with-secret-variable", &["CLOUDFLARE_API_TOKEN", &address])?);
-    calls.push(nonce(part)?);
+    calls.push(nonce(project)?);
     let request = PrepareRequest {
         root: Utf8Path::new(ROOT),
-        is_redirected: if may_redirect(part) { None } else { Some(false) },
-        bundle: is_bundled(part).then(|| BUNDLE_FILE.into()),
+        is_redirected: if may_redirect(project) { None } else { Some(false) },
+        bundle: is_bundled(project).then(|| BUNDLE_FILE.into()),
         upload: Utf8Path::new(PREPARED),
     };
-    let request = request.json(part, destination);
+    let request = request.json(project, destination);
     let bun = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
     let prepare =
         bun(&["bun", "--no-env-file", "--config=/dev/null", "/prepare-upload.js", &request]);
     calls.push(call("with-workdir", &["/"])?);
     calls.push(step(PREPARE, RUN, &prepare)?);
-    let kind = plan.kind(part);
+    let kind = plan.kind(project);
     if kind == UploadKind::Preview {
         let [env, config, _] = wrangler::BUN_OPTIONS;
-        let ask = bun(&["bun", env, config, "-e", ASK, &part.target.worker]);
+        let ask = bun(&["bun", env, config, "-e", ASK, &project.target.worker]);
         calls.push(step(EXISTS, RUN, &ask)?);
     }
-    if plan.operation == Operation::Deploy && !part.before_deploy.is_empty() {
-        calls.push(call("with-workdir", &[container_path(&part.dir).as_str()])?);
-        let config = part.config.file_name();
-        let environment = part.wrangler_environment.as_deref();
-        for (index, own) in part.before_deploy.steps().iter().enumerate() {
+    if plan.operation == Operation::Deploy && !project.before_deploy.is_empty() {
+        calls.push(call("with-workdir", &[container_path(&project.dir).as_str()])?);
+        let config = project.config.file_name();
+        let environment = project.wrangler_environment.as_deref();
+        for (index, own) in project.before_deploy.steps().iter().enumerate() {
             let arguments = wrangler::step_arguments(config, environment, &own.arguments);
             calls.push(step(&before_deploy_step(index), RUN, &wrangler(arguments))?);
         }
     }
     calls.push(call("with-workdir", &[PREPARED])?);
-    calls.push(step(UPLOAD, RUN, &wrangler(upload_arguments(part, destination, kind)))?);
+    calls.push(step(UPLOAD, RUN, &wrangler(upload_arguments(project, destination, kind)))?);
     Ok(calls)
 }

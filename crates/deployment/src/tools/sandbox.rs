@@ -233,11 +233,11 @@ pub fn provide(
     root: &Utf8Path,
     port: u16,
     account: &str,
-    part: &ProjectPlan,
+    project: &ProjectPlan,
     environment: &str,
     secrets: Option<&DevVars>,
 ) -> Result<ProvisionResult> {
-    let (target, storage) = (&part.target, &part.target.storage);
+    let (target, storage) = (&project.target, &project.target.storage);
     let address = |one: &Hyperdrive| {
         // The variable has precedence over the config, as with `wrangler dev`.
         let address =
@@ -263,7 +263,7 @@ pub fn provide(
     let mut body = serde_json::json!({
         "secrets": [secrets], "account": account, "namespaces": storage.namespaces, "databases": databases,
         "buckets": storage.buckets, "queues": storage.queues, "hyperdrives": hyperdrives,
-        "projects": [{ "worker": target.worker, "project": part.project, "environment": environment }],
+        "projects": [{ "worker": target.worker, "project": project.name, "environment": environment }],
     });
     let has_placeholder =
         storage.namespace_placeholder().is_some() || storage.database_placeholder().is_some();

@@ -66,8 +66,9 @@ fn check_files(
     for (field, path) in [("main", main), ("assets.directory", assets)] {
         let Some(path) = path else { continue };
         // An install writes the files of a dependency.
-        let is_installed =
-            |path: &Utf8PathBuf| path.components().any(|part| part.as_str() == "node_modules");
+        let is_installed = |path: &Utf8PathBuf| {
+            path.components().any(|project| project.as_str() == "node_modules")
+        };
         let file = normalize(&project.dir.join(path)).filter(|path| !is_installed(path));
         let is_missing = file
             .filter(|path| !root.join(path).exists())
@@ -117,26 +118,23 @@ fn nx_build(root: &Utf8Path, project: &Project) -> Option<String> {
 
 /// Refuses an entry point that the build did not write, or that it wrote for another host than Cloudflare. No adapter wrote
 /// a config.
-pub fn check_entry(root: &Utf8Path, part: &ProjectPlan) -> Result<()> {
-    if part.is_named_by_adapter() {
+pub fn check_entry(root: &Utf8Path, project: &ProjectPlan) -> Result<()> {
+    if project.is_named_by_adapter() {
         return Err(refused(format!(
             "{}: neither `main` nor `assets.directory`, and the build wrote no {REDIRECT}",
-            part.config
+            project.config
         ))
         .hint("add `main` or `assets` with a `directory`, or let the framework write the config: `preset: \"cloudflare-module\"` of Nitro, `@cloudflare/vite-plugin` of Vite"));
     }
-    let is_checked = |main: &&Utf8PathBuf| is_code(main) && !part.target.has_build_command;
-    let Some(main) = part.target.main.as_ref().filter(is_checked) else { return Ok(()) };
-    let Some(path) = normalize(&part.dir.join(main)) else { return Ok(()) };
-    let dir = part.build.as_ref().unwrap_or(&part.dir);
+    let is_checked = |main: &&Utf8PathBuf| is_code(main) && !project.target.has_build_command;
+    let Some(main) = project.target.main.as_ref().filter(is_checked) else { return Ok(()) };
+    let Some(path) = normalize(&project.dir.join(main)) else { return Ok(()) };
+    let dir = project.build.as_ref().unwrap_or(&project.dir);
     if !root.join(&path).exists() {
         let state =
-            if part.build.is_some() { "is missing after the build" } else { "does not exist" };
-        return Err(refused(format!("{path}, the `main` of {}, {state}", part.config)).hint(hint(
-            root,
-            &path,
-            &dir.join("package.json"),
-        )));
+            if project.build.is_some() { "is missing after the build" } else { "does not exist" };
+        return Err(refused(format!("{path}, the `main` of {}, {state}", project.config))
+            .hint(hint(root, &path, &dir.join("package.json"))));
     }
     let nitro = path.ancestors().find(|path| path.file_name() == Some(NITRO_OUTPUT));
     let nitro = nitro.map(|folder| folder.join("nitro.json"));
@@ -178,12 +176,12 @@ pub fn check_output(
 /// Returns true if the Worker's code is in the same output as its assets `dist`, as that of Nitro: the build wrote the code,
 /// so the site has no assets if there are none.
 #[must_use]
-pub fn is_beside_code(part: &ProjectPlan, dist: &Utf8Path) -> bool {
+pub fn is_beside_code(project: &ProjectPlan, dist: &Utf8Path) -> bool {
     let output = |path: &Utf8Path| {
-        let inside = path.strip_prefix(&part.dir).ok()?;
-        inside.components().next().map(|part| part.as_str().to_owned())
+        let inside = path.strip_prefix(&project.dir).ok()?;
+        inside.components().next().map(|project| project.as_str().to_owned())
     };
-    let main = part.target.main.as_ref().and_then(|main| normalize(&part.dir.join(main)));
+    let main = project.target.main.as_ref().and_then(|main| normalize(&project.dir.join(main)));
     let main = main.as_deref().and_then(output);
     main.is_some() && main == output(dist)
 }
@@ -198,7 +196,7 @@ const NITRO: &str = "set `nitro: { preset: \"cloudflare_module\" }` in the confi
 #[must_use]
 pub fn hint(root: &Utf8Path, path: &Utf8Path, manifest: &Utf8Path) -> String {
     let setting = |command: &str| build_setting(manifest, command, root.join(manifest).is_file());
-    let has = |folder: &str| path.components().any(|part| part.as_str() == folder);
+    let has = |folder: &str| path.components().any(|project| project.as_str() == folder);
     if has("node_modules") {
         let dir = manifest.parent().unwrap_or(Utf8Path::new(""));
         format!(

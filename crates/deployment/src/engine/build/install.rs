@@ -79,16 +79,16 @@ pub fn lock_path(root: &Utf8Path, name: &str) -> Utf8PathBuf {
 /// Installs the dependencies of the project and builds the packages that it imports.
 pub(crate) fn install_dependencies(run: &ProjectRun<'_>) -> Result<DependencyResult> {
     let mut dependencies = DependencyResult::default();
-    if let Some(installation) = &run.part.build_plan.toolchain.installation {
+    if let Some(installation) = &run.project.build_plan.toolchain.installation {
         dependencies.locks.push(lock_for_run(run, &install_lock(installation))?);
         run.step("install dependencies");
         let install = || install_packages(run, installation);
         dependencies.duration = Some(run.shared.installs.once(&installation.dir, install)?);
     }
-    if !run.part.build_plan.dependencies.is_empty() {
+    if !run.project.build_plan.dependencies.is_empty() {
         dependencies.locks.push(lock_for_run(run, PACKAGES)?);
     }
-    for build in &run.part.build_plan.dependencies {
+    for build in &run.project.build_plan.dependencies {
         run.step(&format!("build {}", build.dir));
         run.shared.builds.once(&build.dir, || build_package(run, build))?;
     }
@@ -113,7 +113,7 @@ fn lock_for_run(run: &ProjectRun<'_>, name: &str) -> Result<Arc<FileLock>> {
 /// Returns the duration.
 fn install_packages(run: &ProjectRun<'_>, installation: &Installation) -> Result<Duration> {
     let mut duration = Duration::ZERO;
-    let commands = run.shared.paths.install(&run.part.build_plan.toolchain, installation);
+    let commands = run.shared.paths.install(&run.project.build_plan.toolchain, installation);
     let npm = npm_install(run, installation, &commands);
     let may_keep = !run.plan.options.force;
     if may_keep && npm.as_ref().is_some_and(NpmInstall::is_current) {
@@ -139,12 +139,12 @@ fn npm_install(
         return None;
     }
     let (root, paths) = (&run.ctx.root, &run.shared.paths);
-    let node = run.part.build_plan.toolchain.node.as_ref().map(|node| paths.program(node));
+    let node = run.project.build_plan.toolchain.node.as_ref().map(|node| paths.program(node));
     let node = node.and_then(|node| std::fs::metadata(node).ok());
     let node = node.map(|node| (node.len(), node.modified().ok()));
     let facts = BTreeMap::from([
         ("commands", format!("{commands:?}")),
-        ("node", format!("{node:?} {:?}", run.part.build_plan.toolchain.fact())),
+        ("node", format!("{node:?} {:?}", run.project.build_plan.toolchain.fact())),
         ("variables", format!("{:?}", digests(&paths.variables.install))),
     ]);
     NpmInstall::new(&root.join(&installation.dir), installation.lock, facts)

@@ -55,7 +55,7 @@ fn explain(run: &ProjectRun<'_>, build: &PackageBuild, failure: Error) -> Error 
     }
     let message = format!(
         "{} could not be built, and {} imports it: {failure:#}",
-        build.dir, run.part.project
+        build.dir, run.project.name
     );
     failure
         .with_message(message)
@@ -109,7 +109,7 @@ fn restore_package(run: &ProjectRun<'_>, build: &PackageBuild, keys: &Keys) -> R
     if keys.iter().all(is_in_place) {
         return Ok(true);
     }
-    let temporary = root.join(".xtask/tmp").join(format!("{}-package", run.part.nonce));
+    let temporary = root.join(".xtask/tmp").join(format!("{}-package", run.project.nonce));
     let copies = || {
         keys.iter().enumerate().all(|(number, (_, key))| {
             let copied = cache.restore(key, &temporary.join(number.to_string()));

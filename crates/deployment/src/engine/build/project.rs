@@ -52,9 +52,9 @@ pub(crate) struct BuildFacts<'a> {
 /// Installs and builds, with a lock on the package's folder. Or restores the output of an earlier
 /// build of the same content.
 pub(crate) fn build_on_host(run: &ProjectRun<'_>) -> Result<BuildResult> {
-    let lock = run.shared.package_lock(run.part);
+    let lock = run.shared.package_lock(run.project);
     let _guard = mutex::lock(&lock);
-    let Some(dir) = run.part.build.as_ref().filter(|_| !run.part.is_built_by_wrangler) else {
+    let Some(dir) = run.project.build.as_ref().filter(|_| !run.project.is_built_by_wrangler) else {
         return Ok(BuildResult::new(install_dependencies(run)?));
     };
     // Trouble with the cache does not stop the build.
@@ -73,7 +73,7 @@ pub(crate) fn build_on_host(run: &ProjectRun<'_>) -> Result<BuildResult> {
     run.step("build");
     clear_outputs(run)?;
     let started = Instant::now();
-    let command = xtask_line(&["build", &run.part.project]);
+    let command = xtask_line(&["build", &run.project.name]);
     let hint = match run.plan.operation {
         Operation::Build => format!("correct the build, then run `{command}`"),
         _ => format!("nothing was uploaded; run the build alone with `{command}`"),
@@ -96,8 +96,8 @@ pub(crate) fn build_on_host(run: &ProjectRun<'_>) -> Result<BuildResult> {
 /// Returns the result for a restored output, after the install of the packages that wrangler bundles. An adapter has
 /// bundled its code already.
 fn use_restored(run: &ProjectRun<'_>, built: String) -> Result<BuildResult> {
-    let is_bundled = OutputFolders::find(&run.ctx.root, run.part)?.is_bundled;
-    let needs_packages = run.part.may_have_code() && !is_bundled;
+    let is_bundled = OutputFolders::find(&run.ctx.root, run.project)?.is_bundled;
+    let needs_packages = run.project.may_have_code() && !is_bundled;
     let dependencies =
         if needs_packages { install_dependencies(run)? } else { DependencyResult::default() };
     let output = BuildSource { from_cache: true, built, not_stored: None, corrupt: None };
@@ -108,11 +108,11 @@ fn use_restored(run: &ProjectRun<'_>, built: String) -> Result<BuildResult> {
 /// Deletes only folders that git ignores, and that config if git does not track it.
 fn clear_outputs(run: &ProjectRun<'_>) -> Result<()> {
     let root = &run.ctx.root;
-    for folder in OutputFolders::find(root, run.part)?.folders {
+    for folder in OutputFolders::find(root, run.project)?.folders {
         clear(root, &folder)?;
     }
-    let redirect = run.part.dir.join(REDIRECT);
-    if is_redirected(root, run.part) && !git::is_tracked(root, &redirect)? {
+    let redirect = run.project.dir.join(REDIRECT);
+    if is_redirected(root, run.project) && !git::is_tracked(root, &redirect)? {
         std::fs::remove_file(root.join(&redirect))
             .with_context(|| format!("cannot remove {redirect}"))?;
     }
@@ -123,7 +123,7 @@ fn clear_outputs(run: &ProjectRun<'_>) -> Result<()> {
 /// is built.
 fn restore(run: &ProjectRun<'_>, key: &str) -> Lookup {
     let root = &run.ctx.root;
-    let temporary = root.join(".xtask/tmp").join(format!("{}-output", run.part.nonce));
+    let temporary = root.join(".xtask/tmp").join(format!("{}-output", run.project.nonce));
     let restored = BuildCache::at(root).restore(key, &temporary).and_then(|found| {
         let Lookup::Hit { parts, .. } = &found else { return Ok(found) };
         for folder in &parts.folders {
@@ -166,7 +166,7 @@ fn store(
         return Err(failed(CHANGED));
     }
     let root = &run.ctx.root;
-    let output = OutputFolders::find(root, run.part)?;
+    let output = OutputFolders::find(root, run.project)?;
     if let Some(problem) = output.problem {
         return Err(failed(problem));
     }
@@ -185,25 +185,25 @@ fn store(
     }
     let mut parts = OutputParts { folders: output.folders.clone(), ..OutputParts::default() };
     // Wrangler bundles the code with its imports.
-    if run.part.may_have_code() && !output.is_bundled {
+    if run.project.may_have_code() && !output.is_bundled {
         let mut outside = after;
         // Types are not code.
         outside.retain(|path, _| !is_output(path) && !path.as_str().ends_with(".d.ts"));
-        parts.files = generated_files(root, run.part, before, &outside)?;
+        parts.files = generated_files(root, run.project, before, &outside)?;
     }
     BuildCache::at(root).store_parts(key, root, parts, built.to_owned())
 }
 
 fn build_commands(run: &ProjectRun<'_>) -> Vec<ProcessCommand> {
-    let environment = run.part.build_environment.as_deref();
+    let environment = run.project.build_environment.as_deref();
     let build = |build| run.shared.paths.build(build, environment);
-    run.part.build_plan.own.as_ref().map(build).unwrap_or_default()
+    run.project.build_plan.own.as_ref().map(build).unwrap_or_default()
 }
 
 /// Returns the digest of everything that affects the output.
 fn build_key(run: &ProjectRun<'_>, dir: &Utf8Path) -> Result<String> {
-    let (root, part) = (&run.ctx.root, run.part);
-    if let Some(dist) = &part.dist
+    let (root, project) = (&run.ctx.root, run.project);
+    if let Some(dist) = &project.dist
         && !git::is_generated(root, dist)?
     {
         return Err(failed(format!("git does not ignore {dist}")));
@@ -211,14 +211,14 @@ fn build_key(run: &ProjectRun<'_>, dir: &Utf8Path) -> Result<String> {
     key_of(
         run,
         &BuildFacts {
-            inputs: &part.inputs,
+            inputs: &project.inputs,
             commands: &build_commands(run),
-            toolchain: &part.build_plan.toolchain,
+            toolchain: &project.build_plan.toolchain,
             folders: format!(
                 "{:?}",
-                (&part.dir, dir, &part.dist, &part.target.main, &part.install)
+                (&project.dir, dir, &project.dist, &project.target.main, &project.install)
             ),
-            dirs: &[&part.dir, dir],
+            dirs: &[&project.dir, dir],
         },
     )
 }
@@ -258,7 +258,7 @@ pub(crate) fn key_of(run: &ProjectRun<'_>, build: &BuildFacts<'_>) -> Result<Str
 
 /// Returns the stamps of every file of the project and of its imported packages, except dependencies.
 fn project_files(run: &ProjectRun<'_>) -> FileStamps {
-    stamps(&run.ctx.root, run.part.inputs.iter().cloned().collect(), |_| false)
+    stamps(&run.ctx.root, run.project.inputs.iter().cloned().collect(), |_| false)
 }
 
 /// The reason why a build is not cached if its inputs no longer match its key.

@@ -86,18 +86,18 @@ pub struct ExpectedResponse {
 }
 
 impl ExpectedResponse {
-    /// Returns the expected response of `part`. `None` if its health check is off. `built` is the
+    /// Returns the expected response of `project`. `None` if its health check is off. `built` is the
     /// output of the build. `None` if it is unknown.
     #[must_use]
-    pub fn new(part: &ProjectPlan, built: Option<&BuildOutput>) -> Option<ExpectedResponse> {
+    pub fn new(project: &ProjectPlan, built: Option<&BuildOutput>) -> Option<ExpectedResponse> {
         let expected = ExpectedResponse {
-            needs_fetch_handler: part.health == Health::Default && part.may_have_code(),
-            ..ExpectedResponse::of_existing(&part.health, &part.target)?
+            needs_fetch_handler: project.health == Health::Default && project.may_have_code(),
+            ..ExpectedResponse::of_existing(&project.health, &project.target)?
         };
-        let built = built.filter(|_| part.target.main.is_none());
+        let built = built.filter(|_| project.target.main.is_none());
         Some(match built {
             Some(built) => {
-                ExpectedResponse { any_answer: false, ..expected }.of_files(&part.health, built)
+                ExpectedResponse { any_answer: false, ..expected }.of_files(&project.health, built)
             }
             None => expected,
         })

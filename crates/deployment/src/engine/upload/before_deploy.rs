@@ -18,14 +18,14 @@ pub const HINT: &str =
 pub fn has_steps(run: &ProjectRun<'_>) -> bool {
     let plan = run.plan;
     let is_here = plan.choice.engine == Engine::Host && plan.operation == Operation::Deploy;
-    is_here && !run.part.before_deploy.is_empty()
+    is_here && !run.project.before_deploy.is_empty()
 }
 
 /// Runs the steps in order with the environment's token. Adds each started step to `results`, and stops at the first
 /// failure.
 pub fn run(run: &ProjectRun<'_>, lock: &FileLock, results: &mut Vec<StepResult>) -> Result<()> {
-    let commands = run.shared.paths.before_deploy(run.part, &run.plan.destination);
-    for (step, command) in run.part.before_deploy.steps().iter().zip(commands) {
+    let commands = run.shared.paths.before_deploy(run.project, &run.plan.destination);
+    for (step, command) in run.project.before_deploy.steps().iter().zip(commands) {
         run.step(&step.text);
         let finished = run.execute_upload(&command, lock)?;
         let is_ok = finished.exit_reason == ExitReason::Code(0);

@@ -48,7 +48,7 @@ impl<'a> Results<'a> {
     /// Returns the results of this attempt. `None` if the folder has none, or those of another attempt.
     fn read(run: &ProjectRun<'_>, folder: &'a Utf8Path) -> Option<Results<'a>> {
         let results = Results { folder };
-        (results.text(upload::NONCE) == run.part.nonce).then_some(results)
+        (results.text(upload::NONCE) == run.project.nonce).then_some(results)
     }
 
     fn text(&self, name: &str) -> String {
@@ -71,7 +71,7 @@ impl<'a> Results<'a> {
 /// Reads the results in the folder.
 pub fn read(run: &ProjectRun<'_>, folder: &Utf8Path) -> AttemptResult {
     let Some(results) = Results::read(run, folder) else { return AttemptResult::Missing };
-    for step in upload::steps(run.plan, run.part) {
+    for step in upload::steps(run.plan, run.project) {
         match results.exit_code(&step) {
             None => return AttemptResult::Missing,
             Some(code) if step == upload::UPLOAD => return new_version(run, &results, code).into(),
@@ -85,7 +85,7 @@ pub fn read(run: &ProjectRun<'_>, folder: &Utf8Path) -> AttemptResult {
 /// Returns the steps before the upload that ran.
 pub fn read_steps(run: &ProjectRun<'_>, folder: &Utf8Path) -> Vec<StepResult> {
     let Some(results) = Results::read(run, folder) else { return Vec::new() };
-    let steps = run.part.before_deploy.steps().iter().enumerate();
+    let steps = run.project.before_deploy.steps().iter().enumerate();
     let result = |(index, step): (usize, &workspace::before_deploy::WranglerStep)| {
         let code = results.exit_code(&upload::before_deploy_step(index))?;
         Some(StepResult { command: step.text.clone(), took: None, is_ok: code == 0 })
@@ -126,7 +126,7 @@ fn failure(run: &ProjectRun<'_>, results: &Results<'_>, step: &str, code: i32) -
         let hint = wrangler::bundle_hint(&log.join("\n"));
         return failed(wrangler::excerpt(&reason, &log, None)).hint(hint);
     }
-    let mut own = run.part.before_deploy.steps().iter().enumerate();
+    let mut own = run.project.before_deploy.steps().iter().enumerate();
     if let Some((_, own)) = own.find(|(index, _)| upload::before_deploy_step(*index) == step) {
         let reason = format!(
             "the step `{}` of `xtask.beforeDeploy` {ending}; nothing was uploaded",

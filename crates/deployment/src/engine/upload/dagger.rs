@@ -97,16 +97,16 @@ pub fn module_record(text: &str, nonce: &str, strategy: Option<Strategy>) -> Att
 
 /// Returns the steps before the upload that ran.
 pub fn read_steps(run: &ProjectRun<'_>, prepared: &PreparedUpload) -> Vec<StepResult> {
-    if run.part.build_plan.containers.upload == ContainerUpload::Api {
+    if run.project.build_plan.containers.upload == ContainerUpload::Api {
         return container_results::read_steps(run, &prepared.report);
     }
     let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    ModuleRecord::parse(&text, &run.part.nonce).map(|record| record.steps).unwrap_or_default()
+    ModuleRecord::parse(&text, &run.project.nonce).map(|record| record.steps).unwrap_or_default()
 }
 
 /// Returns true if wrangler was killed in its container while it uploaded.
 pub fn is_upload_killed(run: &ProjectRun<'_>, prepared: &PreparedUpload) -> bool {
-    run.part.build_plan.containers.upload == ContainerUpload::Api
+    run.project.build_plan.containers.upload == ContainerUpload::Api
         && container_results::is_upload_killed(run, &prepared.report)
 }
 
@@ -122,11 +122,11 @@ pub fn read_report(
     prepared: &PreparedUpload,
     finished: CompletedProcess,
 ) -> Result<NewVersion> {
-    let result = match run.part.build_plan.containers.upload {
+    let result = match run.project.build_plan.containers.upload {
         ContainerUpload::Api => container_results::read(run, &prepared.report),
         ContainerUpload::Module => {
             let text = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-            module_record(&text, &run.part.nonce, run.part.strategy)
+            module_record(&text, &run.project.nonce, run.project.strategy)
         }
     };
     match result {
@@ -177,7 +177,7 @@ pub(crate) fn container_exit(mut finished: CompletedProcess) -> ContainerExit {
 
 /// Builds in a container, if there is a build.
 pub(crate) fn build_in_container(run: &ProjectRun<'_>) -> Result<()> {
-    if run.part.build.is_none() {
+    if run.project.build.is_none() {
         return Ok(());
     }
     let (command, _) = container_command(run)?;
@@ -189,11 +189,11 @@ pub(crate) fn build_in_container(run: &ProjectRun<'_>) -> Result<()> {
 /// Returns the command that runs the project's script, and the path of its record.
 fn container_command(run: &ProjectRun<'_>) -> Result<(command::ProcessCommand, Utf8PathBuf)> {
     let root = &run.ctx.root;
-    check_modules(root, run.part)?;
+    check_modules(root, run.project)?;
     check_wipe(run)?;
-    let report = match run.part.build_plan.containers.upload {
-        ContainerUpload::Api => root.join(script::upload::results(run.part)),
-        ContainerUpload::Module => root.join(&run.part.dir).join(script::RECORD),
+    let report = match run.project.build_plan.containers.upload {
+        ContainerUpload::Api => root.join(script::upload::results(run.project)),
+        ContainerUpload::Module => root.join(&run.project.dir).join(script::RECORD),
     };
     let removed = match report.symlink_metadata() {
         Ok(found) if found.is_dir() => std::fs::remove_dir_all(&report),
@@ -202,17 +202,17 @@ fn container_command(run: &ProjectRun<'_>) -> Result<(command::ProcessCommand, U
     };
     removed.with_context(|| format!("cannot remove {report}"))?;
     if run.plan.operation != Operation::Build {
-        for (path, text) in upload_files(run.part, root) {
+        for (path, text) in upload_files(run.project, root) {
             write_whole(&root.join(path), &text)?;
         }
     }
-    Ok((command(run.plan, run.part, root)?, report))
+    Ok((command(run.plan, run.project, root)?, report))
 }
 
 /// Refuses an export folder that is not only for build output, because `export --wipe` deletes everything else
 /// in it.
 fn check_wipe(run: &ProjectRun<'_>) -> Result<()> {
-    let exported = run.part.build.as_ref().and_then(|_| script::exports(run.part));
+    let exported = run.project.build.as_ref().and_then(|_| script::exports(run.project));
     let Some(dist) = exported else {
         return Ok(());
     };
@@ -223,7 +223,7 @@ fn check_wipe(run: &ProjectRun<'_>) -> Result<()> {
     }
     let failure =
         refused(format!("{dist} is not ignored by git, and the build would replace all of it"));
-    Err(match run.part.dist {
+    Err(match run.project.dist {
         Some(_) => failure.hint(format!("add `{dist}` to .gitignore")),
         None => failure.hint(
             "Dagger exports the folder of `main`, so a build has to write it: into a folder that git \
@@ -234,15 +234,15 @@ fn check_wipe(run: &ProjectRun<'_>) -> Result<()> {
 
 /// Returns the files that the script of an upload reads and the repository does not have, with their content.
 #[must_use]
-pub fn upload_files(part: &ProjectPlan, root: &Utf8Path) -> Vec<(Utf8PathBuf, String)> {
-    if part.build_plan.containers.upload == ContainerUpload::Module {
+pub fn upload_files(project: &ProjectPlan, root: &Utf8Path) -> Vec<(Utf8PathBuf, String)> {
+    if project.build_plan.containers.upload == ContainerUpload::Module {
         return Vec::new();
     }
     let pins = Toolchain::wrangler(root);
     let mut files: Vec<(Utf8PathBuf, String)> =
         pins.carried_files().map(|(path, text)| (path, text.to_owned())).collect();
-    if part.build_plan.containers.program == script::upload::PROGRAM {
-        files.push((part.build_plan.containers.program.clone(), PREPARE_UPLOAD.to_owned()));
+    if project.build_plan.containers.program == script::upload::PROGRAM {
+        files.push((project.build_plan.containers.program.clone(), PREPARE_UPLOAD.to_owned()));
     }
     files
 }
@@ -250,12 +250,12 @@ pub fn upload_files(part: &ProjectPlan, root: &Utf8Path) -> Vec<(Utf8PathBuf, St
 /// Returns the command that runs a project's script in its folder.
 pub fn command(
     plan: &crate::plan::Plan,
-    part: &ProjectPlan,
+    project: &ProjectPlan,
     root: &Utf8Path,
 ) -> Result<command::ProcessCommand> {
-    let mut command = dagger::command(&root.join(&part.dir), script::script(plan, part)?);
-    if script::container::is_used(part) {
-        let variables = &part.build_plan.containers.variables;
+    let mut command = dagger::command(&root.join(&project.dir), script::script(plan, project)?);
+    if script::container::is_used(project) {
+        let variables = &project.build_plan.containers.variables;
         command = command.inherits(&variables.install, true).inherits(&variables.build, false);
     }
     Ok(match (plan.operation, plan.destination.sandbox) {
@@ -269,10 +269,10 @@ pub fn command(
 }
 
 /// Refuses a missing module, because Dagger would search parent folders and load another one.
-fn check_modules(root: &Utf8Path, part: &ProjectPlan) -> Result<()> {
-    let project = part.dir.as_path();
-    let builder = part.build.as_ref().filter(|_| part.module).map(|_| project);
-    let uploads = part.build_plan.containers.upload == ContainerUpload::Module;
+fn check_modules(root: &Utf8Path, project: &ProjectPlan) -> Result<()> {
+    let own = Some(project.dir.as_path());
+    let builder = own.filter(|_| project.module && project.build.is_some());
+    let uploads = project.build_plan.containers.upload == ContainerUpload::Module;
     let uploader = uploads.then_some(Utf8Path::new(modules::CLOUDFLARE));
     for module in [uploader, builder].into_iter().flatten() {
         symlinks::check(root, &module.join("dagger.json"))?;
@@ -311,9 +311,9 @@ fn check_success(run: &ProjectRun<'_>, mut finished: CompletedProcess) -> Result
     let output =
         dagger_output::failure_in_log(&finished.log).unwrap_or_else(|| finished.tail.clone());
     let install = || {
-        let installation = run.part.build_plan.toolchain.installation.as_ref();
-        let installation = installation.filter(|_| script::container::is_used(run.part))?;
-        failure::specific_hint(installation, &run.part.build_plan.containers.variables, &output)
+        let installation = run.project.build_plan.toolchain.installation.as_ref();
+        let installation = installation.filter(|_| script::container::is_used(run.project))?;
+        failure::specific_hint(installation, &run.project.build_plan.containers.variables, &output)
     };
     let hint = dagger::hint(&output).map(str::to_owned).or_else(install);
     let hint = hint.or_else(|| dagger::step_hint(&output).map(str::to_owned));

@@ -59,7 +59,7 @@ pub fn explain_failed_upload(
 ) -> AfterFailure {
     let previous = before.version();
     // An upload for a preview or a gradual deployment does not make its version live.
-    let deploys = run.plan.kind(run.part) == UploadKind::Deployment;
+    let deploys = run.plan.kind(run.project) == UploadKind::Deployment;
     let is_open = deploys && may_go_live(run, before, failed);
     let changed = match status {
         DeployStatus::Interrupted => DeployStatus::Interrupted,
@@ -110,7 +110,7 @@ pub fn explain_failed_upload(
 /// Returns true if a failed upload may still make its version live: the request was or may have been
 /// sent and has no response. Without a new version this is impossible.
 fn may_go_live(run: &ProjectRun<'_>, before: &PreviousState, failed: &FailedUpload) -> bool {
-    let order = deploying_order(&format!("{:#}", failed.error), &run.part.target.worker);
+    let order = deploying_order(&format!("{:#}", failed.error), &run.project.target.worker);
     if before.live.is_none() {
         // The first upload of a Worker makes its version live.
         return failed.is_killed || order == Some(Order::Open);
@@ -118,7 +118,7 @@ fn may_go_live(run: &ProjectRun<'_>, before: &PreviousState, failed: &FailedUplo
     if order == Some(Order::Refused) {
         return false;
     }
-    let newest = run.ask(|api| api.newest_versions(&run.part.target.worker));
+    let newest = run.ask(|api| api.newest_versions(&run.project.target.worker));
     let newest = newest.ok().and_then(|versions| Some(versions.first()?.id.clone()));
     newest.is_none() || before.newest.is_none() || newest != before.newest
 }
@@ -130,7 +130,7 @@ fn next_step(
     now: Option<&Live>,
     status_command: String,
 ) -> String {
-    let is_ours = now.is_some_and(|live| live.tag.as_deref() == Some(&run.part.key));
+    let is_ours = now.is_some_and(|live| live.tag.as_deref() == Some(&run.project.key));
     let again = run.command_line("deploy");
     match &before.live {
         _ if !is_ours => status_command,

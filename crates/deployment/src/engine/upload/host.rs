@@ -22,31 +22,31 @@ use workspace::wrangler::{Target, WranglerConfig, is_default_config};
 
 /// Bundles the code and writes the folder to upload from.
 pub fn prepare(run: &ProjectRun<'_>) -> Result<PreparedUpload> {
-    let (paths, part) = (&run.shared.paths, run.part);
+    let (paths, project) = (&run.shared.paths, run.project);
     // First, because an output for another host may have no assets.
-    if !is_redirected(&run.ctx.root, part) {
-        check_entry(&run.ctx.root, part)?;
+    if !is_redirected(&run.ctx.root, project) {
+        check_entry(&run.ctx.root, project)?;
     }
-    if !part.is_built_by_wrangler {
+    if !project.is_built_by_wrangler {
         check_assets(run)?;
     }
-    let command = paths.upload(part, &run.plan.destination, run.plan.kind(part));
-    let folder = Some(paths.upload_folder(part));
+    let command = paths.upload(project, &run.plan.destination, run.plan.kind(project));
+    let folder = Some(paths.upload_folder(project));
     let warnings = Vec::new();
     let mut prepared =
-        PreparedUpload { command, report: paths.output_file(part), folder, warnings };
+        PreparedUpload { command, report: paths.output_file(project), folder, warnings };
     prepared.warnings = prepare_folder(run)?;
-    prepared.warnings.extend(ignored_redirect(&run.ctx.root, part));
+    prepared.warnings.extend(ignored_redirect(&run.ctx.root, project));
     kept_variables::add(run, &mut prepared)?;
     Ok(prepared)
 }
 
 /// Refuses a folder of assets that the build did not write.
 fn check_assets(run: &ProjectRun<'_>) -> Result<()> {
-    let part = run.part;
-    let Some(dist) = &part.dist else { return Ok(()) };
-    let manifest = part.build.as_ref().unwrap_or(&part.dir).join(MANIFEST);
-    check_output(&run.ctx.root, dist, is_beside_code(part, dist), &manifest)
+    let project = run.project;
+    let Some(dist) = &project.dist else { return Ok(()) };
+    let manifest = project.build.as_ref().unwrap_or(&project.dir).join(MANIFEST);
+    check_output(&run.ctx.root, dist, is_beside_code(project, dist), &manifest)
 }
 
 /// Reads wrangler's output file. Exit code 0 alone proves nothing.
@@ -87,7 +87,7 @@ pub(crate) fn verdict(
     output: &str,
     lines: &[String],
 ) -> wrangler::WranglerOutcome {
-    match wrangler::verdict(run.plan.kind(run.part), exit_reason, output) {
+    match wrangler::verdict(run.plan.kind(run.project), exit_reason, output) {
         wrangler::WranglerOutcome::Failed { reason, hint } => {
             let next_step = next_step(run, exit_reason, lines);
             wrangler::WranglerOutcome::Failed { reason, hint: next_step.or(hint) }
@@ -113,7 +113,8 @@ fn deploy_bound_project(run: &ProjectRun<'_>, output: &str) -> Option<String> {
         return None;
     }
     let is_named = |worker: &str| output.contains(&format!("'{worker}'"));
-    let (worker, project) = run.part.bound_projects.iter().find(|(worker, _)| is_named(worker))?;
+    let (worker, project) =
+        run.project.bound_projects.iter().find(|(worker, _)| is_named(worker))?;
     let command = run.plan.destination.command_line("deploy", project);
     Some(format!("run `{command}` first, which creates the Worker `{worker}`"))
 }
@@ -142,21 +143,21 @@ fn build_command_output(root: &Utf8Path, log: &str, tail: &[String]) -> Option<V
 
 /// Bundles the code if there is any, and writes the folder to upload from. Returns warnings.
 fn prepare_folder(run: &ProjectRun<'_>) -> Result<Vec<String>> {
-    let (paths, part) = (&run.shared.paths, run.part);
-    let folder = paths.upload_folder(part);
+    let (paths, project) = (&run.shared.paths, run.project);
+    let folder = paths.upload_folder(project);
     std::fs::create_dir_all(folder.join("empty"))
         .map_err(|error| unwritable(format!("cannot create {folder}: {error}")))?;
     let root = &run.ctx.root;
-    let is_redirected = is_redirected(root, part);
-    let generated = if is_redirected { Some(generated_target(root, &part.dir)?) } else { None };
-    let target = generated.as_ref().unwrap_or(&part.target);
+    let is_redirected = is_redirected(root, project);
+    let generated = if is_redirected { Some(generated_target(root, &project.dir)?) } else { None };
+    let target = generated.as_ref().unwrap_or(&project.target);
     // wrangler would need Docker for the image, also to bundle.
-    check_containers(&part.config, target)?;
+    check_containers(&project.config, target)?;
     let is_bundled = target.main.is_some() || target.has_build_command;
     if is_bundled {
         run.step("bundle");
         let bundling = Bundling { is_redirected, has_assets: target.assets.is_some() };
-        let finished = run.execute(&paths.bundle(part, bundling))?;
+        let finished = run.execute(&paths.bundle(project, bundling))?;
         if matches!(finished.exit_reason, ExitReason::Code(code) if code != 0) {
             let log = log(run, &finished);
             let command_output = build_command_output(root, log, &finished.tail);
@@ -171,12 +172,12 @@ fn prepare_folder(run: &ProjectRun<'_>) -> Result<Vec<String>> {
             return Err(failure.hint(wrangler::bundle_hint(&output.join("\n"))));
         }
         finished.success().map_err(|failure| failure.hint_if_failed(wrangler::BUNDLE))?;
-        if part.is_built_by_wrangler {
+        if project.is_built_by_wrangler {
             check_assets(run)?;
         }
     }
     let destination = &run.plan.destination;
-    let command = paths.prepare_upload(part, destination, is_redirected, is_bundled);
+    let command = paths.prepare_upload(project, destination, is_redirected, is_bundled);
     let finished = run.execute(&command)?;
     match finished.exit_reason {
         ExitReason::Code(wrangler::REFUSAL_EXIT_CODE) => Err(refusal(&finished)),
@@ -186,19 +187,20 @@ fn prepare_folder(run: &ProjectRun<'_>) -> Result<Vec<String>> {
 
 /// Returns true if wrangler uses the config of an adapter instead of the project's own. Only the build of this run may have
 /// written it: the content key does not have the output of an earlier one.
-pub(crate) fn is_redirected(root: &Utf8Path, part: &ProjectPlan) -> bool {
-    part.may_be_redirected() && has_redirect(root, part)
+pub(crate) fn is_redirected(root: &Utf8Path, project: &ProjectPlan) -> bool {
+    project.may_be_redirected() && has_redirect(root, project)
 }
 
-fn has_redirect(root: &Utf8Path, part: &ProjectPlan) -> bool {
-    root.join(&part.dir).join(wrangler::REDIRECT).is_file() && is_default_config(root, &part.config)
+fn has_redirect(root: &Utf8Path, project: &ProjectPlan) -> bool {
+    root.join(&project.dir).join(wrangler::REDIRECT).is_file()
+        && is_default_config(root, &project.config)
 }
 
 /// Returns the warning for the config of an adapter that no build of the project writes.
-fn ignored_redirect(root: &Utf8Path, part: &ProjectPlan) -> Option<String> {
-    let is_ignored = !part.may_be_redirected() && has_redirect(root, part);
+fn ignored_redirect(root: &Utf8Path, project: &ProjectPlan) -> Option<String> {
+    let is_ignored = !project.may_be_redirected() && has_redirect(root, project);
     is_ignored.then(|| {
-        let path = part.dir.join(wrangler::REDIRECT);
+        let path = project.dir.join(wrangler::REDIRECT);
         format!("{path} was not used, because the project has no build that writes it")
     })
 }

@@ -17,19 +17,20 @@ const KEEP_VARS: &str = "--keep-vars";
 
 /// Adds the variables of the dashboard to a prepared upload that keeps them.
 pub fn add(run: &ProjectRun<'_>, prepared: &mut PreparedUpload) -> Result<()> {
-    let part = run.part;
-    if run.plan.kind(part) == UploadKind::Preview {
+    let project = run.project;
+    if run.plan.kind(project) == UploadKind::Preview {
         return Ok(());
     }
-    let path = run.shared.paths.upload_folder(part).join("upload/config.json");
+    let path = run.shared.paths.upload_folder(project).join("upload/config.json");
     let text = std::fs::read_to_string(&path)
         .map_err(|error| unwritable(format!("cannot read {path}: {error}")))?;
     let Ok(Value::Object(mut config)) = serde_json::from_str(&text) else { return Ok(()) };
-    let has_flag = part.flags.all().iter().any(|flag| flag == KEEP_VARS);
+    let has_flag = project.flags.all().iter().any(|flag| flag == KEEP_VARS);
     if !has_flag && config.get("keep_vars") != Some(&Value::Bool(true)) {
         return Ok(());
     }
-    let set = run.read("the variables of the Worker", |api| api.variables(&part.target.worker))?;
+    let set =
+        run.read("the variables of the Worker", |api| api.variables(&project.target.worker))?;
     let overrides = merge(&mut config, set);
     prepared
         .command

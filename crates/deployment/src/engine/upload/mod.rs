@@ -75,8 +75,8 @@ pub struct Upload {
 
 /// Checks the rules that need the working tree, Cloudflare, or a wrangler that this run installed. Nothing is built yet.
 pub fn refuse(run: &ProjectRun<'_>) -> Result<()> {
-    if let Some(main) = &run.part.target.main {
-        symlinks::check(&run.ctx.root, &run.part.dir.join(main))?;
+    if let Some(main) = &run.project.target.main {
+        symlinks::check(&run.ctx.root, &run.project.dir.join(main))?;
     }
     check_links_of_steps(run)?;
     secrets::refuse_missing(run)?;
@@ -138,7 +138,7 @@ fn read_upload(
     };
     let in_sandbox = match run.plan.operation {
         Operation::Preview => live::preview_urls(run, &version.id),
-        _ => run.plan.destination.sandbox_url(&run.part.target.worker).map(|url| vec![url]),
+        _ => run.plan.destination.sandbox_url(&run.project.target.worker).map(|url| vec![url]),
     };
     let is_share = run.plan.operation == Operation::Deploy && run.plan.options.percent.is_some();
     if let Some(urls) = in_sandbox {
@@ -149,17 +149,17 @@ fn read_upload(
     }
     // wrangler names the address of a version also if it is too long for a host name.
     version.urls.retain(|url| alias::has_valid_host(url));
-    let output = run.part.dist.as_ref().map(|dist| {
-        let handling = run.part.target.html_handling.as_deref();
+    let output = run.project.dist.as_ref().map(|dist| {
+        let handling = run.project.target.html_handling.as_deref();
         let dist = run.ctx.root.join(dist);
-        Box::new(BuildOutput::read(&dist, run.part.health.path(), handling))
+        Box::new(BuildOutput::read(&dist, run.project.health.path(), handling))
     });
     Ok(UploadedVersion { version, output })
 }
 
 /// Returns the URLs of the Worker, without those that cannot be read.
 fn live_urls(run: &ProjectRun<'_>) -> Vec<String> {
-    let target = &run.part.target;
+    let target = &run.project.target;
     let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
     let address = run.ask(|api| api.address(&target.worker)).ok().flatten();
     domains.chain(address).collect()
@@ -168,14 +168,14 @@ fn live_urls(run: &ProjectRun<'_>) -> Vec<String> {
 /// Refuses links out of the repository in what steps before the upload read. The program that prepares the upload checks
 /// the paths again after the build.
 fn check_links_of_steps(run: &ProjectRun<'_>) -> Result<()> {
-    let files = run.part.read_by_steps();
+    let files = run.project.read_by_steps();
     files.iter().try_for_each(|file| symlinks::check(&run.ctx.root, file))
 }
 
 /// Refuses unknown fields in the config, as the plan did if wrangler was installed then.
 fn check_fields(run: &ProjectRun<'_>) -> Result<()> {
-    let (root, part) = (&run.ctx.root, run.part);
-    let config = setup::wrangler_config(root, &part.config)?;
-    let unknown = guard::unknown_fields(&part.config, &config, run.shared.wrangler_schema()?);
+    let (root, project) = (&run.ctx.root, run.project);
+    let config = setup::wrangler_config(root, &project.config)?;
+    let unknown = guard::unknown_fields(&project.config, &config, run.shared.wrangler_schema()?);
     unknown.into_iter().next().map_or(Ok(()), Err)
 }

@@ -80,20 +80,20 @@ impl Subject<'_> {
 
 /// Refuses an upload of a Worker without the secrets that its config requires.
 pub fn refuse_missing(run: &ProjectRun<'_>) -> Result<()> {
-    let part = run.part;
+    let project = run.project;
     let is_own =
-        run.plan.operation == Operation::Preview && part.strategy == Some(Strategy::Preview);
+        run.plan.operation == Operation::Preview && project.strategy == Some(Strategy::Preview);
     // Worker Previews have their own secrets.
-    if part.target.required_secrets.as_ref().is_none_or(Vec::is_empty) || is_own {
+    if project.target.required_secrets.as_ref().is_none_or(Vec::is_empty) || is_own {
         return Ok(());
     }
     let subject = Subject {
-        project: &part.project,
-        config: &part.config,
-        target: &part.target,
+        project: &project.name,
+        config: &project.config,
+        target: &project.target,
         destination: &run.plan.destination,
     };
-    let set = run.read("its secrets", |api| api.secret_names(&part.target.worker))?;
+    let set = run.read("its secrets", |api| api.secret_names(&project.target.worker))?;
     subject.refuse(&subject.missing(&run.ctx.root, &set)?)
 }
 

@@ -15,43 +15,43 @@ pub(crate) fn provide_storage(run: &RunContext<'_>) {
     let uploads = run.plan.operation != Operation::Build;
     run.storage.get_or_init(|| {
         let Some(port) = run.plan.destination.sandbox.filter(|_| uploads) else { return };
-        for part in &run.plan.projects {
+        for project in &run.plan.projects {
             if !is_interrupted() {
-                provide_to(run, part, port);
+                provide_to(run, project, port);
             }
         }
     });
 }
 
-fn provide_to(run: &RunContext<'_>, part: &ProjectPlan, port: u16) {
+fn provide_to(run: &RunContext<'_>, project: &ProjectPlan, port: u16) {
     let ui = &run.ctx.ui;
-    let project = &part.project;
-    match provide(run, part, port) {
+    let name = &project.name;
+    match provide(run, project, port) {
         Ok((ProvisionResult { created, .. }, note)) => {
             if !created.is_empty() {
                 let names = created.join(", ");
-                ui.note(&format!("{project}: new and empty in the sandbox: {names}"));
+                ui.note(&format!("{name}: new and empty in the sandbox: {names}"));
             }
             note.iter().for_each(|note| ui.note(note));
         }
-        Err(failure) => ui.note(&format!("{project}: {failure:#}")),
+        Err(failure) => ui.note(&format!("{name}: {failure:#}")),
     }
 }
 
 /// Returns what the sandbox created, and a note about the default values of secrets.
 fn provide(
     run: &RunContext<'_>,
-    part: &ProjectPlan,
+    project: &ProjectPlan,
     port: u16,
 ) -> Result<(ProvisionResult, Option<String>)> {
     let root = &run.ctx.root;
     let environment = &run.plan.destination.environment;
     // The account of the upload, even if the wrangler config names another one.
     let account = &run.plan.destination.account_id;
-    let secrets = DevVars::read(root, &part.dir, environment, &part.target)?;
+    let secrets = DevVars::read(root, &project.dir, environment, &project.target)?;
     let secrets = secrets.as_ref();
-    let provided = sandbox::provide(root, port, account, part, environment, secrets)?;
+    let provided = sandbox::provide(root, port, account, project, environment, secrets)?;
     let path = secrets.map(|secrets| secrets.path.clone()).unwrap_or_default();
-    let note = defaults_note(&part.project, &path, &provided.default_secrets);
+    let note = defaults_note(&project.name, &path, &provided.default_secrets);
     Ok((provided, note))
 }
