@@ -40,7 +40,7 @@ const LIBRARY_LOCK: &str = "crates/delivery/templates/xtask/Cargo.lock";
 
 /// Returns the path and the expected text of every derived file of the repository at `root`.
 pub fn files(root: &Utf8Path) -> Result<Vec<(String, String)>> {
-    let mut files = guide::files(&Workspace::load(root)?)?;
+    let mut files = guide::files(&Workspace::load_strict(root)?)?;
     files.push(("dagger/config/config.schema.json".to_owned(), schema()?));
     files.push(("docs/reference/cli.md".to_owned(), reference()));
     for (path, source) in COPIES {

@@ -266,7 +266,7 @@ fn dependencies(root: &Utf8Path, own: &[&str]) -> TestCheck {
 
 /// Returns the name and the folder of each project and package that has tests.
 fn testable(ctx: &Ctx) -> Result<Vec<(String, Utf8PathBuf)>> {
-    let workspace = workspace::Workspace::load(&ctx.root)?;
+    let workspace = workspace::Workspace::load_strict(&ctx.root)?;
     let packages =
         workspace.packages_beside_projects().filter(|package| package.scripts.contains("test"));
     let name = |dir: &Utf8Path| {

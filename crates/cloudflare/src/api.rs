@@ -1,4 +1,4 @@
-//! Reads the live versions and their tags from Cloudflare's API.
+//! A client of Cloudflare's API: Workers, versions, deployments, previews.
 
 mod triggers;
 mod versions;
@@ -143,19 +143,19 @@ impl<'a> Api<'a> {
         let account_path = format!("accounts/{}/tokens/verify", self.account);
         let kinds =
             [("user/tokens/verify", "user token"), (account_path.as_str(), "account token")];
-        let mut refusal = None;
+        let mut failure = None;
         for (path, kind) in kinds {
             match self.read(path) {
                 Ok(Some(token)) if token["status"] == "active" => return Ok(kind),
                 Ok(token) => {
                     let status = token.unwrap_or_default()["status"].to_string();
-                    refusal = Some(failed(format!("the token is {}", http::short(&status))));
+                    failure = Some(failed(format!("the token is {}", http::short(&status))));
                 }
                 Err(error) if error.find::<ureq::Error>().is_some() => return Err(error),
-                Err(error) => refusal = Some(error),
+                Err(error) => failure = Some(error),
             }
         }
-        Err(refusal.unwrap_or_else(|| failed("Cloudflare knows no such token")))
+        Err(failure.unwrap_or_else(|| failed("Cloudflare knows no such token")))
     }
 
     /// Returns the version with the largest part of the traffic of `worker`. `None` if the Worker does not
@@ -269,7 +269,7 @@ impl<'a> Api<'a> {
         found.map(|_| ()).ok_or_else(|| {
             let versions: Vec<&str> = shares.iter().map(|(version, _)| *version).collect();
             let text = format!("Cloudflare knows no version {} of {worker}", versions.join(" or "));
-            Refusal { status: 404, text }.into()
+            UnexpectedResponse { status: 404, text }.into()
         })
     }
 
@@ -364,14 +364,14 @@ pub(super) fn envelope(
     path: &str,
     response: &HttpResponse,
 ) -> Result<Option<Envelope>> {
-    let refusal = |detail: &str| {
+    let unexpected = |detail: &str| {
         let wait = response.retry_after.map(|wait| format!("; retry after {} s", wait.as_secs()));
         let wait = wait.unwrap_or_default();
         let text = format!("{method} {path} answered {}{detail}{wait}", response.status);
-        Refusal { status: response.status, text }
+        UnexpectedResponse { status: response.status, text }
     };
     let envelope: Envelope = serde_json::from_slice(&response.body)
-        .map_err(|_| refusal(" with something that is not JSON"))?;
+        .map_err(|_| unexpected(" with something that is not JSON"))?;
     if envelope.success {
         return Ok(Some(envelope));
     }
@@ -384,7 +384,7 @@ pub(super) fn envelope(
     }
     let messages: Vec<String> =
         envelope.errors.iter().map(|e| format!("{} [code {}]", e.message, e.code)).collect();
-    Err(refusal(&format!(": {}", http::short(&messages.join(", ")))).into())
+    Err(unexpected(&format!(": {}", http::short(&messages.join(", ")))).into())
 }
 
 /// Parses a part of a response. Errors if it does not match the API's description.
@@ -397,22 +397,22 @@ pub(super) fn parse_as<T: DeserializeOwned>(value: Value, what: &str) -> Result<
 
 /// An unexpected response.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct UnexpectedResponse {
     /// The status.
     pub status: u16,
     text: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for UnexpectedResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for UnexpectedResponse {}
 
-impl From<Refusal> for Error {
-    fn from(error: Refusal) -> Error {
+impl From<UnexpectedResponse> for Error {
+    fn from(error: UnexpectedResponse) -> Error {
         Error::from_source(error)
     }
 }
@@ -420,8 +420,8 @@ impl From<Refusal> for Error {
 /// Returns the next step after a request that failed.
 #[must_use]
 pub fn next_step(error: &Error) -> &'static str {
-    let refusal = error.find::<Refusal>();
-    match refusal.map(|refusal| refusal.status) {
+    let response = error.find::<UnexpectedResponse>();
+    match response.map(|response| response.status) {
         Some(401 | 403) => {
             "check the token, what it may do, and the account id: `cargo xtask doctor`"
         }
@@ -489,7 +489,7 @@ impl PreviewDeployment {
 pub(super) struct Envelope {
     success: bool,
     #[serde(default)]
-    errors: Vec<ApiError>,
+    errors: Vec<EnvelopeError>,
     #[serde(default)]
     pub(super) result: Value,
     #[serde(default)]
@@ -511,7 +511,7 @@ struct ListPage {
 }
 
 #[derive(Deserialize)]
-struct ApiError {
+struct EnvelopeError {
     code: i64,
     message: String,
 }

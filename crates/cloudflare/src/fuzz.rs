@@ -10,7 +10,7 @@ use base::http::HttpResponse;
 use base::runner::ExitReason;
 
 use super::api;
-use super::wrangler::{UploadKind, WranglerOutcome, excerpt, hint_in_output, urls, verdict};
+use super::wrangler::{UploadKind, WranglerOutcome, excerpt, hint_in_output, parse_outcome, urls};
 
 fn run(folder: &str, parse: impl Fn(&str)) {
     mutation::run(folder, base::env::variable("XTASK_FUZZ"), parse);
@@ -21,7 +21,7 @@ fn output_files_of_wrangler() {
     run("wrangler-output", |text| {
         for kind in [UploadKind::Deployment, UploadKind::Version, UploadKind::Preview] {
             for reason in [ExitReason::Code(0), ExitReason::Code(1), ExitReason::Deadline] {
-                match verdict(kind, reason, text) {
+                match parse_outcome(kind, reason, text) {
                     WranglerOutcome::Done { targets, .. } => drop(black_box(urls(&targets))),
                     WranglerOutcome::Failed { reason, .. } => {
                         let lines: Vec<String> = text.lines().map(str::to_owned).collect();

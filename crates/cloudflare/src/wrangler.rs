@@ -1,13 +1,13 @@
-//! Wrangler: its arguments and its verdict.
+//! Wrangler: its arguments and the outcome of a run.
 //!
 //! A deployment takes two steps. The first bundles, and may run code of the project. The second has the token, and
 //! uploads from a folder that we wrote, without bundling or running anything.
 
 pub mod access;
 mod excerpt;
+pub mod outcome;
 pub mod requests;
 pub mod strict;
-pub mod verdict;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
@@ -15,9 +15,9 @@ use serde_json::Value;
 use workspace::toolchain::Toolchain;
 
 pub use excerpt::excerpt;
-pub use verdict::{
+pub use outcome::{
     AGAIN, BUNDLE, GENERATED_ENV, UploadKind, WranglerOutcome, bundle_hint, error_hint_in_output,
-    hint_in_output, urls, verdict, version_in,
+    hint_in_output, parse_outcome, urls, version_in,
 };
 
 /// The launcher inside the toolchain. It is run on Bun, so no Node is needed.

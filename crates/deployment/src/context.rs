@@ -125,17 +125,17 @@ impl Ctx {
 
     /// Returns the token for a destination. Errors if the sandbox does not run, so that no other
     /// program on its port gets the token.
-    pub fn token(&self, destination: &Destination) -> Result<Secret> {
+    pub fn checked_token(&self, destination: &Destination) -> Result<Secret> {
         if let Some(port) = destination.sandbox {
             sandbox::check(&self.root, port)?;
         }
-        self.credential(destination)
+        self.token(destination)
     }
 
     /// Returns the token for a destination. The caller has checked that its sandbox runs. Refuses a
     /// placeholder in place of the account id, so that no request is sent with it.
-    pub fn credential(&self, destination: &Destination) -> Result<Secret> {
-        match (self.secret(&destination.token()), destination.check_account()) {
+    pub fn token(&self, destination: &Destination) -> Result<Secret> {
+        match (self.secret(&destination.credential()), destination.check_account()) {
             (Err(failure), Err(account)) => {
                 Err(account.hints.into_iter().fold(failure, Error::hint))
             }

@@ -8,8 +8,8 @@ use std::hint::black_box;
 use ureq::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::api::leftovers::{GitlabEnvironment, ListedMergeRequest};
-use super::api::problem::Problem;
 use super::api::request::Reply;
+use super::api::request_error::RequestError;
 use super::api::{Note, User, paging};
 use super::comment::{self, render};
 use base::http::HttpResponse;
@@ -38,7 +38,7 @@ fn bodies_of_answers() {
         let response =
             HttpResponse { status: 403, body: text.as_bytes().to_vec(), ..HttpResponse::default() };
         let reply = Reply { request: "GET /notes".to_owned(), response };
-        black_box(Problem::unexpected_status(&reply).to_string());
+        black_box(RequestError::unexpected_status(&reply).to_string());
         let _shapes = black_box((
             serde_json::from_str::<Vec<Note>>(text),
             serde_json::from_str::<User>(text),

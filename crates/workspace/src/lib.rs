@@ -108,33 +108,33 @@ pub struct Workspace {
 
 impl Workspace {
     /// Reads the repository at `root`: all packages, and the projects in [`discovery::SearchFolders`]. Ignored
-    /// files and dependency folders do not count. A wrangler config that cannot be read is an error.
+    /// files and dependency folders do not count. Collects the configs that cannot be read, because repositories contain
+    /// such configs in fixtures and templates. Caches its searches of the code below `.xtask/`.
     pub fn load(root: &Utf8Path) -> Result<Workspace> {
-        let mut workspace = Workspace::survey(root)?;
+        Workspace::from_source(root, Source::from_working_tree_with_cache(root))
+    }
+
+    /// Reads the repository as [`Workspace::load`] does. A wrangler config that cannot be read is an error.
+    pub fn load_strict(root: &Utf8Path) -> Result<Workspace> {
+        let mut workspace = Workspace::load(root)?;
         match workspace.broken.iter().position(|broken| !broken.is_unnamed) {
             None => Ok(workspace),
             Some(index) => Err(workspace.broken.remove(index).failure),
         }
     }
 
-    /// Reads the repository at `root` and collects the configs that cannot be read, because repositories contain such
-    /// configs in fixtures and templates. Caches its searches of the code below `.xtask/`.
-    pub fn survey(root: &Utf8Path) -> Result<Workspace> {
-        Workspace::from_source(root, Source::from_working_tree_with_cache(root))
-    }
-
-    /// Reads the repository as [`Workspace::survey`] does, and writes nothing, for `doctor`.
-    pub fn survey_without_cache(root: &Utf8Path) -> Result<Workspace> {
+    /// Reads the repository as [`Workspace::load`] does, and writes nothing, for `doctor`.
+    pub fn load_without_cache(root: &Utf8Path) -> Result<Workspace> {
         Workspace::from_source(root, Source::from_working_tree(root))
     }
 
-    /// Reads a commit as [`Workspace::survey`] does, independent of the working tree.
-    pub fn survey_commit(root: &Utf8Path, commit: &str) -> Result<Workspace> {
+    /// Reads a commit as [`Workspace::load`] does, independent of the working tree.
+    pub fn load_commit(root: &Utf8Path, commit: &str) -> Result<Workspace> {
         Workspace::from_source(root, Source::from_commit(root, commit)?)
     }
 
     /// Reads the repository at `root` with a shared config that does not exist yet.
-    pub fn survey_with(root: &Utf8Path, config: Config) -> Result<Workspace> {
+    pub fn load_with_config(root: &Utf8Path, config: Config) -> Result<Workspace> {
         Workspace::with_config(root, Source::from_working_tree(root), config)
     }
 

@@ -340,7 +340,7 @@ fn preflight_lists_everything_that_a_deploy_would_fail_on() {
         ci: CiVariables::default(),
         command_line: clap::Command::new("xtask"),
     };
-    let workspace = Workspace::load(&ctx.root).expect("readable");
+    let workspace = Workspace::load_strict(&ctx.root).expect("readable");
     let mut destination =
         Destination::resolve(&workspace.config, "staging", None, &CiVariables::default(), None)
             .expect("not protected");

@@ -162,7 +162,7 @@ impl Model {
     }
 
     fn keys(&self) -> BTreeMap<String, String> {
-        let workspace = Workspace::survey(&self.env.root).expect("a workspace");
+        let workspace = Workspace::load(&self.env.root).expect("a workspace");
         assert!(workspace.broken.is_empty(), "seed {}: {:?}", self.seed, workspace.broken);
         let projects: Vec<_> = workspace.projects.iter().collect();
         let read = |known: Option<&KnownFiles<'_>>| {
@@ -187,7 +187,7 @@ impl Model {
             deployed: &|| LastDeployment::NoService,
         };
         let changes = question.changes().expect("changes");
-        let summary = Summary::new(&Workspace::survey(root).expect("a workspace"));
+        let summary = Summary::new(&Workspace::load(root).expect("a workspace"));
         let locks = LockChanges::find(root, &summary, &changes);
         find_affected(&summary, &changes, &locks)
             .projects

@@ -17,12 +17,12 @@ use base::retry::RetryBudget;
 use base::runner::ExitReason;
 use base::secret::Secret;
 use cloudflare::api::Api;
-use cloudflare::wrangler::{UploadKind, WranglerOutcome, urls, verdict};
+use cloudflare::wrangler::{UploadKind, WranglerOutcome, parse_outcome, urls};
 use cloudflare::wrangler_fields::ConfigSchema;
 use deployment::engine::upload::container_results::AttemptResult;
 use deployment::engine::upload::dagger::module_record;
-use gitlab::api::problem::Problem;
 use gitlab::api::request::{Client, Reply};
+use gitlab::api::request_error::RequestError;
 use gitlab::api::{Notes, User, leftovers, paging, variables};
 use gitlab::ci::CiVariables;
 use gitlab::deployments::Deployments;
@@ -112,7 +112,7 @@ fn judge(bytes: &[u8]) {
         for ended in
             [ExitReason::Code(0), ExitReason::Code(1), ExitReason::Signal(9), ExitReason::Deadline]
         {
-            match verdict(expected, ended, &text) {
+            match parse_outcome(expected, ended, &text) {
                 WranglerOutcome::Done { targets, version, .. } => {
                     assert!(
                         ended == ExitReason::Code(0),
@@ -175,7 +175,7 @@ proptest! {
         judge(&bytes);
         judge(&[text.as_bytes(), b"\n", &bytes, b"\n", other.to_string().as_bytes()].concat());
         let reply = Reply { request: "GET /x".into(), response: HttpResponse { status: 500, body: bytes, ..HttpResponse::default() } };
-        for problem in [Problem::unexpected_status(&reply), Problem::unexpected_shape(&reply, &text)] {
+        for problem in [RequestError::unexpected_status(&reply), RequestError::unexpected_shape(&reply, &text)] {
             let message = problem.to_string();
             prop_assert!(message.starts_with("GET /x: GitLab answered 500") && message.len() < LONGEST, "{message}");
         }

@@ -12,7 +12,7 @@ use crate::support::TestEnv;
 
 /// The content key of `app`, or why it has none. It is the same if git is asked, and if a plan knows the files.
 fn key(env: &TestEnv) -> Result<String, String> {
-    let workspace = Workspace::survey(&env.root).expect("a workspace");
+    let workspace = Workspace::load(&env.root).expect("a workspace");
     let app = workspace.project("app").expect("the project");
     let read = |known: Option<&KnownFiles<'_>>| {
         inputs::read(&workspace, &[app], &[], known).expect("inputs")

@@ -73,7 +73,7 @@ fn tree() -> TestEnv {
 }
 
 fn keys(env: &TestEnv) -> BTreeMap<String, String> {
-    let workspace = Workspace::survey(&env.root).expect("a workspace");
+    let workspace = Workspace::load(&env.root).expect("a workspace");
     assert!(workspace.broken.is_empty(), "{:?}", workspace.broken);
     let projects: Vec<_> = workspace.projects.iter().collect();
     let inputs = inputs::read(&workspace, &projects, &[], None).expect("inputs");

@@ -141,7 +141,7 @@ fn the_configs_of_a_folder_are_projects_by_rule_or_by_list() {
     );
     env.sh("rm -r projects/example.com/lib").exits(0);
     // A suffix means one of them.
-    let workspace = Workspace::load(&env.root).expect("a workspace");
+    let workspace = Workspace::load_strict(&env.root).expect("a workspace");
     let worker = |name: &str| workspace.project(name).map(|project| project.worker.clone());
     assert_eq!(worker("shop").expect("one"), "shop");
     assert_eq!(worker("shop/wrangler.api").expect("one"), "shop-api");
@@ -173,7 +173,7 @@ fn the_configs_of_a_folder_are_projects_by_rule_or_by_list() {
         "{}",
         ran.stderr
     );
-    let workspace = Workspace::survey(&env.root).expect("a workspace");
+    let workspace = Workspace::load(&env.root).expect("a workspace");
     assert_eq!(workspace.broken[0].failure.hints, ["did you mean `wrangler.staging.jsonc`?"]);
 }
 

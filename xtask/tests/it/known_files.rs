@@ -1,4 +1,4 @@
-//! A plan reads the files of a repository once: the survey lists them, and `git status` runs beside it. What follows from
+//! A plan reads the files of a repository once: the workspace lists them, and `git status` runs beside it. What follows from
 //! both is compared here with what git lists for the paths.
 
 use camino::Utf8Path;

@@ -30,7 +30,7 @@ fn repository(lock: &str, text: &str) -> TestEnv {
 }
 
 fn keys(env: &TestEnv) -> BTreeMap<String, String> {
-    let workspace = Workspace::survey(&env.root).expect("a workspace");
+    let workspace = Workspace::load(&env.root).expect("a workspace");
     let projects: Vec<_> = workspace.projects.iter().collect();
     let inputs = inputs::read(&workspace, &projects, &[], None).expect("inputs");
     let key = |inputs: &inputs::Inputs| content_key(&inputs.blobs, &BTreeMap::new());

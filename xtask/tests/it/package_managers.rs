@@ -27,7 +27,7 @@ fn repository(files: &[(&str, &str)]) -> TestEnv {
 }
 
 fn key(env: &TestEnv) -> String {
-    let workspace = Workspace::survey(&env.root).expect("a workspace");
+    let workspace = Workspace::load(&env.root).expect("a workspace");
     let app = workspace.project("app").expect("the project");
     let inputs = inputs::read(&workspace, &[app], &[], None).expect("inputs");
     content_key(&inputs[0].blobs, &BTreeMap::new())

@@ -24,7 +24,7 @@ pub fn with_pipeline() -> TestEnv {
 }
 
 pub fn pipeline(env: &TestEnv) -> Pipeline {
-    let workspace = Workspace::load(&env.root).expect("a workspace");
+    let workspace = Workspace::load_strict(&env.root).expect("a workspace");
     Pipeline::parse(gitlab::pipeline::generate(&workspace).expect("a pipeline"))
 }
 

@@ -30,7 +30,7 @@ fn plan(
     environment: &str,
     port: Option<u16>,
 ) -> Plan {
-    let mut workspace = Workspace::load(&env.root).expect("a workspace");
+    let mut workspace = Workspace::load_strict(&env.root).expect("a workspace");
     // These configs have no block for `staging`, which a protected environment would not allow.
     workspace
         .config

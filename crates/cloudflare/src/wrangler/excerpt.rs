@@ -11,7 +11,7 @@ const NOISE: [&str; 4] = [
 ];
 
 /// Joins `reason` with the lines of `output` that it does not contain. `reason` is that of a
-/// [`WranglerOutcome`](super::verdict::WranglerOutcome), `output` has the last lines that wrangler printed, and
+/// [`WranglerOutcome`](super::outcome::WranglerOutcome), `output` has the last lines that wrangler printed, and
 /// `log` is the path of the full log.
 #[must_use]
 pub fn excerpt(reason: &str, output: &[String], log: Option<&str>) -> String {

@@ -3,7 +3,7 @@
 
 /// The state of the deploying request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum RequestState {
     /// Cloudflare refused it.
     Refused,
     /// It was or may have been sent and has no response. It may still take effect.
@@ -24,7 +24,7 @@ const BROKEN: [&str; 7] = [
 /// Returns the state of the request that makes a version of `worker` live. `None` if the output does not
 /// mention it, because wrangler failed elsewhere.
 #[must_use]
-pub fn deploying_order(output: &str, worker: &str) -> Option<Order> {
+pub fn deploy_request_state(output: &str, worker: &str) -> Option<RequestState> {
     let script = format!("/workers/scripts/{worker}");
     let paths = [format!("{script}/deployments"), script];
     for line in output.lines() {
@@ -35,17 +35,17 @@ pub fn deploying_order(output: &str, worker: &str) -> Option<Order> {
         {
             let status = answer.split_whitespace().next().and_then(|code| code.parse().ok());
             let is_refused = status.is_some_and(is_definite);
-            return Some(if is_refused { Order::Refused } else { Order::Open });
+            return Some(if is_refused { RequestState::Refused } else { RequestState::Open });
         }
         // "A request to the Cloudflare API (/accounts/…/deployments) failed.": a response of the API.
         let is_ours = |path: &String| {
             line.contains(&format!("{path}) failed")) || line.contains(&format!("{path}?"))
         };
         if line.contains("Cloudflare API") && paths.iter().any(is_ours) {
-            return Some(Order::Refused);
+            return Some(RequestState::Refused);
         }
     }
-    BROKEN.iter().any(|text| output.contains(text)).then_some(Order::Open)
+    BROKEN.iter().any(|text| output.contains(text)).then_some(RequestState::Open)
 }
 
 /// Returns true if a response with this status proves that the request had no effect. The response of a
@@ -65,24 +65,30 @@ mod tests {
         for (output, wanted) in [
             (
                 format!("error code: 502\n  POST {path}/deployments -> 502 Bad Gateway"),
-                Some(Order::Open),
+                Some(RequestState::Open),
             ),
-            (format!("POST {path}/deployments -> 524"), Some(Order::Open)),
-            (format!("PUT {path}?excludeScript=true -> 504 Gateway Timeout"), Some(Order::Open)),
-            (format!("POST {path}/deployments -> 200 OK"), Some(Order::Refused)),
+            (format!("POST {path}/deployments -> 524"), Some(RequestState::Open)),
+            (
+                format!("PUT {path}?excludeScript=true -> 504 Gateway Timeout"),
+                Some(RequestState::Open),
+            ),
+            (format!("POST {path}/deployments -> 200 OK"), Some(RequestState::Refused)),
             (
                 format!("A request to the Cloudflare API ({path}/deployments) failed."),
-                Some(Order::Refused),
+                Some(RequestState::Refused),
             ),
-            (format!("A request to the Cloudflare API ({path}) failed."), Some(Order::Refused)),
+            (
+                format!("A request to the Cloudflare API ({path}) failed."),
+                Some(RequestState::Refused),
+            ),
             (format!("A request to the Cloudflare API ({path}/versions) failed."), None),
             (format!("POST {path}/versions -> 502 Bad Gateway"), None),
-            ("TypeError: fetch failed".to_owned(), Some(Order::Open)),
+            ("TypeError: fetch failed".to_owned(), Some(RequestState::Open)),
             ("Missing entry-point to Worker script".to_owned(), None),
         ] {
-            assert_eq!(deploying_order(&output, "site"), wanted, "{output}");
+            assert_eq!(deploy_request_state(&output, "site"), wanted, "{output}");
         }
         let other = format!("POST {path}/deployments -> 502 Bad Gateway");
-        assert_eq!(deploying_order(&other, "another"), None);
+        assert_eq!(deploy_request_state(&other, "another"), None);
     }
 }

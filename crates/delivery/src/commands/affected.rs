@@ -82,7 +82,7 @@ impl AffectedCommand {
 
 /// Returns the summary of the working tree.
 fn working_tree_summary(root: &Utf8Path) -> Result<Summary> {
-    Ok(Summary::new(&Workspace::survey(root)?))
+    Ok(Summary::new(&Workspace::load(root)?))
 }
 
 /// Returns the files that differ from the base for `environment`.

@@ -26,7 +26,7 @@ impl BuildCommand {
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         self.engine.prepare(ctx);
         let reader = PlanReader::start(&ctx.root, Operation::Build);
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let chosen = self.selection.choose(ctx, &workspace, None)?;
         if let Some(because) = &chosen.nothing {
             let exit = nothing_to_do(ctx, because);

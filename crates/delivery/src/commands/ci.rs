@@ -39,7 +39,7 @@ impl CiCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
         let CiAction::Generate { check } = self.action;
-        let mut workspace = Workspace::survey(&ctx.root)?;
+        let mut workspace = Workspace::load(&ctx.root)?;
         workspace.refuse_sparse()?;
         warn_of_broken(ctx, &workspace.broken);
         for note in workspace.config_notes() {
@@ -99,7 +99,7 @@ fn tell(ctx: &Ctx, refused: &[Error]) -> Exit {
 
 /// Writes the pipeline file of the repository at `root`. Errors if a file exists that we did not generate.
 pub fn write_pipeline(root: &Utf8Path) -> Result<()> {
-    let files = guide::files(&Workspace::survey(root)?)?;
+    let files = guide::files(&Workspace::load(root)?)?;
     refuse_foreign(root, &files[0].0)?;
     write_first(&root.join(&files[0].0), &files[0].1)
 }
@@ -108,7 +108,7 @@ pub fn write_pipeline(root: &Utf8Path) -> Result<()> {
 /// because the caller has written other files.
 pub fn refresh(ctx: &Ctx) -> Result<Vec<String>> {
     let root = &ctx.root;
-    let workspace = Workspace::survey(root)?;
+    let workspace = Workspace::load(root)?;
     let file = root.join(&workspace.config.pipeline.file);
     let is_ours = std::fs::read_to_string(file).is_ok_and(|text| text.starts_with(HEADER));
     if !is_ours {

@@ -66,7 +66,7 @@ struct Report {
 impl CleanCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         if self.tools && !ctx.dry_run && sandbox::running(&ctx.root).is_some() {
             return Err(refused("the sandbox is running with the tools that would be deleted")
                 .hint("stop it with `cargo xtask sandbox down`, then retry"));

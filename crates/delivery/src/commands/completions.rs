@@ -69,7 +69,7 @@ struct WorkspaceNames<'a>(&'a Utf8Path);
 
 impl Names for WorkspaceNames<'_> {
     fn projects(&self) -> Vec<String> {
-        let workspace = workspace::Workspace::survey(self.0);
+        let workspace = workspace::Workspace::load(self.0);
         let projects = workspace.map(|workspace| workspace.projects).unwrap_or_default();
         projects.into_iter().map(|project| project.name).collect()
     }

@@ -51,7 +51,7 @@ impl DeployCommand {
         if self.sandbox || self.env.as_deref().is_none_or(Destination::always_sandbox) {
             sandbox::ask_for_proof(&ctx.root);
         }
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let destination = self.destination(ctx, &workspace)?;
         let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         if let Some(because) = &chosen.nothing {

@@ -68,14 +68,16 @@ impl InitCommand {
         };
         let config = match root.join(CONFIG_FILE).is_file() {
             true => Config::load(&root)?,
-            false => defaults::config(&Workspace::survey_with(&root, defaults::empty_config())?),
+            false => {
+                defaults::config(&Workspace::load_with_config(&root, defaults::empty_config())?)
+            }
         };
         let vendored = if self.vendor { init::modules(checkout)? } else { Vec::new() };
         let mut changes = init::changes(&root, &source, &config, vendored)?;
         if defaults::has_gitlab(&root) {
             let pipeline = FileChange::create(&root, &config.pipeline.file, String::new());
             if pipeline.is_written() {
-                Workspace::survey_with(&root, config.clone())?.refuse_sparse()?;
+                Workspace::load_with_config(&root, config.clone())?.refuse_sparse()?;
             }
             changes.push(pipeline);
         }
@@ -90,7 +92,7 @@ impl InitCommand {
         warnings.iter().for_each(|warning| ctx.ui.warn(warning));
         note_ignored(&root, &mut changes)?;
         warn_of_toolchain(ctx, &root);
-        let workspace = Workspace::survey_with(&root, config.clone())?;
+        let workspace = Workspace::load_with_config(&root, config.clone())?;
         let rows = readiness::rows(&workspace);
         let note = own_jobs::note(&root, &config);
         let report = InitReport {

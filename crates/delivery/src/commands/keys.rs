@@ -43,7 +43,7 @@ impl KeysCommand {
 impl KeyReport {
     /// Computes the keys in the environment `local`.
     pub fn read(ctx: &Ctx) -> Result<KeyReport> {
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let projects: Vec<&Project> = workspace.projects.iter().collect();
         let builds = plan_builds(&workspace, &projects);
         let port = Some(sandbox::DEFAULT_PORT);

@@ -45,7 +45,7 @@ impl MergeRequestCommand {
     /// Starts the sandbox if it does not run, and opens the merge request. Reuses an open one of the
     /// same branches.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let (source, target) = self.branches(ctx)?;
         let subject = || git::ask(&ctx.root, &["log", "-1", "--format=%s"]);
         let title = self.title.clone().or_else(subject).unwrap_or_else(|| source.clone());

@@ -89,7 +89,7 @@ impl PreviewCommand {
         }
         self.engine.prepare(ctx);
         let reader = PlanReader::start(&ctx.root, Operation::Preview);
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let destination = destination(ctx, &workspace.config, self.env.as_deref(), self.sandbox)?;
         let chosen = self.selection.choose(ctx, &workspace, Some(&destination.environment))?;
         let comment = Comment::new(ctx, &workspace.config);

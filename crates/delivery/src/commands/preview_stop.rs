@@ -61,7 +61,7 @@ struct StopReport {
 impl Stop {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         if self.merged {
             let marked = || workspace.config.preview_environment().ok();
             let environment = self.env.clone().or_else(marked);

@@ -15,7 +15,7 @@ pub struct ProjectsCommand {}
 impl ProjectsCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let report = ProjectsReport::new(&workspace);
         warn_of_broken(ctx, &workspace.broken);
         for note in workspace.config_notes() {

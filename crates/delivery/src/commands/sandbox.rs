@@ -137,7 +137,7 @@ fn up(ctx: &Ctx, running: Option<Server>, port: Option<u16>) -> Result<Exit> {
 }
 
 fn run_cron(ctx: &Ctx, project: &str, environment: &str, cron: Option<&str>) -> Result<Exit> {
-    let workspace = Workspace::survey(&ctx.root)?;
+    let workspace = Workspace::load(&ctx.root)?;
     workspace.config.require_environment(environment)?;
     let project = workspace.project(project)?;
     block::check(&workspace, project, environment)?;

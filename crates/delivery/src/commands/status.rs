@@ -51,7 +51,7 @@ pub(super) struct ReadableEnvironment {
 impl StatusCommand {
     /// Runs the command.
     pub fn run(self, ctx: &Ctx) -> Result<Exit> {
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let projects = workspace.select(&self.names)?;
         let mut readable = Vec::new();
         let mut skipped = BTreeMap::new();
@@ -92,7 +92,7 @@ impl StatusCommand {
     ) -> Result<ReadableEnvironment> {
         let port = sandbox_port(ctx, environment, self.sandbox);
         let destination = Destination::to_read(&workspace.config, environment, port)?;
-        let token = ctx.token(&destination)?;
+        let token = ctx.checked_token(&destination)?;
         let builds = plan_builds(workspace, projects);
         let keys = content_keys(workspace, &builds, &destination, None)?;
         let keys = projects.iter().map(|project| project.name.clone()).zip(keys).collect();

@@ -113,7 +113,7 @@ impl TargetArgs {
     }
 
     fn find(&self, ctx: &Ctx) -> Result<(Workspace, Project, String)> {
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let project = workspace.project(&self.project)?.clone();
         let environment = self.env.clone().map_or_else(|| ctx.default_environment(), Ok)?;
         Ok((workspace, project, environment))
@@ -138,7 +138,7 @@ impl ProjectTarget {
 
     /// Returns the account and the token that its API requests need.
     pub fn credentials(&self, ctx: &Ctx) -> Result<ApiCredentials> {
-        Ok(ApiCredentials { token: ctx.token(&self.destination)?, account: self.account() })
+        Ok(ApiCredentials { token: ctx.checked_token(&self.destination)?, account: self.account() })
     }
 
     /// Returns the client of its API, within the retry budget of this run.

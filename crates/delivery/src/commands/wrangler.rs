@@ -70,7 +70,7 @@ impl WranglerCommand {
         setup.finish("ready");
         if has_token {
             // No other program on the sandbox's port may get the token.
-            drop(ctx.token(&target.destination)?);
+            drop(ctx.checked_token(&target.destination)?);
         }
         if let Some(reason) = &target.destination.break_glass {
             record(&ctx.root, &target, &self.arguments, reason)?;
@@ -136,7 +136,7 @@ pub fn command(
     command
         .text("CLOUDFLARE_ACCOUNT_ID", target.account())
         .text("CLOUDFLARE_API_BASE_URL", &destination.api)
-        .credential("CLOUDFLARE_API_TOKEN", destination.token())
+        .credential("CLOUDFLARE_API_TOKEN", destination.credential())
 }
 
 /// Refuses options that would select another environment or project than the one that was checked.

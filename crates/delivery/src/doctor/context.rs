@@ -98,7 +98,7 @@ impl Context {
 
     /// Returns the workspace, or the reason why it cannot be read.
     pub fn workspace(&self) -> Result<&Workspace, &Error> {
-        self.workspace.get_or_init(|| Workspace::survey_without_cache(&self.root)).as_ref()
+        self.workspace.get_or_init(|| Workspace::load_without_cache(&self.root)).as_ref()
     }
 
     /// Returns the requested projects, or the reason why they cannot be read.

@@ -192,7 +192,7 @@ pub(crate) fn read_attached(
     destination: &Destination,
     worker: &str,
 ) -> Result<TriggersInUse> {
-    let token = ctx.credential(destination)?;
+    let token = ctx.token(destination)?;
     destination.client(&token).triggers_in_use(worker)
 }
 

@@ -136,7 +136,7 @@ impl<'a> ProjectRun<'a> {
     /// Reads from Cloudflare's API, within the run's retry budget.
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(&Api<'_>) -> Result<T>) -> Result<T> {
         let destination = &self.plan.destination;
-        let token: Secret = self.ctx.credential(destination)?;
+        let token: Secret = self.ctx.token(destination)?;
         let api = destination.client(&token);
         ask(&api.patient(&self.ctx.retry_budget))
     }

@@ -419,7 +419,8 @@ impl CommandPaths {
             PREPARE_DEADLINE
         );
         // From standard input, so that a build cannot change it.
-        line.stdin(wrangler::PREPARE_UPLOAD).credential("CLOUDFLARE_API_TOKEN", destination.token())
+        line.stdin(wrangler::PREPARE_UPLOAD)
+            .credential("CLOUDFLARE_API_TOKEN", destination.credential())
     }
 
     /// Runs the steps of `xtask.beforeDeploy` in the project's folder, with the token.
@@ -436,7 +437,7 @@ impl CommandPaths {
             self.wrangler(self.root.join(&project.dir), arguments, DEPLOY_DEADLINE)
                 .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
                 .text("CLOUDFLARE_API_BASE_URL", &destination.api)
-                .credential("CLOUDFLARE_API_TOKEN", destination.token())
+                .credential("CLOUDFLARE_API_TOKEN", destination.credential())
         };
         project.before_deploy.steps().iter().map(command).collect()
     }
@@ -454,7 +455,7 @@ impl CommandPaths {
             .text("CLOUDFLARE_ACCOUNT_ID", &destination.account_id)
             .text("CLOUDFLARE_API_BASE_URL", &destination.api)
             .text("WRANGLER_OUTPUT_FILE_PATH", self.output_file(project))
-            .credential("CLOUDFLARE_API_TOKEN", destination.token())
+            .credential("CLOUDFLARE_API_TOKEN", destination.credential())
     }
 
     /// Runs the pinned wrangler in `dir`, without a token.

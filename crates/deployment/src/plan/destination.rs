@@ -130,7 +130,7 @@ impl Destination {
 
     /// Returns the source of the token.
     #[must_use]
-    pub fn token(&self) -> Credential {
+    pub fn credential(&self) -> Credential {
         match self.sandbox {
             Some(_) => Credential::SandboxToken,
             None => Credential::Variable(self.token_variable.clone()),

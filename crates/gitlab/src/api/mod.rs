@@ -4,8 +4,8 @@
 
 pub mod leftovers;
 pub mod paging;
-pub mod problem;
 pub mod request;
+pub mod request_error;
 pub mod schedules;
 pub mod variables;
 
@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use base::error::Result;
-use problem::Problem;
 use request::Client;
+use request_error::RequestError;
 
 /// More pages than any merge request has.
 const MAX_PAGES: u64 = 1000;
@@ -150,7 +150,7 @@ impl<'a> Notes<'a> {
     pub fn delete(&self, id: u64) -> Result<bool> {
         let reply = self.client.delete(&format!("{}/{id}", self.path))?;
         match reply.response.status {
-            429 | 500.. => Err(Problem::unexpected_status(&reply).into()),
+            429 | 500.. => Err(RequestError::unexpected_status(&reply).into()),
             status => Ok(matches!(status, 200..=299 | 404)),
         }
     }

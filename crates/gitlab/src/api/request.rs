@@ -7,7 +7,7 @@ use serde_json::Value;
 use ureq::Agent;
 
 use super::paging::{self, rate_limit_wait};
-use super::problem::Problem;
+use super::request_error::RequestError;
 use base::env::variable;
 use base::error::{Result, refused};
 use base::http::{self, HttpRequest, HttpResponse};
@@ -36,7 +36,7 @@ impl Reply {
     pub(super) fn json<T: for<'de> Deserialize<'de>>(&self, status: u16) -> Result<T> {
         self.ok(status)?;
         serde_json::from_slice(&self.response.body)
-            .map_err(|error| Problem::unexpected_shape(self, &error.to_string()).into())
+            .map_err(|error| RequestError::unexpected_shape(self, &error.to_string()).into())
     }
 
     /// Errors unless the response has this status.
@@ -44,7 +44,7 @@ impl Reply {
         if self.response.status == status {
             Ok(())
         } else {
-            Err(Problem::unexpected_status(self).into())
+            Err(RequestError::unexpected_status(self).into())
         }
     }
 }
@@ -197,7 +197,7 @@ impl<'a> Client<'a> {
             }
             Some(cause) => {
                 let detail = format!("{} at {}", self.without_token(&cause.to_string()), self.base);
-                Problem { request: request.clone(), status: None, detail, code: None }.into()
+                RequestError { request: request.clone(), status: None, detail, code: None }.into()
             }
             None => error,
         })?;

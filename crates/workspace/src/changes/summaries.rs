@@ -17,12 +17,12 @@ const SUMMARIES: TextCache = TextCache { folder: ".xtask/summaries", max: 16 };
 pub fn summary(root: &Utf8Path, commit: &str) -> Result<Summary> {
     // The files of submodules are those of their checkouts, which change.
     if has_submodules(root) {
-        return Ok(Summary::new(&Workspace::survey_commit(root, commit)?));
+        return Ok(Summary::new(&Workspace::load_commit(root, commit)?));
     }
     if let Some(summary) = SUMMARIES.get(root, commit).and_then(|text| decode(&text)) {
         return Ok(summary);
     }
-    let summary = Summary::new(&Workspace::survey_commit(root, commit)?);
+    let summary = Summary::new(&Workspace::load_commit(root, commit)?);
     if let Some(text) = encode(&summary) {
         SUMMARIES.put(root, commit, &text);
     }

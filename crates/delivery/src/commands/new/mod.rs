@@ -37,7 +37,7 @@ impl NewCommand {
             ctx.ui.report(&templates, &templates.text());
             return Ok(Exit::Done);
         };
-        let workspace = Workspace::survey(&ctx.root)?;
+        let workspace = Workspace::load(&ctx.root)?;
         let new = NewProject::new(
             name,
             workspace.folders.folder(),

@@ -9,8 +9,8 @@ use base::env::variable;
 use base::error::Result;
 use base::retry::RetryBudget;
 use base::secret::Secret;
-use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
+use gitlab::api::request_error::RequestError;
 use gitlab::api::variables;
 use gitlab::api::variables::StoredVariable;
 use gitlab::pipeline::variables::{Variable, covers, table};
@@ -49,7 +49,7 @@ pub fn check_variables(context: &Context) -> Finding {
             let valid = Finding::ok().with_value(format!("{} variables as in the table", rows.len()));
             Finding::all(compare(&rows, &stored), valid).source(name)
         }
-        Err(error) => match error.find::<Problem>().and_then(|problem| problem.status) {
+        Err(error) => match error.find::<RequestError>().and_then(|error| error.status) {
             Some(401 | 403 | 404) => Finding::skip(format!(
                 "the token in {name} may not read the variables of project {project}: it takes the role Maintainer and the scope `read_api`"
             ))

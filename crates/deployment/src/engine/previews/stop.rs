@@ -131,7 +131,7 @@ pub struct Previews<'a> {
 impl<'a> Previews<'a> {
     /// Creates the access to the previews at `destination`. Errors if there is no token.
     pub fn at(ctx: &'a Ctx, destination: &'a Destination) -> Result<Previews<'a>> {
-        Ok(Previews { ctx, destination, token: ctx.token(destination)? })
+        Ok(Previews { ctx, destination, token: ctx.checked_token(destination)? })
     }
 
     /// Deletes the preview called `name` of each project. A failure does not stop the others. If

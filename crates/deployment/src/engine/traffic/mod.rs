@@ -8,7 +8,7 @@ use crate::plan::destination::Destination;
 use base::error::{Error, Result, failed, remote};
 use base::retry::RetryBudget;
 use base::text::short_version;
-use cloudflare::api::{self, Api, Live, Refusal};
+use cloudflare::api::{self, Api, Live, UnexpectedResponse};
 use cloudflare::wrangler::requests::is_definite;
 
 /// A change of the versions that get the traffic of a Worker.
@@ -144,8 +144,8 @@ fn classify_response(
 fn definitely_failed(error: &Error) -> bool {
     use std::io::ErrorKind::ConnectionRefused;
     use ureq::Timeout::{Connect, Resolve};
-    if let Some(refusal) = error.find::<Refusal>() {
-        return is_definite(refusal.status);
+    if let Some(response) = error.find::<UnexpectedResponse>() {
+        return is_definite(response.status);
     }
     match error.find::<ureq::Error>() {
         Some(ureq::Error::Io(error)) => error.kind() == ConnectionRefused,
@@ -159,7 +159,7 @@ fn definitely_failed(error: &Error) -> bool {
 
 /// Returns true if a retry may succeed.
 fn is_transient(error: &Error) -> bool {
-    error.find::<Refusal>().is_some_and(|refusal| refusal.status >= 500)
+    error.find::<UnexpectedResponse>().is_some_and(|response| response.status >= 500)
 }
 
 /// Returns the failure of a rollback: the new version is live and wrong.

@@ -72,7 +72,7 @@ impl Rollback {
         percent: u8,
     ) -> Result<Rollback> {
         let worker = project.target(&destination.environment).worker;
-        let token = ctx.token(destination)?;
+        let token = ctx.checked_token(destination)?;
         let never = || {
             refused(format!(
                 "the Worker `{worker}` has never been deployed in {}",
@@ -172,7 +172,7 @@ impl Rollback {
     }
 
     fn make_live(&self, ctx: &Ctx, record: &mut Record) -> Result<()> {
-        let token = ctx.credential(&self.destination)?;
+        let token = ctx.token(&self.destination)?;
         let api = self.destination.client(&token).patient(&ctx.retry_budget);
         let status = self.destination.command_line("status", &self.project);
         // Another run may have held the lock after the plan was created.

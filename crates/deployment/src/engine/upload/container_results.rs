@@ -103,7 +103,7 @@ pub fn is_upload_killed(run: &ProjectRun<'_>, folder: &Utf8Path) -> bool {
 fn new_version(run: &ProjectRun<'_>, results: &Results<'_>, code: i32) -> Result<NewVersion> {
     let entries = results.text(upload::ENTRIES);
     let log = results.log(upload::UPLOAD);
-    match host::verdict(run, exit_reason(code), &entries, &log) {
+    match host::upload_outcome(run, exit_reason(code), &entries, &log) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => Ok(NewVersion {
             id: version,
             urls: host::urls(run, &targets, previews),

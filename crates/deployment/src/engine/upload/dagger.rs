@@ -260,10 +260,10 @@ pub fn command(
     }
     Ok(match (plan.operation, plan.destination.sandbox) {
         (Operation::Build, _) => command,
-        (_, Some(_)) => command.credential(script::SANDBOX_TOKEN, plan.destination.token()),
+        (_, Some(_)) => command.credential(script::SANDBOX_TOKEN, plan.destination.credential()),
         (_, None) => {
             let variable = plan.destination.token_variable.clone();
-            command.credential(&variable, plan.destination.token())
+            command.credential(&variable, plan.destination.credential())
         }
     })
 }

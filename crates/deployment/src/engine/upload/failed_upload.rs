@@ -10,7 +10,7 @@ use crate::record::DeployStatus;
 use base::error::Error;
 use cloudflare::api::Live;
 use cloudflare::wrangler::UploadKind;
-use cloudflare::wrangler::requests::{Order, deploying_order};
+use cloudflare::wrangler::requests::{RequestState, deploy_request_state};
 
 /// An upload that failed after its start.
 #[derive(Debug)]
@@ -110,12 +110,12 @@ pub fn explain_failed_upload(
 /// Returns true if a failed upload may still make its version live: the request was or may have been
 /// sent and has no response. Without a new version this is impossible.
 fn may_go_live(run: &ProjectRun<'_>, before: &PreviousState, failed: &FailedUpload) -> bool {
-    let order = deploying_order(&format!("{:#}", failed.error), &run.project.target.worker);
+    let state = deploy_request_state(&format!("{:#}", failed.error), &run.project.target.worker);
     if before.live.is_none() {
         // The first upload of a Worker makes its version live.
-        return failed.is_killed || order == Some(Order::Open);
+        return failed.is_killed || state == Some(RequestState::Open);
     }
-    if order == Some(Order::Refused) {
+    if state == Some(RequestState::Refused) {
         return false;
     }
     let newest = run.ask(|api| api.newest_versions(&run.project.target.worker));

@@ -56,7 +56,7 @@ pub fn read_report(
     finished: &CompletedProcess,
 ) -> Result<NewVersion> {
     let output = std::fs::read_to_string(&prepared.report).unwrap_or_default();
-    match verdict(run, finished.exit_reason, &output, &finished.tail) {
+    match upload_outcome(run, finished.exit_reason, &output, &finished.tail) {
         wrangler::WranglerOutcome::Done { version, targets, previews } => {
             let urls = urls(run, &targets, previews);
             // The folder is kept after a failure, for debugging.
@@ -81,13 +81,13 @@ pub fn read_report(
 
 /// Returns wrangler's result, by its exit and its output file. `lines` are what it printed: the file has the code of an
 /// error, and not its text.
-pub(crate) fn verdict(
+pub(crate) fn upload_outcome(
     run: &ProjectRun<'_>,
     exit_reason: ExitReason,
     output: &str,
     lines: &[String],
 ) -> wrangler::WranglerOutcome {
-    match wrangler::verdict(run.plan.kind(run.project), exit_reason, output) {
+    match wrangler::parse_outcome(run.plan.kind(run.project), exit_reason, output) {
         wrangler::WranglerOutcome::Failed { reason, hint } => {
             let next_step = next_step(run, exit_reason, lines);
             wrangler::WranglerOutcome::Failed { reason, hint: next_step.or(hint) }

@@ -17,8 +17,8 @@ use base::secret::{Secret, TokenProblem};
 use base::terminal::{CYAN, paint};
 use base::time::{rfc3339, unix_now};
 use gitlab::api::Notes;
-use gitlab::api::problem::Problem;
 use gitlab::api::request::Client;
+use gitlab::api::request_error::RequestError;
 use gitlab::comment::state::has_marker;
 use gitlab::comment::{CommentRow, PreviewStatus, RowChange, render};
 use workspace::config::Config;
@@ -323,7 +323,7 @@ pub fn explain(
     project: &str,
     iid: Option<&str>,
 ) -> Error {
-    match error.find::<Problem>() {
+    match error.find::<RequestError>() {
         Some(problem) => token_errors::explain(problem, name, user, project, iid),
         None => error,
     }

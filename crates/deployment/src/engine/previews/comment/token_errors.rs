@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 
 use base::error::{Error, Result, failed, refused};
 use base::secret::{Secret, TokenProblem, parse_token};
-use gitlab::api::problem::Problem;
+use gitlab::api::request_error::RequestError;
 
 /// Describes the token that the variable needs.
 pub(super) fn describe_token(name: &str) -> String {
@@ -42,7 +42,7 @@ pub fn token(name: &str, value: Option<&str>, job: Option<&Secret>) -> Result<Se
 /// project, and `iid` that of the merge request, if the request is about one.
 #[must_use]
 pub fn explain(
-    problem: &Problem,
+    problem: &RequestError,
     name: &str,
     user: Option<&str>,
     project: &str,
@@ -156,7 +156,7 @@ mod tests {
             (Some(400), "bad", None),
         ] {
             let request = "GET /notes".to_owned();
-            let problem = Problem {
+            let problem = RequestError {
                 request,
                 status,
                 detail: detail.to_owned(),
@@ -193,7 +193,7 @@ mod tests {
         for status in [403, 404] {
             let request = "GET /merge_requests".to_owned();
             let (status, detail, code) = (Some(status), String::new(), None);
-            let problem = Problem { request, status, detail, code };
+            let problem = RequestError { request, status, detail, code };
             text += &render(&explain(&problem, "T", None, "12", None));
         }
         expect![[r#"

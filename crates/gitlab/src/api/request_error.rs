@@ -10,7 +10,7 @@ use base::http::{self, short};
 
 /// A failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct RequestError {
     /// The method and path.
     pub request: String,
     /// The status. `None` if there was no response.
@@ -22,10 +22,10 @@ pub struct Problem {
     pub code: Option<String>,
 }
 
-impl Problem {
+impl RequestError {
     /// Creates the error for an unexpected status.
     #[must_use]
-    pub fn unexpected_status(reply: &Reply) -> Problem {
+    pub fn unexpected_status(reply: &Reply) -> RequestError {
         let Reply { request, response } = reply;
         let json: Option<Value> = serde_json::from_slice(&response.body).ok();
         let code = json.as_ref().and_then(|json| json["error"].as_str()).map(str::to_owned);
@@ -43,20 +43,24 @@ impl Problem {
         let wait = http::retry_after(&response.headers);
         let wait = wait.map(|wait| format!("; retry after {} s", wait.as_secs()));
         let detail = short(&detail) + &wait.unwrap_or_default();
-        Problem { request: request.clone(), status: Some(response.status), detail, code }
+        RequestError { request: request.clone(), status: Some(response.status), detail, code }
     }
 
     /// Creates the error for a response that does not match the API's description.
     #[must_use]
-    pub fn unexpected_shape(reply: &Reply, error: &str) -> Problem {
+    pub fn unexpected_shape(reply: &Reply, error: &str) -> RequestError {
         let detail = format!("an unexpected shape: {error}");
-        Problem { detail: short(&detail), code: None, ..Problem::unexpected_status(reply) }
+        RequestError {
+            detail: short(&detail),
+            code: None,
+            ..RequestError::unexpected_status(reply)
+        }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Problem { request, status, detail, .. } = self;
+        let RequestError { request, status, detail, .. } = self;
         match (status, detail.as_str()) {
             (None, detail) => write!(f, "{request}: no answer: {detail}"),
             (Some(status), "") => write!(f, "{request}: GitLab answered {status}"),
@@ -65,10 +69,10 @@ impl fmt::Display for Problem {
     }
 }
 
-impl std::error::Error for Problem {}
+impl std::error::Error for RequestError {}
 
-impl From<Problem> for Error {
-    fn from(error: Problem) -> Error {
+impl From<RequestError> for Error {
+    fn from(error: RequestError) -> Error {
         Error::from_source(error)
     }
 }
@@ -82,7 +86,7 @@ mod tests {
         let request = "PUT /x".to_owned();
         let response = HttpResponse { status, body: body.into(), ..HttpResponse::default() };
         let reply = Reply { request, response };
-        Problem::unexpected_status(&reply).to_string()
+        RequestError::unexpected_status(&reply).to_string()
     }
 
     #[test]

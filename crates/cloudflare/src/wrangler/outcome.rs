@@ -1,4 +1,4 @@
-//! The verdict on a run of wrangler, with the next step.
+//! The outcome of a run of wrangler, with the next step.
 
 use serde::Deserialize;
 
@@ -60,7 +60,7 @@ struct OutputEntry {
 /// 0 alone proves nothing, because wrangler exits with 0 after doing nothing in some non-interactive
 /// cases.
 #[must_use]
-pub fn verdict(kind: UploadKind, ended: ExitReason, output: &str) -> WranglerOutcome {
+pub fn parse_outcome(kind: UploadKind, ended: ExitReason, output: &str) -> WranglerOutcome {
     let entries: Vec<OutputEntry> =
         output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let last_entry = |name: &str| entries.iter().rev().find(|entry| entry.kind == name);
@@ -294,7 +294,7 @@ mod tests {
         let output = "{\"type\":\"wrangler-session\",\"version\":1}\n\
             {\"type\":\"deploy\",\"version\":1,\"version_id\":\"v1\",\"targets\":[\"https://a.b.workers.dev\"]}\n";
         assert_eq!(
-            verdict(UploadKind::Deployment, ExitReason::Code(0), output),
+            parse_outcome(UploadKind::Deployment, ExitReason::Code(0), output),
             WranglerOutcome::Done {
                 version: "v1".into(),
                 targets: vec!["https://a.b.workers.dev".into()],
@@ -314,7 +314,7 @@ mod tests {
             (ExitReason::Deadline, "not json", "deadline"),
         ] {
             let WranglerOutcome::Failed { reason: found, .. } =
-                verdict(UploadKind::Deployment, ended, output)
+                parse_outcome(UploadKind::Deployment, ended, output)
             else {
                 panic!("{ended:?} passed")
             };
@@ -354,7 +354,7 @@ mod tests {
             let entry = serde_json::json!({ "type": "command-failed", "message": message });
             let entry = entry.to_string().replacen('{', &format!("{{\"code\":{code},"), 1);
             let WranglerOutcome::Failed { hint, .. } =
-                verdict(UploadKind::Deployment, ExitReason::Code(1), &entry)
+                parse_outcome(UploadKind::Deployment, ExitReason::Code(1), &entry)
             else {
                 panic!("{message} passed")
             };
@@ -368,13 +368,13 @@ mod tests {
     fn upload_reports_preview_urls() {
         let output = r#"{"type":"version-upload","version_id":"v1","preview_url":"https://v1","preview_alias_url":"https://mr"}"#;
         let WranglerOutcome::Done { previews, .. } =
-            verdict(UploadKind::Version, ExitReason::Code(0), output)
+            parse_outcome(UploadKind::Version, ExitReason::Code(0), output)
         else {
             panic!("it failed")
         };
         assert_eq!(previews, ["https://mr", "https://v1"]);
         assert!(matches!(
-            verdict(UploadKind::Deployment, ExitReason::Code(0), output),
+            parse_outcome(UploadKind::Deployment, ExitReason::Code(0), output),
             WranglerOutcome::Failed { .. }
         ));
     }
@@ -383,7 +383,7 @@ mod tests {
     fn preview_reports_a_deployment_and_two_urls() {
         let output = r#"{"type":"preview","deployment_id":"d1","preview_urls":["https://mr"],"deployment_urls":["https://d1"]}"#;
         let WranglerOutcome::Done { version, previews, .. } =
-            verdict(UploadKind::Preview, ExitReason::Code(0), output)
+            parse_outcome(UploadKind::Preview, ExitReason::Code(0), output)
         else {
             panic!("it failed")
         };
@@ -394,7 +394,7 @@ mod tests {
             (UploadKind::Preview, r#"{"type":"preview","version_id":"v1"}"#),
         ] {
             assert!(matches!(
-                verdict(expected, ExitReason::Code(0), output),
+                parse_outcome(expected, ExitReason::Code(0), output),
                 WranglerOutcome::Failed { .. }
             ));
         }
