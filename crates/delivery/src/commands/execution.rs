@@ -58,7 +58,7 @@ pub fn execute_or_print(ctx: &Ctx, workspace: &Workspace, mut plan: Plan) -> Res
     if ctx.dry_run {
         let destination = &plan.destination;
         for project in plan.projects.iter_mut().filter(|_| plan.operation == Operation::Deploy) {
-            project.removes = live::removals(ctx, destination, project);
+            project.removes = live::removed_triggers(ctx, destination, project);
         }
         ctx.ui.report(&plan, &plan_script(ctx, workspace, &plan)?);
         return Ok(tell_refused(ctx, &plan));

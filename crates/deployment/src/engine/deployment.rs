@@ -164,7 +164,7 @@ impl<'a> ProjectDeployment<'a> {
         if self.existing.is_some() {
             return Ok(UploadStep::End(DeployStatus::Unchanged));
         }
-        self.before.read_beside_version(&self.run);
+        self.before.read_newest_and_triggers(&self.run);
         upload::refuse(&self.run)?;
         if self.run.plan.choice.engine == Engine::Host {
             self.run.phase(Phase::Build);

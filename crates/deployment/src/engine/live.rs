@@ -20,7 +20,7 @@ pub struct PreviousState {
     /// The newest version. `None` if it was not read.
     pub newest: Option<String>,
     /// The current crons, routes and domains. `None` if they were not read.
-    pub attached: Option<TriggersInUse>,
+    pub triggers: Option<TriggersInUse>,
     /// The settings that the deployment removes, and those that remain although the config does not
     /// name them.
     pub warnings: Vec<String>,
@@ -35,24 +35,23 @@ impl PreviousState {
 
     /// Reads the newest version, and the crons, routes and domains that a deployment replaces. A token without
     /// the permission to read them does not stop a deployment.
-    pub(crate) fn read_beside_version(&mut self, run: &ProjectRun<'_>) {
+    pub(crate) fn read_newest_and_triggers(&mut self, run: &ProjectRun<'_>) {
         let project = run.project;
-        let is_whole = run.plan.options.percent.is_none();
-        if run.plan.operation != Operation::Deploy || !is_whole || self.live.is_none() {
+        if !run.plan.applies_triggers() || self.live.is_none() {
             return;
         }
         let versions = run.ask(|api| api.newest_versions(&project.target.worker));
         self.newest = versions.ok().and_then(|versions| Some(versions.first()?.id.clone()));
-        match read_attached(run.ctx, &run.plan.destination, &project.target.worker) {
-            Ok(attached) => {
-                let removed = attached.removed_by(&project.triggers).into_iter();
+        match read_triggers(run.ctx, &run.plan.destination, &project.target.worker) {
+            Ok(triggers) => {
+                let removed = triggers.removed_by(&project.triggers).into_iter();
                 let removed = removed.map(|what| format!("this deployment removes {what}"));
-                let remaining = attached.left_by(&project.triggers).into_iter();
+                let remaining = triggers.left_by(&project.triggers).into_iter();
                 let remaining = remaining.map(|what| {
                     format!("{what} stays set, although {} does not name it", project.config)
                 });
                 self.warnings.extend(removed.chain(remaining));
-                self.attached = Some(attached);
+                self.triggers = Some(triggers);
             }
             Err(error) => self.warnings.push(format!(
                 "the crons, routes and domains that are set cannot be read, so this run cannot tell about those \
@@ -187,7 +186,7 @@ pub(crate) fn preview_urls(run: &ProjectRun<'_>, version: &str) -> Option<Vec<St
 }
 
 /// Reads the crons, routes and domains of a Worker. Does not retry, because no deployment fails without them.
-pub(crate) fn read_attached(
+pub(crate) fn read_triggers(
     ctx: &Ctx,
     destination: &Destination,
     worker: &str,
@@ -199,12 +198,16 @@ pub(crate) fn read_attached(
 /// Returns the crons, routes and domains that a deployment of `project` removes. Empty if they cannot be
 /// read, because a plan is useful without a token too.
 #[must_use]
-pub fn removals(ctx: &Ctx, destination: &Destination, project: &ProjectPlan) -> Vec<String> {
+pub fn removed_triggers(
+    ctx: &Ctx,
+    destination: &Destination,
+    project: &ProjectPlan,
+) -> Vec<String> {
     // If the sandbox is not running, another program may use its port.
     let is_down = || sandbox::running(&ctx.root).map(|server| server.port) != destination.sandbox;
     if destination.sandbox.is_some() && is_down() {
         return Vec::new();
     }
-    let attached = read_attached(ctx, destination, &project.target.worker);
-    attached.map(|attached| attached.removed_by(&project.triggers)).unwrap_or_default()
+    let triggers = read_triggers(ctx, destination, &project.target.worker);
+    triggers.map(|triggers| triggers.removed_by(&project.triggers)).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::engine::deployment::UploadedVersion;
 use crate::engine::health::response::Unclear;
 use crate::engine::health::{Limits, Verdict, advice, setting};
-use crate::engine::live::{PreviousState, read_attached};
+use crate::engine::live::{PreviousState, read_triggers};
 use crate::engine::project_run::ProjectRun;
 use crate::engine::traffic::rollback::NOT_CHECKED;
 use crate::engine::traffic::{
@@ -308,10 +308,10 @@ fn rolled_back(
         live.map(|live| format!(", with {} % of the traffic", live.percentage_of(previous)));
     let share = share.unwrap_or_default();
     let back = format!("{why}\nthe previous version {previous} is live again{share}");
-    let remaining = match &before.attached {
+    let remaining = match &before.triggers {
         None => Err("the crons, routes and domains from before are not known".to_owned()),
-        Some(attached) => read_attached(run.ctx, &run.plan.destination, &run.project.target.worker)
-            .map(|now| now.changes_since(attached))
+        Some(triggers) => read_triggers(run.ctx, &run.plan.destination, &run.project.target.worker)
+            .map(|now| now.changes_since(triggers))
             .map_err(|error| format!("crons, routes and domains cannot be read: {error:#}")),
     };
     let rest = match remaining {

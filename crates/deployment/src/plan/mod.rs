@@ -302,11 +302,14 @@ impl RunRequest {
         }
     }
 
-    /// Returns true if the run applies crons, routes and settings. A gradual deployment applies none.
-    #[must_use]
-    pub fn applies_triggers(&self) -> bool {
-        self.operation == Operation::Deploy && self.options.percent.is_none()
+    /// Returns true if the run applies crons, routes and settings, as [`Plan::applies_triggers`] does.
+    fn applies_triggers(&self) -> bool {
+        applies_triggers(self.operation, &self.options)
     }
+}
+
+fn applies_triggers(operation: Operation, options: &RunOptions) -> bool {
+    operation == Operation::Deploy && options.percent.is_none()
 }
 
 /// A project with the facts that the rules need.
@@ -357,6 +360,12 @@ pub struct PlanRequest<'a> {
 }
 
 impl Plan {
+    /// Returns true if crons, routes and settings are applied. A gradual deployment applies none.
+    #[must_use]
+    pub fn applies_triggers(&self) -> bool {
+        applies_triggers(self.operation, &self.options)
+    }
+
     /// Returns the kind of a project's upload.
     #[must_use]
     pub fn kind(&self, project: &ProjectPlan) -> UploadKind {

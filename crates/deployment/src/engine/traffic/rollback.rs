@@ -291,7 +291,7 @@ fn other_version<'l>(live: &'l Live, version: &str) -> &'l str {
 /// Describes the settings of a Worker that do not depend on its live version.
 fn not_undone(api: &Api<'_>, worker: &str, wanted: &Triggers, live: &Live) -> Vec<String> {
     let mut stays = match api.triggers_in_use(worker) {
-        Ok(attached) => attached.left_by(&Triggers::default()),
+        Ok(triggers) => triggers.left_by(&Triggers::default()),
         Err(error) => vec![format!("crons, routes and domains (they cannot be read: {error:#})")],
     };
     if !stays.is_empty() {

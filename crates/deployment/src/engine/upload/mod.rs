@@ -10,6 +10,7 @@ pub mod kept_variables;
 pub mod secrets;
 pub mod storage;
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
@@ -136,16 +137,18 @@ fn read_upload(
         Engine::Host => host::read_report(run, prepared, &finished)?,
         Engine::Dagger => dagger::read_report(run, prepared, finished)?,
     };
-    let in_sandbox = match run.plan.operation {
-        Operation::Preview => live::preview_urls(run, &version.id),
-        _ => run.plan.destination.sandbox_url(&run.project.target.worker).map(|url| vec![url]),
-    };
-    let is_share = run.plan.operation == Operation::Deploy && run.plan.options.percent.is_some();
-    if let Some(urls) = in_sandbox {
+    let destination = &run.plan.destination;
+    if run.plan.operation == Operation::Preview {
+        if let Some(urls) = live::preview_urls(run, &version.id) {
+            version.urls = urls;
+        }
+    } else if destination.sandbox.is_some() || run.plan.options.percent.is_some() {
+        // wrangler prints the URLs of a version that is not live yet.
+        let target = &run.project.target;
+        let address =
+            || Ok::<_, Infallible>(run.ask(|api| api.address(&target.worker)).ok().flatten());
+        let Ok(urls) = destination.live_urls(target, address);
         version.urls = urls;
-    } else if is_share {
-        // wrangler prints the URLs of the version, which is not live yet.
-        version.urls = live_urls(run);
     }
     // wrangler names the address of a version also if it is too long for a host name.
     version.urls.retain(|url| alias::has_valid_host(url));
@@ -155,14 +158,6 @@ fn read_upload(
         Box::new(BuildOutput::read(&dist, run.project.health.path(), handling))
     });
     Ok(UploadedVersion { version, output })
-}
-
-/// Returns the URLs of the Worker, without those that cannot be read.
-fn live_urls(run: &ProjectRun<'_>) -> Vec<String> {
-    let target = &run.project.target;
-    let domains = target.domains.iter().map(|domain| format!("https://{domain}/"));
-    let address = run.ask(|api| api.address(&target.worker)).ok().flatten();
-    domains.chain(address).collect()
 }
 
 /// Refuses links out of the repository in what steps before the upload read. The program that prepares the upload checks
