@@ -342,6 +342,16 @@ cases! {
         ("lib/b.ts", "1\n"),
         ("other/b.ts", "1\n"),
     ], "other/b.ts", false);
+    a_base_url_and_a_text_that_is_the_name_of_a_folder: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "baseUrl": "../.." } }"#),
+        ("projects/app/src/a.ts", "const page = 'docs';\n"),
+        ("docs/a.md", "1\n"),
+    ], "docs/a.md", false);
+    a_base_url_and_a_folder_with_an_index: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "baseUrl": "../.." } }"#),
+        ("projects/app/src/a.ts", "import * as lib from 'lib';\n"),
+        ("lib/index.ts", "1\n"),
+    ], "lib/index.ts", true);
     a_base_url_of_a_base_for_the_paths_of_a_config: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "extends": "../../tsconfig.base.json", "compilerOptions": { "paths": { "@/*": ["code/*"] } } }"#),
         ("tsconfig.base.json", r#"{ "compilerOptions": { "baseUrl": "libs" } }"#),

@@ -9,7 +9,6 @@ use base::error::Result;
 
 use crate::Workspace;
 use crate::files::names::{CARGO_MANIFEST, NX_PROJECT};
-use crate::git::FoundText;
 use crate::graph::Origin;
 use crate::graph::builder::GraphBuilder;
 use crate::graph::enclosing::{self, owner};
@@ -21,21 +20,18 @@ use crate::packages::members::Members;
 
 /// Adds the code that packages and projects use from outside of their folders, and the TypeScript configs that apply to them.
 pub(super) fn add(graph: &mut GraphBuilder, workspace: &Workspace, members: &Members<'_>) {
-    let mut mappings = BTreeMap::new();
+    let mut mappings = Mappings::default();
     for (path, folders) in &workspace.tsconfigs {
         let config = TypeScript::follow(&workspace.files, path);
         for dir in folders {
             add_typescript_config(graph, members, dir, path, &config);
-            let found = config.mappings(&workspace.files, dir);
-            if !found.is_empty() {
-                mappings.insert(dir.clone(), found);
-            }
+            mappings.insert(dir, config.mappings(&workspace.files, dir));
         }
     }
     match ImportedCode::find(workspace, mappings) {
-        Ok(code) => {
+        Ok(mut code) => {
             for dir in code.folders() {
-                code.add_inputs(graph, dir);
+                code.add_inputs(graph, &dir);
             }
         }
         Err(error) => {
@@ -71,13 +67,36 @@ fn add_typescript_config(
     }
 }
 
+/// The names that TypeScript configs map to code.
+#[derive(Default)]
+struct Mappings {
+    /// The different lists. Most configs of a repository extend the same one.
+    lists: Vec<Vec<ImportMapping>>,
+    /// The index of each folder's list. Folders without mapped names have none.
+    of_folder: BTreeMap<Utf8PathBuf, usize>,
+}
+
+impl Mappings {
+    fn insert(&mut self, dir: &Utf8Path, list: Vec<ImportMapping>) {
+        if list.is_empty() {
+            return;
+        }
+        let index = self.lists.iter().position(|other| *other == list).unwrap_or_else(|| {
+            self.lists.push(list);
+            self.lists.len() - 1
+        });
+        self.of_folder.insert(dir.to_owned(), index);
+    }
+}
+
 /// The imports of a repository's code that lead to other folders.
 struct ImportedCode<'w> {
     workspace: &'w Workspace,
-    /// The names that each folder's TypeScript config maps to code outside of it.
-    mappings: BTreeMap<Utf8PathBuf, Vec<ImportMapping>>,
-    /// The imports that may be such names.
-    named: Vec<FoundText>,
+    mappings: Mappings,
+    /// The texts of each file that may be mapped names.
+    named: BTreeMap<Utf8PathBuf, Vec<String>>,
+    /// What the code in a folder or file uses, by the list of mapped names that applies to it. Projects share code.
+    targets: BTreeMap<(Option<usize>, Utf8PathBuf), BTreeSet<Utf8PathBuf>>,
     relative: RelativeImports,
     /// The paths that the wrangler configs of each folder name outside of it, without those of other packages.
     configured: BTreeMap<&'w Utf8Path, Vec<Utf8PathBuf>>,
@@ -88,10 +107,7 @@ struct ImportedCode<'w> {
 }
 
 impl<'w> ImportedCode<'w> {
-    fn find(
-        workspace: &'w Workspace,
-        mappings: BTreeMap<Utf8PathBuf, Vec<ImportMapping>>,
-    ) -> Result<ImportedCode<'w>> {
+    fn find(workspace: &'w Workspace, mappings: Mappings) -> Result<ImportedCode<'w>> {
         let Workspace { files, all_files, projects, cargo_files, task_configs, .. } = workspace;
         let with_manifest: BTreeSet<&Utf8Path> =
             workspace.packages.keys().map(|dir| Utf8Path::new(dir.as_str())).collect();
@@ -107,48 +123,67 @@ impl<'w> ImportedCode<'w> {
             configured.entry(&project.dir).or_default().extend(own);
         }
         configured.retain(|_, paths| !paths.is_empty());
-        let all: Vec<&ImportMapping> = mappings.values().flatten().collect();
-        let named = imports::find_imports(files, all_files.as_ref(), &all)?;
+        let all: Vec<&ImportMapping> = mappings.lists.iter().flatten().collect();
+        let mut named: BTreeMap<Utf8PathBuf, Vec<String>> = BTreeMap::new();
+        for (file, text) in imports::find_imports(files, all_files.as_ref(), &all)? {
+            named.entry(file).or_default().push(text);
+        }
         let relative = RelativeImports::find(files, all_files.as_ref(), &packages)?;
-        Ok(ImportedCode { workspace, mappings, named, relative, configured, packages, boundaries })
+        let targets = BTreeMap::new();
+        Ok(ImportedCode {
+            workspace,
+            mappings,
+            named,
+            targets,
+            relative,
+            configured,
+            packages,
+            boundaries,
+        })
     }
 
     /// Returns the folders whose code may use code outside of them.
-    fn folders(&self) -> BTreeSet<&Utf8Path> {
+    fn folders(&self) -> BTreeSet<Utf8PathBuf> {
         let above = self.relative.files().flat_map(|file| file.ancestors().skip(1));
         let with_imports = above.filter(|dir| self.packages.contains(dir));
         let packages = self.workspace.packages.values();
         let with_paths = packages.filter(|package| !package.outside_paths.is_empty());
         let with_paths = with_paths.map(|package| package.dir.as_path());
-        let with_mappings = self.mappings.keys().map(Utf8PathBuf::as_path);
+        let with_mappings = self.mappings.of_folder.keys().map(Utf8PathBuf::as_path);
         let with_config = self.configured.keys().copied();
-        with_imports.chain(with_paths).chain(with_mappings).chain(with_config).collect()
+        let all = with_imports.chain(with_paths).chain(with_mappings).chain(with_config);
+        all.map(Utf8Path::to_owned).collect()
     }
 
     /// Adds what the code in `dir` uses, and what the used code uses in turn.
-    fn add_inputs(&self, graph: &mut GraphBuilder, dir: &Utf8Path) {
+    fn add_inputs(&mut self, graph: &mut GraphBuilder, dir: &Utf8Path) {
         let node = graph.node(dir);
-        let mappings = self.mappings.get(dir).map_or(&[][..], Vec::as_slice);
+        let mappings = self.mappings.of_folder.get(dir).copied();
         let mut waiting = vec![dir.to_owned()];
         waiting.extend(self.configured.get(dir).into_iter().flatten().cloned());
         let mut seen = BTreeSet::new();
         while let Some(from) = waiting.pop() {
-            for path in self.targets(&from, mappings) {
+            let key = (mappings, from);
+            if !self.targets.contains_key(&key) {
+                let found = self.targets_of(&key.1, mappings);
+                self.targets.insert(key.clone(), found);
+            }
+            for path in self.targets.get(&key).into_iter().flatten() {
                 // A folder around this one would make every change in it count.
-                if path.starts_with(dir) || dir.starts_with(&path) {
+                if path.starts_with(dir) || dir.starts_with(path) {
                     continue;
                 }
-                let used = match owner(self.workspace, &path, dir) {
+                let used = match owner(self.workspace, path, dir) {
                     Some(owner) => {
                         graph.add(node, owner, Origin::Input);
                         // Each package has its own imports, but bundlers apply the names of a config to all code.
-                        if mappings.is_empty() {
+                        if mappings.is_none() {
                             continue;
                         }
                         owner.to_owned()
                     }
                     None => {
-                        let folder = self.folder_around(&path, dir);
+                        let folder = self.folder_around(path, dir);
                         graph.add(node, &folder, Origin::Input);
                         enclosing::add_package_around(graph, self.workspace, node, dir, &folder);
                         folder
@@ -162,10 +197,16 @@ impl<'w> ImportedCode<'w> {
     }
 
     /// Returns the files and folders outside of `from` that its code uses.
-    fn targets(&self, from: &Utf8Path, mappings: &[ImportMapping]) -> BTreeSet<Utf8PathBuf> {
+    fn targets_of(&self, from: &Utf8Path, mappings: Option<usize>) -> BTreeSet<Utf8PathBuf> {
         let files = &self.workspace.files;
         let mut found = self.relative.targets(files, from);
-        found.extend(imports::targets(files, &self.named, mappings, from));
+        if let Some(list) = mappings.and_then(|index| self.mappings.lists.get(index)) {
+            let below = self.named.range(from.to_owned()..);
+            let below = below.take_while(|(file, _)| file.starts_with(from));
+            let texts: BTreeSet<&str> =
+                below.flat_map(|(_, texts)| texts).map(String::as_str).collect();
+            found.extend(imports::targets(files, &texts, list));
+        }
         let package = self.workspace.packages.get(from.as_str());
         let paths = package.iter().flat_map(|package| &package.outside_paths);
         let paths = paths.filter_map(|path| relative_imports::resolve(from, path));

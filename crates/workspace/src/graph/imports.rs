@@ -95,18 +95,24 @@ pub fn find_imports(
     files.grep(&format!("[\"'`]({})[^\"'`]*", starts.join("|")), listed)
 }
 
-/// Returns the files and folders that imports in `dir` mean by `mappings`.
+/// Returns the files and folders that the texts in quotes mean by `mappings`.
 pub fn targets(
     files: &Source,
-    imports: &[FoundText],
+    texts: &BTreeSet<&str>,
     mappings: &[ImportMapping],
-    dir: &Utf8Path,
 ) -> BTreeSet<Utf8PathBuf> {
-    let own = imports.iter().filter(|(path, _)| path.starts_with(dir));
     let names: BTreeSet<&str> =
-        own.map(|(_, text)| text.trim_start_matches(['"', '\'', '`'])).collect();
-    let paths = names.iter().flat_map(|name| mappings.iter().filter_map(|one| one.resolve(name)));
-    paths.filter_map(|path| module_file(files, &path)).collect()
+        texts.iter().map(|text| text.trim_start_matches(['"', '\'', '`'])).collect();
+    let pairs = names.iter().flat_map(|name| mappings.iter().map(move |mapping| (name, mapping)));
+    let found = pairs.filter_map(|(name, mapping)| {
+        let path = module_file(files, &mapping.resolve(name)?)?;
+        // With `baseUrl`, any text may be the name of a folder. Only a folder with an index is code.
+        let is_text = mapping.name.0.is_empty() && before_pattern(name) == Some(*name);
+        let is_code =
+            || !files.is_folder(&path) || module_file(files, &path.join("index")).is_some();
+        (!is_text || is_code()).then_some(path)
+    });
+    found.collect()
 }
 
 /// Returns the file or folder that an import without its extension means.

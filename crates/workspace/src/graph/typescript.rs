@@ -68,8 +68,8 @@ impl TypeScript {
         found
     }
 
-    /// Returns the names that `paths` and `baseUrl` map to code outside of `dir`. The imports of the code in `dir` tell which
-    /// of them are used.
+    /// Returns the names that `paths` and `baseUrl` map to code, for the code in `dir`. The imports of that code tell which
+    /// of them are used. Names that a config in `dir` maps to code in `dir` are left out, because that code counts anyway.
     #[must_use]
     pub fn mappings(&self, files: &Source, dir: &Utf8Path) -> Vec<ImportMapping> {
         let mut mappings = Vec::new();
@@ -86,8 +86,9 @@ impl TypeScript {
             for (name, targets) in options["paths"].as_object().into_iter().flatten() {
                 let targets = targets.as_array().into_iter().flatten().filter_map(Value::as_str);
                 let targets = targets.filter(|target| !target.contains("node_modules"));
+                let own = Some(dir).filter(|dir| folder.starts_with(dir));
                 mappings.extend(
-                    targets.filter_map(|target| map_name(files, name, &at(base, target), dir)),
+                    targets.filter_map(|target| map_name(files, name, &at(base, target), own)),
                 );
             }
         }
@@ -99,12 +100,12 @@ impl TypeScript {
     }
 }
 
-/// Returns the mapping of a name to `target`, which may have a `*`. `None` if the target is in `dir` or in no folder.
+/// Returns the mapping of a name to `target`, which may have a `*`. `None` if the target is in `own` or in no folder.
 fn map_name(
     files: &Source,
     name: &str,
     target: &Utf8Path,
-    dir: &Utf8Path,
+    own: Option<&Utf8Path>,
 ) -> Option<ImportMapping> {
     let (before, after) = target.as_str().split_once('*').unwrap_or((target.as_str(), ""));
     let path = normalize(Utf8Path::new(before))?;
@@ -113,8 +114,8 @@ fn map_name(
         Some(start) if !is_folder => (path.parent()?, start),
         _ => (path.as_path(), ""),
     };
-    let is_outside = !path.starts_with(dir) && !folder.starts_with(dir);
-    (is_outside && files.exists(folder)).then(|| ImportMapping::new(name, folder, start, after))
+    let is_own = own.is_some_and(|own| path.starts_with(own) || folder.starts_with(own));
+    (!is_own && files.exists(folder)).then(|| ImportMapping::new(name, folder, start, after))
 }
 
 /// Returns the config that a relative `extends` means, with or without its extension.
