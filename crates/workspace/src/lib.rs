@@ -176,6 +176,8 @@ impl Workspace {
         let tsconfigs = find_tsconfigs(&listed, &code);
         let task_configs: Vec<_> =
             listed.iter().filter(|path| has_name(path, is_task_config)).cloned().collect();
+        let mut projects = projects;
+        projects::nx_build::infer(&files, all_files.as_ref(), &task_configs, &mut projects);
         let install_files: Vec<_> =
             listed.into_iter().filter(|path| has_name(path, is_install_file)).collect();
         let mut workspace = Workspace {

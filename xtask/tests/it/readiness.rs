@@ -260,21 +260,56 @@ fn the_lock_file_of_a_workspace_is_made_in_its_root() {
     .assert_eq(&fixes("{}"));
 }
 
+/// A repository of Nx with one `package.json` and a target `build` of each project.
+fn nx_repository(env: &TestEnv) {
+    env.write("package.json", r#"{ "name": "root", "scripts": { "build": "exit 1" } }"#);
+    env.write(".gitignore", "dist\nnode_modules\n.xtask\n");
+    env.write(
+        "node_modules/.bin/nx",
+        "#!/bin/sh\nset -e\nmkdir -p dist/docs/$2\ncp docs/$2/page.html dist/docs/$2/index.html\n",
+    );
+    env.sh("chmod +x node_modules/.bin/nx").exits(0);
+    for name in ["one", "two"] {
+        let config = format!(
+            r#"{{ "name": "{name}", "compatibility_date": "2026-10-01", "assets": {{ "directory": "../../dist/docs/{name}/" }} }}"#
+        );
+        env.write(&format!("docs/{name}/wrangler.jsonc"), &config);
+        let project = format!(r#"{{ "name": "{name}", "targets": {{ "build": {{}} }} }}"#);
+        env.write(&format!("docs/{name}/project.json"), &project);
+        env.write(&format!("docs/{name}/page.html"), &format!("<h1>{name}</h1>\n"));
+    }
+}
+
 #[test]
-fn an_output_of_nx_that_no_build_of_the_project_writes_is_refused_before_the_install() {
+fn a_target_of_nx_is_the_build_of_a_project_without_a_package() {
     let env = TestEnv::with_tools();
+    nx_repository(&env);
+    env.write("nx.json", "{}\n");
+    env.commit("tree");
+    env.xtask(&["deploy", "--all", "--engine=host"]).exits(0);
+    for name in ["one", "two"] {
+        assert_eq!(env.fetch(&format!("{name}.localhost"), "/").1, format!("<h1>{name}</h1>\n"));
+    }
+    // The output exists now, and the plan is the same.
+    let again =
+        env.xtask(&["deploy", "one", "--engine=host", "--json"]).exits(0).record("docs/one");
+    assert_eq!(again["status"], "unchanged", "{again:#}");
+    env.write("docs/one/page.html", "<h1>changed</h1>\n");
+    env.xtask(&["deploy", "one", "--engine=host"]).exits(0);
+    assert_eq!(env.fetch("one.localhost", "/").1, "<h1>changed</h1>\n");
+}
+
+#[test]
+fn an_output_that_no_build_of_the_project_writes_is_refused_before_the_install() {
+    let env = TestEnv::with_tools();
+    nx_repository(&env);
     env.write("package.json", r#"{ "name": "root", "devDependencies": { "nx": "22" } }"#);
     env.write("package-lock.json", r#"{ "lockfileVersion": 3, "packages": {} }"#);
-    env.write("docs/site/project.json", r#"{ "name": "docs", "targets": { "build": {} } }"#);
-    env.write(
-        "docs/site/wrangler.jsonc",
-        r#"{ "name": "docs", "compatibility_date": "2026-10-01", "assets": { "directory": "../../dist/docs/site/" } }"#,
-    );
     env.commit("tree");
-    let ran = env.xtask(&["deploy", "docs"]).exits(3);
+    let ran = env.xtask(&["deploy", "one"]).exits(3);
     expect![[r#"
-        error: docs/site/wrangler.jsonc: `assets.directory` is ../../dist/docs/site/, which does not exist, and the project has no build
-        hint: set `"xtask": { "build": "npx nx build docs" }` in package.json, or add the missing file
+        error: docs/one/wrangler.jsonc: `assets.directory` is ../../dist/docs/one/, which does not exist, and the project has no build
+        hint: set `"xtask": { "build": "…" }` in package.json, or add the missing file
     "#]].assert_eq(&ran.stderr);
     let rows = env.xtask(&["doctor", "--offline", "--json"]).json()["projects"].clone();
     assert!(rows[0]["problem"].is_string(), "{rows}");

@@ -190,6 +190,18 @@ impl Source {
         self.exists(path) && !self.is_file(path)
     }
 
+    /// Returns true if git has a file at or below `path`, or would add one. False for the output of a build that git ignores.
+    /// `listed` are the files of the working tree, if they could be listed.
+    pub(crate) fn is_known(&self, path: &Utf8Path, listed: Option<&FileList>) -> bool {
+        match (self, listed) {
+            (Source::WorkingTree { .. }, Some(listed)) => {
+                let in_submodule = || listed.submodules().any(|dir| path.starts_with(dir));
+                listed.holds(path) || (in_submodule() && self.exists(path))
+            }
+            _ => self.exists(path),
+        }
+    }
+
     /// Returns true if a file or a folder is at `path`.
     #[must_use]
     pub fn exists(&self, path: &Utf8Path) -> bool {

@@ -165,6 +165,16 @@ impl FileList {
         tracked.chain(self.untracked.split('\0').filter(|path| is_input(path)))
     }
 
+    /// Returns true if a file is at or below `path`. Some may be deleted.
+    pub(crate) fn holds(&self, path: &Utf8Path) -> bool {
+        let is_tracked = |end: char| self.index.contains(&format!("\t{path}{end}"));
+        let below = format!("{path}/");
+        let mut untracked = self.untracked.split('\0');
+        is_tracked('\0')
+            || is_tracked('/')
+            || untracked.any(|other| other == path.as_str() || other.starts_with(&below))
+    }
+
     /// Returns the paths of the submodules.
     pub fn submodules(&self) -> impl Iterator<Item = &str> {
         let entries = self.index.split('\0').filter_map(|line| line.get(2..)?.split_once('\t'));

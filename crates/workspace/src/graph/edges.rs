@@ -395,8 +395,8 @@ impl<'w> EdgeBuilder<'w> {
     /// which is built first, or else the file or folder.
     fn add_wrangler_path(&mut self, node: NodeIndex, dir: &Utf8Path, path: &Utf8Path) {
         let workspace = self.workspace;
-        let is_missing = !workspace.files.exists(path);
-        // Only the build of a package can write a path that the repository does not have.
+        let is_missing = !workspace.files.is_known(path, workspace.all_files.as_ref());
+        // Only the build of a package can write a path that git does not have.
         let builder = || {
             let around = package_around(workspace, dir, path);
             around.filter(|package| is_missing && package.builds())

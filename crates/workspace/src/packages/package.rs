@@ -169,6 +169,15 @@ impl Package {
         }
         self
     }
+
+    /// Returns the package with the target `build` of the project `name` of Nx as its build.
+    #[must_use]
+    pub fn with_nx_build(mut self, name: &str) -> Package {
+        self.settings.build = format!("nx build {name}").into();
+        self.build = Some(BuildOrigin::Inference);
+        self.build_tasks.runs_nx = true;
+        self
+    }
 }
 
 /// Creates the error for the `package.json` of `dir`.

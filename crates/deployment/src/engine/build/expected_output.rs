@@ -78,23 +78,22 @@ fn check_files(
                 "{}: `{field}` is {path}, which does not exist, and the project has no build",
                 project.config
             ))
-            .hint(build_hint(root, project)));
+            .hint(build_hint(project)));
         }
     }
     Ok(())
 }
 
 /// Returns the hint with the line that sets a build.
-fn build_hint(root: &Utf8Path, project: &Project) -> String {
-    let nx = nx_build(root, project);
+fn build_hint(project: &Project) -> String {
     let Some(package) = &project.package else {
-        let setting = build_setting(&project.manifest(), nx.as_deref().unwrap_or("…"), false);
+        let setting = build_setting(&project.manifest(), "…", false);
         return format!("{setting}, or add the missing file");
     };
     let is_build =
         |name: &&String| ["build", "compile", "bundle"].iter().any(|word| name.contains(word));
     let script = package.scripts.iter().find(is_build).map(|name| format!("npm run {name}"));
-    let command = nx.or(script).unwrap_or_else(|| "…".to_owned());
+    let command = script.unwrap_or_else(|| "…".to_owned());
     let setting = build_setting(&project.manifest(), &command, true);
     format!("{setting}, or add the missing file")
 }
@@ -106,14 +105,6 @@ fn build_setting(manifest: &Utf8Path, command: &str, exists: bool) -> String {
     } else {
         format!("create {manifest} with `{{ \"xtask\": {{ \"build\": \"{command}\" }} }}`")
     }
-}
-
-/// Returns the command that runs the target `build` in the `project.json` of Nx beside the config.
-fn nx_build(root: &Utf8Path, project: &Project) -> Option<String> {
-    let text = std::fs::read_to_string(root.join(&project.dir).join("project.json")).ok()?;
-    let file: Value = serde_json::from_str(&text).ok()?;
-    let name = file["name"].as_str().or_else(|| project.dir.file_name())?;
-    file["targets"]["build"].is_object().then(|| format!("npx nx build {name}"))
 }
 
 /// Refuses an entry point that the build did not write, or that it wrote for another host than Cloudflare. No adapter wrote
