@@ -37,7 +37,7 @@ impl PreviousState {
     /// the permission to read them does not stop a deployment.
     pub(crate) fn read_newest_and_triggers(&mut self, run: &ProjectRun<'_>) {
         let project = run.project;
-        if !run.plan.applies_triggers() || self.live.is_none() {
+        if !run.plan.options.applies_triggers(run.plan.operation) || self.live.is_none() {
             return;
         }
         let versions = run.ask(|api| api.newest_versions(&project.target.worker));

@@ -108,6 +108,14 @@ pub struct RunOptions {
     pub percent: Option<u8>,
 }
 
+impl RunOptions {
+    /// Returns true if crons, routes and settings are applied. A gradual deployment applies none.
+    #[must_use]
+    pub fn applies_triggers(&self, operation: Operation) -> bool {
+        operation == Operation::Deploy && self.percent.is_none()
+    }
+}
+
 impl Default for RunOptions {
     fn default() -> RunOptions {
         RunOptions {
@@ -301,15 +309,6 @@ impl RunRequest {
             strategy: None,
         }
     }
-
-    /// Returns true if the run applies crons, routes and settings, as [`Plan::applies_triggers`] does.
-    fn applies_triggers(&self) -> bool {
-        applies_triggers(self.operation, &self.options)
-    }
-}
-
-fn applies_triggers(operation: Operation, options: &RunOptions) -> bool {
-    operation == Operation::Deploy && options.percent.is_none()
 }
 
 /// A project with the facts that the rules need.
@@ -360,12 +359,6 @@ pub struct PlanRequest<'a> {
 }
 
 impl Plan {
-    /// Returns true if crons, routes and settings are applied. A gradual deployment applies none.
-    #[must_use]
-    pub fn applies_triggers(&self) -> bool {
-        applies_triggers(self.operation, &self.options)
-    }
-
     /// Returns the kind of a project's upload.
     #[must_use]
     pub fn kind(&self, project: &ProjectPlan) -> UploadKind {
@@ -458,7 +451,7 @@ impl PlanRequest<'_> {
             allow_stub: self.request.options.allow_stub,
             alias: self.request.alias.as_deref(),
             strategy: self.request.strategy,
-            applies_triggers: self.request.applies_triggers(),
+            applies_triggers: self.request.options.applies_triggers(self.request.operation),
             today: &self.today,
             schema: self.schema.as_ref(),
             is_set: self.is_set,
@@ -556,7 +549,7 @@ impl ProjectPlan {
             wrangler_environment: wrangler_environment(project, environment),
             message: message(
                 &input.head,
-                request.applies_triggers().then_some(&triggers),
+                request.options.applies_triggers(request.operation).then_some(&triggers),
                 request.destination.break_glass.as_deref(),
             ),
             triggers,

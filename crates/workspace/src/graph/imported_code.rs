@@ -95,7 +95,7 @@ struct ImportedCode<'w> {
     mappings: Mappings,
     /// The texts of each file that may be mapped names.
     named: BTreeMap<Utf8PathBuf, Vec<String>>,
-    /// What the code in a folder or file uses, by the list of mapped names that applies to it. Projects share code.
+    /// The code that a folder or file uses, by the list of mapped names that applies to it. Projects share code.
     targets: BTreeMap<(Option<usize>, Utf8PathBuf), BTreeSet<Utf8PathBuf>>,
     relative: RelativeImports,
     /// The paths that the wrangler configs of each folder name outside of it, without those of other packages.

@@ -34,7 +34,7 @@ pub(crate) fn infer(
     }
 }
 
-/// Returns true if the project has a build of its own. The script of a package around it builds more than the project.
+/// Returns true if the project has its own build. The script of a package around it builds more than the project.
 fn has_own_build(project: &Project) -> bool {
     let Some(package) = &project.package else { return false };
     package.build == Some(BuildOrigin::Setting) || (package.builds() && package.dir == project.dir)
