@@ -32,6 +32,23 @@ const OWN_OPTIONS: [(&str, bool); 16] = [
     ("-y", false),
 ];
 
+/// Options of an upload without a value, by `wrangler deploy --help` and `wrangler versions upload --help`, with those of earlier
+/// versions. A word after one of them is the Worker's code.
+const SWITCHES: [&str; 12] = [
+    "--bundle",
+    "--dry-run",
+    "--keep-vars",
+    "--latest",
+    "--legacy-env",
+    "--logpush",
+    "--minify",
+    "--no-bundle",
+    "--node-compat",
+    "--experimental-route-zones",
+    "--strict",
+    "--upload-source-maps",
+];
+
 /// Programs, and commands of package managers, without which a deployment is the same. Of wrangler, `types`.
 const NEUTRAL: [&str; 9] =
     ["rm", "rimraf", "del-cli", "mkdir", "echo", "ci", "install", "i", "wrangler"];
@@ -296,7 +313,9 @@ fn options(upload: &str) -> Vec<String> {
         match found.last_mut() {
             _ if word.starts_with('-') && word != "--" => found.push(word),
             // A value of the option before it. A file without an option is the Worker's code.
-            Some(option) if !option.contains('=') => *option = format!("{option}={word}"),
+            Some(option) if !option.contains('=') && !SWITCHES.contains(&option.as_str()) => {
+                *option = format!("{option}={word}");
+            }
             _ => {}
         }
     }
@@ -439,6 +458,8 @@ mod tests {
             "compatibility_date": "2025-01-31", "compatibility_flags": ["nodejs_compat"]
         }"#;
         check_with(&[("deploy", deploy)], &[], "{}", config, &[]);
+        let with_code = "wrangler deploy --minify src/index.ts --assets ./dist";
+        check_with(&[("deploy", with_code)], &[], "{}", config, &[]);
         let note = "the script `deploy` passes `--minify` to wrangler; xtask does not";
         let setting = r#""xtask": {"wrangler":["--minify"]}"#;
         check_with(
