@@ -10,6 +10,7 @@ use workspace::Workspace;
 use workspace::before_deploy::{BeforeDeploy, WranglerStep};
 use workspace::config::{CONFIG_FILE, Config, is_cloudflare_id};
 use workspace::exclusion::leave_out;
+use workspace::field_types::field_line;
 use workspace::files::folder_name;
 use workspace::package::Package;
 use workspace::paths::normalize;
@@ -84,8 +85,17 @@ pub fn check(config: &Config, project: &Project, environment: &str) -> Result<()
     let is_built = package.is_some_and(|package| package.build.is_some())
         && !target.runs_script_build(package);
     if target.main.is_none() && target.assets.is_none() && !is_built {
+        let own = package.filter(|package| package.dir == project.dir);
+        let code = own.and_then(|package| package.deployed_code.as_ref());
+        let add = match code {
+            Some(code) => {
+                let line = field_line(&project.config, "main", &code.as_str().into());
+                format!("add {line} to its top level, because the script `deploy` names that code")
+            }
+            None => "add the code or the assets of the Worker".to_owned(),
+        };
         return Err(refused(format!("{}: neither `main` nor `assets.directory`", project.config))
-            .hint("add the code or the assets of the Worker")
+            .hint(add)
             .hint(format!("or {}", leave_out(config, &project.dir))));
     }
     Ok(())

@@ -120,7 +120,7 @@ impl DeployScript {
         Some(DeployScript {
             name: name.to_owned(),
             before: before.filter_map(CommandBefore::parse).collect(),
-            options: options(&upload),
+            options: arguments_of(&upload).options,
             after: after.into_iter().filter(is_left_out).collect(),
             varying: Vec::new(),
         })
@@ -302,24 +302,37 @@ impl CommandBefore {
     }
 }
 
-/// Returns the options of an upload, each with its value, without those that xtask sets itself.
-fn options(upload: &str) -> Vec<String> {
+/// The arguments of an upload, without the options that xtask sets itself.
+struct UploadArguments {
+    /// The options, each with its value.
+    options: Vec<String>,
+    /// The file with the Worker's code, which replaces `main` of the config.
+    code: Option<String>,
+}
+
+/// Returns the file with the Worker's code that the script `deploy` gives to wrangler. `None` if it gives none.
+pub(crate) fn code_of_deploy_script(scripts: &Specs) -> Option<String> {
+    arguments_of(&UploadScript::find(scripts)?.upload).code
+}
+
+fn arguments_of(upload: &str) -> UploadArguments {
     let words = words(upload);
     let verb = words.iter().position(|word| ["deploy", "publish", "upload"].contains(word));
     let words = words_without(&words[verb.map_or(words.len(), |at| at + 1)..], &OWN_OPTIONS);
-    let mut found: Vec<String> = Vec::new();
+    let (mut options, mut code): (Vec<String>, Option<String>) = (Vec::new(), None);
     for word in words {
         let word = unquote(word).unwrap_or_else(|| word.to_owned());
-        match found.last_mut() {
-            _ if word.starts_with('-') && word != "--" => found.push(word),
-            // A value of the option before it. A file without an option is the Worker's code.
+        match options.last_mut() {
+            _ if word == "--" => {}
+            _ if word.starts_with('-') => options.push(word),
+            // The value of the option before it.
             Some(option) if !option.contains('=') && !SWITCHES.contains(&option.as_str()) => {
                 *option = format!("{option}={word}");
             }
-            _ => {}
+            _ => code = Some(word),
         }
     }
-    found
+    UploadArguments { options, code }
 }
 
 /// Returns `words` without these options and their values.
@@ -469,6 +482,21 @@ mod tests {
             r#"{ "minify": false }"#,
             &[note, setting],
         );
+    }
+
+    #[test]
+    fn code_that_a_script_gives_to_wrangler() {
+        for (deploy, expected) in [
+            ("wrangler deploy", None),
+            ("wrangler deploy src/index.ts --minify", Some("src/index.ts")),
+            ("wrangler deploy --minify './src/a b.ts'", Some("./src/a b.ts")),
+            ("wrangler deploy --env staging -c wrangler.toml src/index.ts", Some("src/index.ts")),
+            ("wrangler deploy --assets dist", None),
+            ("vite build && wrangler deploy -- dist/worker.js", Some("dist/worker.js")),
+        ] {
+            let scripts = Specs::from([("deploy".to_owned(), deploy.to_owned())]);
+            assert_eq!(code_of_deploy_script(&scripts).as_deref(), expected, "{deploy}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::files::names::MANIFEST;
 use crate::files::paths::normalize;
 use crate::packages::build_script::{self, OPEN_NEXT_BUILD, OPEN_NEXT_OUTPUT};
 use crate::packages::build_tasks::BuildTasks;
-use crate::packages::deploy_script::{BuildCommands, DeployScript};
+use crate::packages::deploy_script::{BuildCommands, DeployScript, code_of_deploy_script};
 use crate::packages::manifest::{InstallRules, PackageManifest, Specs};
 use crate::packages::script_paths::outside_paths;
 use crate::packages::spec::Spec;
@@ -43,6 +43,9 @@ pub struct Package {
     /// The parts of its script `deploy` that xtask does not run. `None` if there are none.
     #[serde(skip)]
     pub deploy_script: Option<DeployScript>,
+    /// The file with the Worker's code that its script `deploy` gives to wrangler. `None` if it gives none.
+    #[serde(skip)]
+    pub deployed_code: Option<String>,
     /// `true` if the script `build` does not run the adapter of Next.js, but may have to.
     #[serde(skip)]
     needs_open_next: bool,
@@ -121,6 +124,7 @@ impl Package {
             outside_paths: outside_paths(&manifest.scripts, &own_build),
             build_tasks: BuildTasks::find(&manifest.scripts, &own_build),
             deploy_script: DeployScript::find(&manifest.scripts, &build_commands(build, &settings)),
+            deployed_code: code_of_deploy_script(&manifest.scripts),
             needs_open_next: build_script::needs_open_next(&manifest.scripts),
             may_use_any_file: manifest.maps_imports || has_install_script(&manifest.scripts),
             build,
