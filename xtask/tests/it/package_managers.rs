@@ -256,6 +256,11 @@ cases! {
         ("projects/app/src/a.ts", "import '@lib/a';\n"),
         ("lib/a.ts", "1\n"),
     ], "lib/b.ts", true);
+    paths_of_a_tsconfig_in_a_style: (&[NPM, ROOT,
+        ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@lib/*": ["../../lib/*"] } } }"#),
+        ("projects/app/src/a.css", "a { background: url(@lib/a.svg) }\n"),
+        ("lib/a.svg", "<svg/>\n"),
+    ], "lib/a.svg", true);
     paths_of_a_tsconfig_that_nothing_imports: (&[NPM, ROOT,
         ("projects/app/tsconfig.json", r#"{ "compilerOptions": { "paths": { "@lib/*": ["../../lib/*"], "@lib": ["../../lib"] } } }"#),
         ("projects/app/src/a.ts", "import '@library/a';\n"),

@@ -68,7 +68,8 @@ pub(super) fn before_pattern(path: &str) -> Option<&str> {
     }
 }
 
-/// Finds the imports of the repository's code that may match one of `mappings`. Each is the file and the text in quotes.
+/// Finds the imports of the repository's code that may match one of `mappings`. Each is the file and the text in quotes, or in
+/// `url()` of a style.
 pub fn find_imports(
     files: &Source,
     listed: Option<&FileList>,
@@ -92,7 +93,7 @@ pub fn find_imports(
         }
     }
     let starts: Vec<String> = shortest.into_iter().map(escape).collect();
-    files.grep(&format!("[\"'`]({})[^\"'`]*", starts.join("|")), listed)
+    files.grep(&format!("[\"'`(]({})[^\"'`)]*", starts.join("|")), listed)
 }
 
 /// Returns the files and folders that the texts in quotes mean by `mappings`.
@@ -102,7 +103,7 @@ pub fn targets(
     mappings: &[ImportMapping],
 ) -> BTreeSet<Utf8PathBuf> {
     let names: BTreeSet<&str> =
-        texts.iter().map(|text| text.trim_start_matches(['"', '\'', '`'])).collect();
+        texts.iter().map(|text| text.trim_start_matches(['"', '\'', '`', '('])).collect();
     let pairs = names.iter().flat_map(|name| mappings.iter().map(move |mapping| (name, mapping)));
     let found = pairs.filter_map(|(name, mapping)| {
         let path = module_file(files, &mapping.resolve(name)?)?;

@@ -21,7 +21,8 @@ pub(crate) fn infer(
 ) {
     let has_nx =
         |dir: &Utf8Path| dir.ancestors().any(|above| task_configs.contains(&above.join(NX_CONFIG)));
-    for project in projects.iter_mut().filter(|project| !project.module) {
+    let has_command = |project: &Project| project.wrangler.value["build"]["command"].is_string();
+    for project in projects.iter_mut().filter(|project| !project.module && !has_command(project)) {
         let path = project.dir.join(NX_PROJECT);
         if !task_configs.contains(&path) || !has_nx(&project.dir) || has_own_build(project) {
             continue;
